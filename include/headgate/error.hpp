@@ -1,0 +1,107 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_ERROR_HPP
+#define HEADGATE_ERROR_HPP
+
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <headgate/export.hpp>
+#include <headgate/time.hpp>
+
+namespace headgate {
+
+/// Why headgate refused or could not do something.
+enum class errc {
+    rate_limited = 1,    ///< A limiter has no permits now, or not within the bound on waiting.
+    cost_exceeds_limit,  ///< The cost is larger than the limiter could ever grant.
+    queue_full,          ///< The wait queue is at its bound.
+    wait_timed_out,      ///< The deadline passed while waiting; nothing ran.
+    timed_out,           ///< The deadline passed while the operation ran.
+    exhausted,           ///< The pool has nothing free and the caller would not wait.
+    connect_failed,      ///< No live resource, and connecting fails; the cause is attached.
+    circuit_open,        ///< The breaker refuses calls.
+    canceled,            ///< The caller cancelled the operation.
+    shut_down,           ///< The zone is closed.
+    operation_failed,    ///< The protected operation failed; the cause is attached.
+    invalid_argument,    ///< A parameter is out of its range; the detail says which, and what would be right.
+    invalid_config,      ///< A configuration document has mistakes.
+    invalid_snapshot,    ///< A saved state is truncated, foreign or newer than this library.
+    unknown_name,        ///< Nothing of that kind has that name in the zone.
+    name_taken,          ///< Something of that kind has that name in the zone already.
+    would_block,         ///< Only a round trip could answer a `try_` call.
+};
+
+/// The category of `errc`: its name is "headgate"; its messages are one sentence each.
+HEADGATE_DECL const boost::system::error_category& error_category() noexcept;
+
+/// Makes an error code of `errc`; found by argument-dependent lookup.
+inline boost::system::error_code make_error_code(errc e) noexcept {
+    return {static_cast<int>(e), error_category()};
+}
+
+}  // namespace headgate
+
+template <>
+struct boost::system::is_error_code_enum<headgate::errc> : std::true_type {};
+
+namespace headgate {
+
+/// What a failed operation gives: the code, and the payload as data.
+///
+/// Comparable with `std::errc` and `boost::system::errc` through `code`: `rate_limited`, `queue_full`, `exhausted`,
+/// `circuit_open` and `would_block` are `resource_unavailable_try_again`; `wait_timed_out` and `timed_out` are
+/// `timed_out`; `canceled` is `operation_canceled`; `invalid_argument` is `invalid_argument`.
+struct error {
+    boost::system::error_code code;
+    /// How long to wait before asking again makes sense; zero when that is not known.
+    duration retry_after{};
+    /// The exception behind `operation_failed` and `connect_failed`; null otherwise.
+    std::exception_ptr cause;
+    /// What was wrong, where, and what would be right; null where nothing is to be added to the code.
+    std::shared_ptr<const std::string> detail;
+
+    error() = default;
+    error(errc e, duration retry = {}) noexcept : code(make_error_code(e)), retry_after(retry) {}
+    error(errc e, std::exception_ptr why, duration retry = {}) noexcept
+        : code(make_error_code(e)), retry_after(retry), cause(std::move(why)) {}
+    error(errc e, std::string_view text) : code(make_error_code(e)), detail(std::make_shared<std::string>(text)) {}
+    error(boost::system::error_code ec) noexcept : code(ec) {}
+
+    /// The code's message, then the detail or what the cause says, when there is any.
+    [[nodiscard]] HEADGATE_DECL std::string message() const;
+
+    friend bool operator==(const error& e, errc c) noexcept { return e.code == make_error_code(c); }
+};
+
+/// Lets Outcome see that an `error` carries an error code; found by argument-dependent lookup.
+inline boost::system::error_code make_error_code(const error& e) noexcept {
+    return e.code;
+}
+
+/// What `result<T>::value()` throws for an error: a `boost::system::system_error` that keeps the payload.
+class HEADGATE_DECL system_error : public boost::system::system_error {
+public:
+    explicit system_error(error e);
+
+    /// The whole error, with `retry_after`, cause and detail.
+    [[nodiscard]] const error& payload() const noexcept { return payload_; }
+
+private:
+    error payload_;
+};
+
+/// Throws `e` as a `headgate::system_error`; what Outcome calls, found by argument-dependent lookup.
+[[noreturn]] HEADGATE_DECL void outcome_throw_as_system_error_with_payload(error e);
+
+}  // namespace headgate
+
+#endif
