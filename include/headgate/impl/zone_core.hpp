@@ -1,0 +1,231 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_IMPL_ZONE_CORE_HPP
+#define HEADGATE_IMPL_ZONE_CORE_HPP
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <headgate/event.hpp>
+#include <headgate/export.hpp>
+#include <headgate/impl/deadline.hpp>
+#include <headgate/impl/spinlock.hpp>
+#include <headgate/result.hpp>
+#include <headgate/snapshot.hpp>
+#include <headgate/virtual_clock.hpp>
+
+namespace headgate::detail {
+
+namespace asio = boost::asio;
+
+class zone_core;
+class zone_service;
+class sleep_waiter;
+class idle_waiter;
+
+/// The base of everything a zone owns. Each primitive has its own lock; none of these is called under one.
+class HEADGATE_DECL primitive {
+public:
+    primitive(std::shared_ptr<zone_core> zone, primitive_kind kind, std::string name);
+    primitive(const primitive&) = delete;
+    primitive& operator=(const primitive&) = delete;
+    virtual ~primitive();
+
+    [[nodiscard]] zone_core& zone() const noexcept { return *zone_; }
+    [[nodiscard]] const std::shared_ptr<zone_core>& zone_ptr() const noexcept { return zone_; }
+    [[nodiscard]] primitive_kind kind() const noexcept { return kind_; }
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+    /// The zone is closed: end the waiters with `shut_down`, disarm the deadlines, cancel connects. May come twice.
+    virtual void close() noexcept = 0;
+
+    /// The io_context is being destroyed: destroy the waiters without completing them, forget the deadlines.
+    virtual void abandon() noexcept = 0;
+
+    [[nodiscard]] virtual primitive_snapshot snapshot() const = 0;
+
+    /// Leases and permits that are out: what `drain` waits for.
+    [[nodiscard]] virtual std::uint64_t in_use() const noexcept = 0;
+
+    /// Stamps and delivers an event of this primitive; cheap when nobody listens. May be called under a lock.
+    void emit(event e) const;
+
+private:
+    std::shared_ptr<zone_core> zone_;
+    primitive_kind kind_;
+    std::string name_;
+};
+
+/// The state behind a `zone`: strand, clock, deadlines, registry, events. All members are thread-safe.
+class HEADGATE_DECL zone_core : public std::enable_shared_from_this<zone_core> {
+public:
+    using strand_type = asio::strand<asio::io_context::executor_type>;
+
+    static std::shared_ptr<zone_core> create(asio::io_context& context, std::string name, virtual_clock* clock);
+    ~zone_core();
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    [[nodiscard]] asio::io_context::executor_type executor() const noexcept { return context_.get_executor(); }
+
+    [[nodiscard]] time_point now() const noexcept {
+        return clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
+    }
+
+    /// System time minus steady time, fixed when the zone was made.
+    [[nodiscard]] duration system_offset() const noexcept { return system_offset_; }
+
+    /// Closed: every decision and wait ends with `shut_down`. Checked under each primitive's lock.
+    [[nodiscard]] bool closed() const noexcept { return stage_.load(std::memory_order_acquire) == stage::closed; }
+
+    /// Closed or draining: new work is refused with `shut_down`.
+    [[nodiscard]] bool refusing() const noexcept { return stage_.load(std::memory_order_acquire) != stage::open; }
+
+    /// Arms `node` for `when`, from any thread and under any lock but the zone's own. Precondition: it is not armed.
+    void arm(deadline& node, time_point when) noexcept;
+
+    /// True: it will not fire. False: it was not armed, or the driver is about to call `on_deadline()`.
+    bool disarm(deadline& node) noexcept;
+
+    /// Runs `f` on the strand. Nothing happens when the io_context is gone.
+    template <class F>
+    void post(F&& f) {
+        if (strand_) {
+            asio::post(*strand_, std::forward<F>(f));
+        }
+    }
+    [[nodiscard]] const std::optional<strand_type>& strand() const noexcept { return strand_; }
+
+    void emit(primitive_kind kind, const std::string& name, event e);
+
+    /// Asynchronous operations pending, as `close` counts them.
+    void operation_started() noexcept { operations_.fetch_add(1, std::memory_order_relaxed); }
+    void operation_finished() noexcept;
+
+    /// A lease or permit came back: a drain may be complete.
+    void returned() noexcept {
+        if (refusing()) {
+            check_idle();
+        }
+    }
+
+    result<void> add(std::shared_ptr<primitive> p);
+    result<std::shared_ptr<primitive>> find(primitive_kind kind, std::string_view name) const;
+    [[nodiscard]] zone_snapshot snapshot() const;
+
+    void close() noexcept;
+    void drain() noexcept;
+    void abandon() noexcept;
+    /// Closes, and gives up the primitives: handles and leases keep what they need.
+    void release() noexcept;
+
+    std::uint64_t subscribe(std::function<void(const event&)> handler);
+    void unsubscribe(std::uint64_t id) noexcept;
+
+    void enqueue(sleep_waiter& w, duration span) noexcept;
+    void expire(sleep_waiter& w) noexcept;
+    void cancel(sleep_waiter& w) noexcept;
+
+    void enqueue(idle_waiter& w, bool drain, duration limit) noexcept;
+    void expire(idle_waiter& w) noexcept;
+    void cancel(idle_waiter& w) noexcept;
+
+    // For the virtual clock: when the driver wants to be called, and the call.
+    [[nodiscard]] time_point next_wake() const noexcept;
+    void wake();
+
+private:
+    enum class stage : std::uint8_t { open, draining, closed };
+    struct state;
+
+    zone_core(asio::io_context& context, std::string name, virtual_clock* clock);
+
+    void run_due() noexcept;
+    void rearm();
+    void deliver_events();
+    void check_idle() noexcept;
+    [[nodiscard]] std::uint64_t in_use() const;
+
+    asio::io_context& context_;
+    std::string name_;
+    virtual_clock* clock_;
+    duration system_offset_;
+    std::optional<strand_type> strand_;
+    std::atomic<stage> stage_{stage::open};
+    std::atomic<std::uint64_t> operations_{0};
+    std::atomic<bool> subscribed_{false};
+    std::unique_ptr<state> state_;
+};
+
+/// A deadline that is a member of a primitive (or of anything shared) and keeps it alive while it is armed: calls
+/// `owner.on_timer()` on the strand, under no lock, perhaps once too often: the owner looks at the time itself.
+template <class Owner>
+class owned_deadline final : public deadline {
+public:
+    /// (Re)arms. Called under the owner's lock.
+    void arm(zone_core& zone, std::shared_ptr<Owner> owner, time_point when) {
+        if (!zone.disarm(*this)) {
+            const std::lock_guard guard(lock_);
+            owner_ = std::move(owner);
+            released_ = false;
+        }
+        armed_ = when;
+        zone.arm(*this, when);
+    }
+
+    /// Called under the owner's lock. The owner may only go when no reference of it is left here.
+    void disarm(zone_core& zone) noexcept {
+        armed_ = time_point::max();
+        std::shared_ptr<Owner> gone;
+        const bool out = zone.disarm(*this);
+        const std::lock_guard guard(lock_);
+        released_ = true;
+        if (out) {
+            gone = std::move(owner_);
+        }
+    }
+
+    /// The io_context is gone: nothing will fire any more.
+    void abandon() noexcept { owner_.reset(); }
+
+    /// What it was armed for last; `time_point::max()` when it was disarmed.
+    [[nodiscard]] time_point armed() const noexcept { return armed_; }
+
+private:
+    void on_deadline() noexcept override {
+        std::shared_ptr<Owner> owner;
+        {
+            const std::lock_guard guard(lock_);
+            if (released_) {
+                owner.swap(owner_);  // disarmed in the meantime: only let go
+            } else {
+                owner = owner_;
+            }
+            if (released_) {
+                return;
+            }
+        }
+        if (owner) {
+            owner->on_timer();
+        }
+    }
+
+    spinlock lock_;
+    std::shared_ptr<Owner> owner_;
+    time_point armed_ = time_point::max();
+    bool released_ = true;
+};
+
+}  // namespace headgate::detail
+
+#endif

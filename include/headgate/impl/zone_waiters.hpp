@@ -1,0 +1,64 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_IMPL_ZONE_WAITERS_HPP
+#define HEADGATE_IMPL_ZONE_WAITERS_HPP
+
+#include <cstdint>
+
+#include <headgate/impl/waiter.hpp>
+
+namespace headgate::detail {
+
+/// Waits for a time; `zone::sleep_for`.
+class HEADGATE_DECL sleep_waiter : public waiter {
+public:
+    explicit sleep_waiter(zone_core& zone) noexcept : zone_(zone) {}
+
+    errc outcome{};  // none: it slept as long as it should
+
+    [[nodiscard]] result<void> take() const {
+        return outcome == errc{} ? result<void>(headgate::success()) : result<void>(outcome);
+    }
+
+    void on_cancel() noexcept override;
+
+protected:
+    ~sleep_waiter() = default;
+
+private:
+    void on_deadline() noexcept override;
+
+    zone_core& zone_;
+};
+
+/// Waits until nothing of the zone is left; `zone::close` and `zone::drain`.
+class HEADGATE_DECL idle_waiter : public waiter {
+public:
+    explicit idle_waiter(zone_core& zone) noexcept : zone_(zone) {}
+
+    errc outcome{};
+    std::uint64_t left = 0;
+
+    [[nodiscard]] result<void> take() const {
+        switch (outcome) {
+            case errc{}: return headgate::success();
+            case errc::wait_timed_out: return error(outcome, std::to_string(left) + " operations, leases and permits are left");
+            default: return outcome;
+        }
+    }
+
+    void on_cancel() noexcept override;
+
+protected:
+    ~idle_waiter() = default;
+
+private:
+    void on_deadline() noexcept override;
+
+    zone_core& zone_;
+};
+
+}  // namespace headgate::detail
+
+#endif

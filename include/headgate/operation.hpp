@@ -1,0 +1,83 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_OPERATION_HPP
+#define HEADGATE_OPERATION_HPP
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <utility>
+
+namespace headgate {
+
+/// Tags our specialisation of `boost::asio::awaitable`; never a value.
+template <class Operation, class Result>
+struct eager;
+
+}  // namespace headgate
+
+/// What `co_await` makes of a headgate operation: decided in `await_ready`, and answered without a coroutine frame when
+/// the answer is there at once. Else it is the ordinary awaitable of the operation with `use_awaitable`.
+///
+/// It refers to the operation, which lives until the end of the co_await expression that names it.
+template <class Operation, class Result, class Executor>
+class boost::asio::awaitable<headgate::eager<Operation, Result>, Executor> {
+public:
+    using value_type = Result;
+    using executor_type = Executor;
+
+    awaitable() noexcept = default;  // as the empty base of the operation
+    awaitable(Operation&& operation) noexcept : operation_(&operation) {}
+
+    bool await_ready() { return operation_->decide(); }
+
+    template <class Handle>
+    void await_suspend(Handle caller) {
+        waiting_ = std::move(*operation_).start(use_awaitable_t<Executor>{});
+        waiting_.await_suspend(caller);
+    }
+
+    value_type await_resume() {
+        return waiting_.valid() ? waiting_.await_resume() : std::move(*operation_).answer();
+    }
+
+private:
+    Operation* operation_ = nullptr;
+    awaitable<value_type, Executor> waiting_;
+};
+
+namespace headgate {
+
+/// The base of what `limiter.acquire(key)` and its like return without a completion token: an eager awaitable.
+///
+/// Await it in the expression that makes it, inside a coroutine on `any_io_executor`, `io_context::executor_type`, or a
+/// strand of the latter. `as_awaitable()` gives an ordinary awaitable for everything else: `&&`, `||`, storing, `co_spawn`.
+///
+/// `Operation` brings `decide()`, true when the answer is there; `answer()`, the result then; and `start(token)`, which
+/// initiates it as any asynchronous operation.
+template <class Operation, class Result>
+class operation
+    : public boost::asio::awaitable<eager<Operation, Result>, boost::asio::any_io_executor>,
+      public boost::asio::awaitable<eager<Operation, Result>, boost::asio::io_context::executor_type>,
+      public boost::asio::awaitable<eager<Operation, Result>, boost::asio::strand<boost::asio::io_context::executor_type>> {
+public:
+    using value_type = Result;
+
+    /// The same operation as an ordinary awaitable; it completes through its executor, never at once.
+    template <class Executor = boost::asio::any_io_executor>
+    [[nodiscard]] boost::asio::awaitable<Result, Executor> as_awaitable() && {
+        return static_cast<Operation&&>(*this).start(boost::asio::use_awaitable_t<Executor>{});
+    }
+
+protected:
+    operation() = default;
+    ~operation() = default;
+};
+
+}  // namespace headgate
+
+#endif

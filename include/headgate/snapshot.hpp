@@ -1,0 +1,51 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_SNAPSHOT_HPP
+#define HEADGATE_SNAPSHOT_HPP
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <headgate/event.hpp>
+
+namespace headgate {
+
+/// One number of a primitive. A counter only grows; a gauge goes up and down.
+struct metric {
+    std::string_view name;  ///< Static text in snake_case, such as "granted".
+    double value = 0;
+    bool counter = false;
+};
+
+/// One primitive as plain data.
+struct primitive_snapshot {
+    primitive_kind kind{};
+    std::string name;
+    std::string_view state;  ///< Static text, such as "half_open"; empty where there are no states.
+    std::vector<metric> metrics;
+
+    /// The value of the metric `metric_name`; zero when there is none.
+    [[nodiscard]] double operator[](std::string_view metric_name) const noexcept {
+        for (const metric& m : metrics) {
+            if (m.name == metric_name) {
+                return m.value;
+            }
+        }
+        return 0;
+    }
+};
+
+/// A zone as plain data; each primitive is consistent in itself.
+struct zone_snapshot {
+    std::string name;
+    bool closed = false;
+    std::uint64_t operations = 0;  ///< Asynchronous operations pending.
+    std::vector<primitive_snapshot> primitives;
+};
+
+}  // namespace headgate
+
+#endif

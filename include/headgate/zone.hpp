@@ -1,0 +1,151 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_ZONE_HPP
+#define HEADGATE_ZONE_HPP
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <headgate/event.hpp>
+#include <headgate/impl/zone_core.hpp>
+#include <headgate/impl/zone_waiters.hpp>
+#include <headgate/result.hpp>
+#include <headgate/snapshot.hpp>
+#include <headgate/virtual_clock.hpp>
+
+namespace headgate {
+
+struct zone_options {
+    /// Where time comes from; the steady clock when null. It outlives the zone.
+    virtual_clock* clock = nullptr;
+};
+
+/// Ends a subscription to the events of a zone when it is destroyed. Move-only.
+class subscription {
+public:
+    subscription() = default;
+    subscription(std::weak_ptr<detail::zone_core> zone, std::uint64_t id) noexcept : zone_(std::move(zone)), id_(id) {}
+    subscription(subscription&& other) noexcept = default;
+    subscription& operator=(subscription&& other) noexcept {
+        if (this != &other) {
+            reset();
+            zone_ = std::move(other.zone_);
+            id_ = other.id_;
+        }
+        return *this;
+    }
+    ~subscription() { reset(); }
+
+    /// Ends it now. An event that is being delivered on another thread may still arrive.
+    void reset() noexcept {
+        if (const auto zone = zone_.lock()) {
+            zone->unsubscribe(id_);
+        }
+        zone_.reset();
+    }
+
+private:
+    std::weak_ptr<detail::zone_core> zone_;
+    std::uint64_t id_ = 0;
+};
+
+/// A namespace for primitives: a name, a strand on an io_context, a clock, a registry, an event stream.
+///
+/// It owns what is registered in it; two zones share nothing. Destroying it closes it without waiting. As everything in
+/// Asio, it does its work only while its io_context lives. All members are thread-safe; the strand is never exposed.
+class zone {
+public:
+    /// Makes a zone on `context`. Throws `headgate::system_error` with `errc::invalid_argument` for an empty name.
+    explicit zone(boost::asio::io_context& context, std::string name, zone_options options = {}) {
+        if (name.empty()) {
+            throw system_error(error(errc::invalid_argument, "the zone's name is empty; it must have at least one character"));
+        }
+        core_ = detail::zone_core::create(context, std::move(name), options.clock);
+    }
+
+    zone(const zone&) = delete;
+    zone& operator=(const zone&) = delete;
+    ~zone() { core_->release(); }
+
+    [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
+
+    /// The executor of the zone's io_context.
+    [[nodiscard]] boost::asio::io_context::executor_type get_executor() const noexcept { return core_->executor(); }
+
+    /// The time on the zone's clock.
+    [[nodiscard]] time_point now() const noexcept { return core_->now(); }
+
+    /// The zone and all of its primitives as plain data.
+    [[nodiscard]] zone_snapshot snapshot() const { return core_->snapshot(); }
+
+    /// Calls `handler(const event&)` on the zone's strand for every event from now on, in order, until the subscription
+    /// is destroyed. An exception of the handler leaves through `io_context::run`.
+    [[nodiscard]] subscription on_event(std::function<void(const event&)> handler) {
+        return {core_, core_->subscribe(std::move(handler))};
+    }
+
+    /// Completes after `span` on the zone's clock; at once, through the executor, when it is not positive.
+    ///
+    /// Signature: `void(result<void>)`. Completes on the token's associated executor, by default the io_context's.
+    /// Cancellation: terminal, partial and total end it with `canceled`. Errors: `canceled`, `shut_down`.
+    template <class Token = boost::asio::use_awaitable_t<>>
+    auto sleep_for(duration span, Token&& token = {}) {
+        return boost::asio::async_initiate<Token, void(result<void>)>(
+            [core = core_](auto handler, duration length) {
+                using operation = detail::waiter_operation<detail::sleep_waiter, decltype(handler)>;
+                auto& zone = *core;
+                zone.enqueue(operation::create(core, std::move(handler), zone), length);
+            },
+            token, span);
+    }
+
+    /// Closes the zone and completes when no operation, timer or connect of it is left.
+    ///
+    /// Decisions made before the call stand; every waiter ends with `shut_down`; leases stay valid, and a late return
+    /// closes the resource. Closing twice is harmless. Signature: `void(result<void>)`. Errors: `canceled`, which stops
+    /// only this wait. Thread-safe. Without a token nothing waits: `close()`.
+    template <class Token>
+    auto close(Token&& token) {
+        return end(false, {}, std::forward<Token>(token));
+    }
+
+    void close() noexcept { core_->close(); }
+
+    /// Refuses new work with `shut_down` and completes when what runs has ended, leases and permits too, or after
+    /// `limit` with `wait_timed_out`, whose detail says what was left. The zone is not closed by it.
+    ///
+    /// Signature: `void(result<void>)`. Errors: `wait_timed_out`, `canceled`. Thread-safe.
+    template <class Token = boost::asio::use_awaitable_t<>>
+    auto drain(duration limit, Token&& token = {}) {
+        return end(true, limit, std::forward<Token>(token));
+    }
+
+    /// For headgate's own primitives.
+    [[nodiscard]] const std::shared_ptr<detail::zone_core>& core() const noexcept { return core_; }
+
+private:
+    template <class Token>
+    auto end(bool drain, duration limit, Token&& token) {
+        return boost::asio::async_initiate<Token, void(result<void>)>(
+            [core = core_](auto handler, bool draining, duration span) {
+                using operation = detail::waiter_operation<detail::idle_waiter, decltype(handler)>;
+                auto& zone = *core;
+                zone.enqueue(operation::create(core, std::move(handler), zone), draining, span);
+            },
+            token, drain, limit);
+    }
+
+    std::shared_ptr<detail::zone_core> core_;
+};
+
+}  // namespace headgate
+
+#endif
