@@ -101,8 +101,7 @@ public:
         return boost::asio::async_initiate<Token, void(result<void>)>(
             [core = core_](auto handler, duration length) {
                 using operation = detail::waiter_operation<detail::sleep_waiter, decltype(handler)>;
-                auto& zone = *core;
-                zone.enqueue(operation::create(core, std::move(handler), zone), length);
+                core->enqueue(operation::create(core, std::move(handler), *core), length);
             },
             token, span);
     }
@@ -137,8 +136,7 @@ private:
         return boost::asio::async_initiate<Token, void(result<void>)>(
             [core = core_](auto handler, bool draining, duration span) {
                 using operation = detail::waiter_operation<detail::idle_waiter, decltype(handler)>;
-                auto& zone = *core;
-                zone.enqueue(operation::create(core, std::move(handler), zone), draining, span);
+                core->enqueue(operation::create(core, std::move(handler), *core), draining, span);
             },
             token, drain, limit);
     }

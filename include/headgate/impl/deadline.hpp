@@ -28,6 +28,8 @@ public:
 protected:
     ~deadline() = default;
 
+    void set_when(time_point when) noexcept { when_ = when; }
+
 private:
     friend class deadline_wheel;
     friend class zone_core;

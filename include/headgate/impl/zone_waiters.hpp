@@ -41,11 +41,13 @@ public:
     std::uint64_t left = 0;
 
     [[nodiscard]] result<void> take() const {
-        switch (outcome) {
-            case errc{}: return headgate::success();
-            case errc::wait_timed_out: return error(outcome, std::to_string(left) + " operations, leases and permits are left");
-            default: return outcome;
+        if (outcome == errc{}) {
+            return headgate::success();
         }
+        if (outcome == errc::wait_timed_out) {
+            return error(outcome, std::to_string(left) + " operations, leases and permits are left");
+        }
+        return outcome;
     }
 
     void on_cancel() noexcept override;
