@@ -1,0 +1,69 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_POOL_OPTIONS_HPP
+#define HEADGATE_POOL_OPTIONS_HPP
+
+#include <chrono>
+#include <cstdint>
+
+#include <headgate/export.hpp>
+#include <headgate/result.hpp>
+#include <headgate/time.hpp>
+
+namespace headgate {
+
+/// Which idle resource the next checkout gets.
+enum class pool_strategy : std::uint8_t {
+    lifo,  ///< The one returned last: few resources are hot, the others age and may be retired.
+    fifo,  ///< The one returned first: all take turns.
+};
+
+/// How a `resource_pool` behaves. Durations that say "zero: off" switch their feature off when they are zero.
+struct pool_options {
+    /// Resources that the pool keeps open. Zero: all are made on demand, within `max_overflow`.
+    std::uint32_t size = 10;
+    /// More resources made while callers wait, and dismissed afterwards.
+    std::uint32_t max_overflow = 0;
+    /// How long a resource above `size` stays idle before it is dismissed. Zero: dismissed on return.
+    duration overflow_ttl{};
+    pool_strategy strategy = pool_strategy::lifo;
+    /// Callers that may wait at once; one more gets `queue_full`. Zero: nobody waits.
+    std::uint32_t max_waiters = 10'000;
+    /// How long a checkout waits unless it says otherwise.
+    duration checkout_timeout = std::chrono::seconds{5};
+
+    /// How long one connect may take.
+    duration connect_timeout = std::chrono::seconds{5};
+    /// Connects in flight at once, at most. While the backend is down there is only one.
+    std::uint32_t max_connecting = 4;
+    /// Pause after the first failed connect; it doubles with each further failure, up to `backoff_max`.
+    duration backoff_min = std::chrono::milliseconds{100};
+    duration backoff_max = std::chrono::seconds{5};
+    /// The part of each pause that is random, 0 to 1: a pause is drawn from [(1 - jitter) * pause, pause].
+    double backoff_jitter = 0.2;
+
+    /// A resource older than this is closed and replaced when it is not lent. Zero: off.
+    duration max_lifetime{};
+    /// The part of each lifetime that is random, 0 to 1, so that resources made together do not end together.
+    double lifetime_jitter = 0.1;
+    /// A resource idle for this long is closed; one within `size` is replaced by a fresh one. Zero: off.
+    duration idle_timeout{};
+    /// A resource idle for this long is pinged, and again each time as long passes. Zero: off.
+    duration ping_interval{};
+    /// How long a ping may take before the resource counts as dead.
+    duration ping_timeout = std::chrono::seconds{1};
+    /// A lease held for longer raises one event that names where it was checked out. Zero: off.
+    duration leak_threshold{};
+};
+
+/// The largest `size + max_overflow`.
+inline constexpr std::uint32_t max_pool_resources = 1'000'000;
+
+/// Says what is wrong with `options`: `invalid_argument`, whose detail names the field, its value, and what would be
+/// right. A `resource_pool` is never made from options that fail this.
+[[nodiscard]] HEADGATE_DECL result<void> validate(const pool_options& options);
+
+}  // namespace headgate
+
+#endif
