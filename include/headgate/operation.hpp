@@ -41,9 +41,7 @@ public:
         waiting_.await_suspend(caller);
     }
 
-    value_type await_resume() {
-        return waiting_.valid() ? waiting_.await_resume() : std::move(*operation_).answer();
-    }
+    value_type await_resume() { return waiting_.valid() ? waiting_.await_resume() : std::move(*operation_).answer(); }
 
 private:
     Operation* operation_ = nullptr;
@@ -55,15 +53,16 @@ namespace headgate {
 /// The base of what `limiter.acquire(key)` and its like return without a completion token: an eager awaitable.
 ///
 /// Await it in the expression that makes it, inside a coroutine on `any_io_executor`, `io_context::executor_type`, or a
-/// strand of the latter. `as_awaitable()` gives an ordinary awaitable for everything else: `&&`, `||`, storing, `co_spawn`.
+/// strand of the latter. `as_awaitable()` gives an ordinary awaitable for everything else: `&&`, `||`, storing,
+/// `co_spawn`.
 ///
 /// `Operation` brings `decide()`, true when the answer is there; `answer()`, the result then; and `start(token)`, which
 /// initiates it as any asynchronous operation.
 template <class Operation, class Result>
-class operation
-    : public boost::asio::awaitable<eager<Operation, Result>, boost::asio::any_io_executor>,
-      public boost::asio::awaitable<eager<Operation, Result>, boost::asio::io_context::executor_type>,
-      public boost::asio::awaitable<eager<Operation, Result>, boost::asio::strand<boost::asio::io_context::executor_type>> {
+class operation : public boost::asio::awaitable<eager<Operation, Result>, boost::asio::any_io_executor>,
+                  public boost::asio::awaitable<eager<Operation, Result>, boost::asio::io_context::executor_type>,
+                  public boost::asio::awaitable<eager<Operation, Result>,
+                                                boost::asio::strand<boost::asio::io_context::executor_type>> {
 public:
     using value_type = Result;
 

@@ -31,16 +31,14 @@ class HEADGATE_DECL virtual_clock {
 public:
     /// Starts at `start`; `epoch` is what the system clock would say at that moment.
     explicit virtual_clock(time_point start = time_point{std::chrono::hours{24}},
-                           std::chrono::system_clock::time_point epoch = std::chrono::system_clock::time_point{
-                               std::chrono::hours{24 * 365 * 50}}) noexcept
+                           std::chrono::system_clock::time_point epoch =
+                               std::chrono::system_clock::time_point{std::chrono::hours{24 * 365 * 50}}) noexcept
         : now_(start.time_since_epoch().count()), start_(start), epoch_(epoch) {}
 
     virtual_clock(const virtual_clock&) = delete;
     virtual_clock& operator=(const virtual_clock&) = delete;
 
-    [[nodiscard]] time_point now() const noexcept {
-        return time_point{duration{now_.load(std::memory_order_relaxed)}};
-    }
+    [[nodiscard]] time_point now() const noexcept { return time_point{duration{now_.load(std::memory_order_relaxed)}}; }
 
     /// The system time that belongs to `now()`.
     [[nodiscard]] std::chrono::system_clock::time_point system_now() const noexcept {

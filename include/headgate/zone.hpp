@@ -66,7 +66,8 @@ public:
     /// Makes a zone on `context`. Throws `headgate::system_error` with `errc::invalid_argument` for an empty name.
     explicit zone(boost::asio::io_context& context, std::string name, zone_options options = {}) {
         if (name.empty()) {
-            throw system_error(error(errc::invalid_argument, "the zone's name is empty; it must have at least one character"));
+            throw system_error(
+                error(errc::invalid_argument, "the zone's name is empty; it must have at least one character"));
         }
         core_ = detail::zone_core::create(context, std::move(name), options.clock);
     }

@@ -263,7 +263,8 @@ result<void> zone_core::add(std::shared_ptr<primitive> p) {
     }
     auto key = std::pair(p->kind(), p->name());
     if (!state_->primitives.try_emplace(std::move(key), p).second) {
-        return error(errc::name_taken, std::string(to_string(p->kind())) + " \"" + p->name() + "\" in zone \"" + name_ + '"');
+        return error(errc::name_taken,
+                     std::string(to_string(p->kind())) + " \"" + p->name() + "\" in zone \"" + name_ + '"');
     }
     return outcome::success();
 }
@@ -272,7 +273,8 @@ result<std::shared_ptr<primitive>> zone_core::find(primitive_kind kind, std::str
     const std::lock_guard guard(state_->mutex);
     const auto found = state_->primitives.find(std::pair(kind, std::string(name)));
     if (found == state_->primitives.end()) {
-        return error(errc::unknown_name, std::string(to_string(kind)) + " \"" + std::string(name) + "\" in zone \"" + name_ + '"');
+        return error(errc::unknown_name,
+                     std::string(to_string(kind)) + " \"" + std::string(name) + "\" in zone \"" + name_ + '"');
     }
     return found->second;
 }
@@ -385,7 +387,8 @@ void zone_core::operation_finished() noexcept {
     }
 }
 
-// Completes those who wait for the end, when it has come: a close waits for operations, a drain for leases and permits too.
+// Completes those who wait for the end, when it has come: a close waits for operations, a drain for leases and permits
+// too.
 void zone_core::check_idle() noexcept {
     waiter_list<idle_waiter> done;
     const std::uint64_t used = closed() ? 0 : in_use();

@@ -69,8 +69,8 @@ TEST_CASE_FIXTURE(fixture, "run_for goes no further than asked") {
 }
 
 TEST_CASE_FIXTURE(fixture, "a sleep is cancelled by each type of cancellation") {
-    for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::partial,
-                            asio::cancellation_type::total}) {
+    for (const auto type :
+         {asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total}) {
         asio::cancellation_signal signal;
         std::optional<result<void>> got;
         z->sleep_for(1h, asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { got = r; }));
@@ -88,14 +88,16 @@ TEST_CASE_FIXTURE(fixture, "a sleep is cancelled by each type of cancellation") 
 TEST_CASE_FIXTURE(fixture, "a completion runs on the handler's executor") {
     asio::thread_pool pool(1);
     std::thread::id where;
-    z->sleep_for(1s, asio::bind_executor(pool.get_executor(), [&](result<void>) { where = std::this_thread::get_id(); }));
+    z->sleep_for(1s,
+                 asio::bind_executor(pool.get_executor(), [&](result<void>) { where = std::this_thread::get_id(); }));
     clock.run(io);
     pool.join();
     CHECK(where != std::thread::id{});
     CHECK(where != std::this_thread::get_id());
 }
 
-TEST_CASE_FIXTURE(fixture, "close ends every waiter with shut_down and completes when no handler is left; twice is harmless") {
+TEST_CASE_FIXTURE(fixture,
+                  "close ends every waiter with shut_down and completes when no handler is left; twice is harmless") {
     std::vector<int> order;
     z->sleep_for(1h, [&](result<void> r) {
         CHECK(r.error() == errc::shut_down);
@@ -208,7 +210,8 @@ TEST_CASE("on the real clock a sleep is never early, and the io_context runs out
     std::optional<duration> slept;
     z.sleep_for(20ms, [&](result<void>) { slept = std::chrono::steady_clock::now() - start; });
     asio::cancellation_signal signal;
-    z.sleep_for(1h, asio::bind_cancellation_slot(signal.slot(), [](result<void> r) { CHECK(r.error() == errc::canceled); }));
+    z.sleep_for(
+        1h, asio::bind_cancellation_slot(signal.slot(), [](result<void> r) { CHECK(r.error() == errc::canceled); }));
     z.sleep_for(1ms, [&](result<void>) { signal.emit(asio::cancellation_type::terminal); });
     io.run();
     REQUIRE(slept);

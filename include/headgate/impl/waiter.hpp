@@ -26,7 +26,8 @@ struct queue_tag;
 /// One parked operation: a place in its primitive's queue, a deadline, and a way to its handler.
 ///
 /// Whoever decides its fate (a grant, the deadline, a cancellation, a close) does so under the primitive's lock, once:
-///   take it out of the queue; store the outcome; `if (w.settle(zone))` remember to call `w.complete()` after unlocking.
+///   take it out of the queue; store the outcome; `if (w.settle(zone))` remember to call `w.complete()` after
+///   unlocking.
 /// `settle` is false when the driver holds its deadline: then `on_deadline()` finds it settled and completes it.
 class waiter : public deadline,
                public boost::intrusive::list_base_hook<boost::intrusive::tag<queue_tag>,
@@ -71,17 +72,18 @@ private:
 
 /// A FIFO of the waiters of one type.
 template <class Waiter>
-using waiter_list = boost::intrusive::list<Waiter, boost::intrusive::base_hook<boost::intrusive::list_base_hook<
-                                                       boost::intrusive::tag<queue_tag>,
-                                                       boost::intrusive::link_mode<boost::intrusive::normal_link>>>>;
+using waiter_list = boost::intrusive::list<
+    Waiter, boost::intrusive::base_hook<boost::intrusive::list_base_hook<
+                boost::intrusive::tag<queue_tag>, boost::intrusive::link_mode<boost::intrusive::normal_link>>>>;
 
-/// A waiter with its handler. `Waiter` brings `take()`, which makes the result on the handler's executor just before the
-/// handler is called; its memory is released before that call.
+/// A waiter with its handler. `Waiter` brings `take()`, which makes the result on the handler's executor just before
+/// the handler is called; its memory is released before that call.
 template <class Waiter, class Handler>
 class waiter_operation final : public Waiter {
     using executor_type = asio::associated_executor_t<Handler, asio::io_context::executor_type>;
-    using allocator_type = typename std::allocator_traits<asio::associated_allocator_t<
-        Handler, asio::recycling_allocator<void>>>::template rebind_alloc<waiter_operation>;
+    using allocator_type =
+        typename std::allocator_traits<asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::
+            template rebind_alloc<waiter_operation>;
 
 public:
     template <class... Args>

@@ -1,0 +1,100 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_SPAWN_HPP
+#define HEADGATE_SPAWN_HPP
+
+#include <boost/asio/associator.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/error.hpp>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <headgate/result.hpp>
+
+namespace headgate {
+
+namespace detail {
+
+/// The error that an exception of an operation becomes: `canceled` for Asio's `operation_aborted`, else
+/// `operation_failed` with the exception as cause.
+inline error error_of(std::exception_ptr cause) {
+    try {
+        std::rethrow_exception(cause);
+    } catch (const boost::system::system_error& e) {
+        if (e.code() == boost::asio::error::operation_aborted) {
+            return {errc::canceled, std::move(cause)};
+        }
+    } catch (...) {  // NOLINT(bugprone-empty-catch): every other exception is the cause as it is
+    }
+    return {errc::operation_failed, std::move(cause)};
+}
+
+template <class T>
+struct spawned {
+    std::optional<result<T>> value;
+};
+
+template <class T, class Executor>
+boost::asio::awaitable<void, Executor> fill(boost::asio::awaitable<result<T>, Executor> operation,
+                                            std::shared_ptr<spawned<T>> out) {
+    out->value.emplace(co_await std::move(operation));
+}
+
+/// Completes `Handler` with a result when a spawned coroutine has ended; has the handler's associated properties.
+template <class T, class Handler>
+struct spawn_handler {
+    std::shared_ptr<spawned<T>> out;
+    Handler handler;
+
+    void operator()(std::exception_ptr thrown) {
+        if (thrown) {
+            std::move(handler)(result<T>(error_of(std::move(thrown))));
+        } else {
+            std::move(handler)(std::move(*out->value));
+        }
+    }
+};
+
+}  // namespace detail
+
+/// Starts `operation` on `executor` with any completion token: what `co_spawn` is for results, which it does not take.
+///
+/// Signature: `void(result<T>)`. An exception that leaves the operation becomes `operation_failed` with the exception
+/// as cause, Asio's `operation_aborted` becomes `canceled`. Cancellation of the token cancels the operation.
+template <class BodyExecutor, class T, class Executor, class Token>
+    requires(!std::is_convertible_v<BodyExecutor&, boost::asio::execution_context&>)
+auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Executor> operation, Token&& token) {
+    return boost::asio::async_initiate<Token, void(result<T>)>(
+        [executor](auto handler, boost::asio::awaitable<result<T>, Executor> body) {
+            auto out = std::make_shared<detail::spawned<T>>();
+            using handler_type = detail::spawn_handler<T, decltype(handler)>;
+            boost::asio::co_spawn(executor, detail::fill(std::move(body), out), handler_type{out, std::move(handler)});
+        },
+        token, std::move(operation));
+}
+
+/// The same on the executor of an execution context.
+template <class Context, class T, class Executor, class Token>
+    requires std::is_convertible_v<Context&, boost::asio::execution_context&>
+auto spawn(Context& context, boost::asio::awaitable<result<T>, Executor> operation, Token&& token) {
+    return spawn(context.get_executor(), std::move(operation), std::forward<Token>(token));
+}
+
+}  // namespace headgate
+
+template <template <class, class> class Associator, class T, class Handler, class Default>
+struct boost::asio::associator<Associator, headgate::detail::spawn_handler<T, Handler>, Default>
+    : Associator<Handler, Default> {
+    static auto get(const headgate::detail::spawn_handler<T, Handler>& h, const Default& d = Default()) noexcept {
+        return Associator<Handler, Default>::get(h.handler, d);
+    }
+};
+
+#endif
