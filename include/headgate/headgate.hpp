@@ -5,9 +5,21 @@
 #define HEADGATE_HEADGATE_HPP
 
 // Every public header of the library.
+#include <headgate/call_context.hpp>
 #include <headgate/error.hpp>
+#include <headgate/event.hpp>
 #include <headgate/export.hpp>
+#include <headgate/grant.hpp>
+#include <headgate/operation.hpp>
+#include <headgate/pool_options.hpp>
+#include <headgate/pool_status.hpp>
+#include <headgate/quota.hpp>
 #include <headgate/result.hpp>
+#include <headgate/snapshot.hpp>
+#include <headgate/spawn.hpp>
+#include <headgate/take.hpp>
 #include <headgate/time.hpp>
+#include <headgate/virtual_clock.hpp>
+#include <headgate/zone.hpp>
 
 #endif
