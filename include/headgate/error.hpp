@@ -50,8 +50,10 @@ inline boost::system::error_code make_error_code(errc e) noexcept {
 
 }  // namespace headgate
 
+/// @cond
 template <>
 struct boost::system::is_error_code_enum<headgate::errc> : std::true_type {};
+/// @endcond
 
 namespace headgate {
 
@@ -61,6 +63,7 @@ namespace headgate {
 /// `circuit_open` and `would_block` are `resource_unavailable_try_again`; `wait_timed_out` and `timed_out` are
 /// `timed_out`; `canceled` is `operation_canceled`; `invalid_argument` is `invalid_argument`.
 struct error {
+    /// What went wrong; of `error_category()`, except where another library's code is passed on.
     boost::system::error_code code;
     /// How long to wait before asking again makes sense; zero when that is not known.
     duration retry_after{};
@@ -70,10 +73,14 @@ struct error {
     std::shared_ptr<const std::string> detail;
 
     error() = default;
+    /// `e`, and how long to wait.
     error(errc e, duration retry = {}) noexcept : code(make_error_code(e)), retry_after(retry) {}
+    /// `e`, and the exception behind it.
     error(errc e, std::exception_ptr why, duration retry = {}) noexcept
         : code(make_error_code(e)), retry_after(retry), cause(std::move(why)) {}
+    /// `e`, and what is to be added to its message.
     error(errc e, std::string_view text) : code(make_error_code(e)), detail(std::make_shared<std::string>(text)) {}
+    /// The code of another library.
     error(boost::system::error_code ec) noexcept : code(ec) {}
 
     /// The code's message, then the detail or what the cause says, when there is any.
@@ -90,6 +97,7 @@ inline boost::system::error_code make_error_code(const error& e) noexcept {
 /// What `result<T>::value()` throws for an error: a `boost::system::system_error` that keeps the payload.
 class HEADGATE_DECL system_error : public boost::system::system_error {
 public:
+    /// Keeps `e` whole.
     explicit system_error(error e);
 
     /// The whole error, with `retry_after`, cause and detail.

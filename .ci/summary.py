@@ -1,0 +1,31 @@
+"""Prints "N passed, N failed" from Meson's test log and exits with 1 when anything failed.
+
+summary.py TESTLOG EXIT_STATUS_OF_THE_TESTS NUMBER_OF_OTHER_FAILURES
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+log, status, failed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+passed = 0
+cases = re.compile(r"\[doctest\] test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed")
+
+failed_tests = 0
+for line in log.read_text().splitlines() if log.exists() else []:
+    test = json.loads(line)
+    summaries = [(int(p), int(f)) for p, f in cases.findall(test.get("stdout", ""))]
+    bad = sum(f for _, f in summaries)
+    passed += sum(p for p, _ in summaries)
+    if test["result"] in ("OK", "EXPECTEDFAIL"):
+        # A test that is a script prints no summary of doctest's and is one case.
+        passed += not summaries
+    elif test["result"] != "SKIP":
+        failed_tests += max(bad, 1)
+if status != 0:
+    failed_tests = max(failed_tests, 1)
+
+failed += failed_tests
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
