@@ -5,6 +5,7 @@
 #define HEADGATE_HEADGATE_HPP
 
 // Every public header of the library.
+#include <headgate/breaker_options.hpp>
 #include <headgate/call_context.hpp>
 #include <headgate/error.hpp>
 #include <headgate/event.hpp>
