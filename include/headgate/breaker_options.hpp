@@ -93,6 +93,7 @@ struct breaker_options {
     std::uint32_t probes = 1;
     /// A probe that has not ended after this time has failed.
     duration probe_deadline = std::chrono::seconds(30);
+    /// Who decides, to begin with.
     breaker_mode mode = breaker_mode::automatic;
 };
 
@@ -102,9 +103,9 @@ struct breaker_options {
 
 /// One change of state.
 struct breaker_transition {
-    breaker_state from{};
-    breaker_state to{};
-    breaker_reason reason{};
+    breaker_state from{};     ///< The state before.
+    breaker_state to{};       ///< The state after.
+    breaker_reason reason{};  ///< What changed it.
     /// When it happened. A probe expires at its deadline, also when that is noticed later.
     time_point at{};
     /// When the breaker became open: the time from which a probe may run, or `time_point::max()` for never by itself.
@@ -113,8 +114,8 @@ struct breaker_transition {
 
 /// What a circuit breaker is doing and has done since it was made. Everything is counted exactly.
 struct breaker_snapshot {
-    breaker_state state{};
-    breaker_mode mode{};
+    breaker_state state{};         ///< Where it stands.
+    breaker_mode mode{};           ///< Who decides.
     std::uint64_t admitted{};      ///< Calls that were let through.
     std::uint64_t refused{};       ///< Calls that were refused.
     std::uint64_t would_refuse{};  ///< Calls that only the mode `observe` let through; they are in `admitted` too.

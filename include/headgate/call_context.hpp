@@ -75,6 +75,7 @@ class call_context {
 public:
     /// Of a call without a deadline.
     call_context() = default;
+    /// Of a running call; made by the library.
     explicit call_context(detail::call_state* state) noexcept : state_(state) {}
 
     /// When the call must have ended; `time_point::max()` when there is no deadline.

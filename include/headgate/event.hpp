@@ -40,15 +40,15 @@ enum class event_kind : std::uint8_t {
 
 /// Something worth telling, delivered in order on the zone's strand.
 struct event {
-    std::uint64_t sequence = 0;  ///< Counts up by one within a zone; a gap means nothing was subscribed.
-    time_point time{};
-    event_kind kind{};
-    primitive_kind primitive{};
-    std::string name;       ///< Of the primitive.
-    std::string_view from;  ///< Static text, for state changes.
-    std::string_view to;    ///< Static text, for state changes.
-    std::string detail;     ///< May be empty.
-    std::source_location where{};
+    std::uint64_t sequence = 0;    ///< Counts up by one within a zone; a gap means nothing was subscribed.
+    time_point time{};             ///< On the zone's clock.
+    event_kind kind{};             ///< What happened.
+    primitive_kind primitive{};    ///< To what.
+    std::string name;              ///< Of the primitive.
+    std::string_view from;         ///< Static text, for state changes.
+    std::string_view to;           ///< Static text, for state changes.
+    std::string detail;            ///< May be empty.
+    std::source_location where{};  ///< For leaks: the place of the checkout.
 };
 
 }  // namespace headgate

@@ -20,6 +20,7 @@ struct eager;
 
 }  // namespace headgate
 
+/// @cond
 /// What `co_await` makes of a headgate operation: decided in `await_ready`, and answered without a coroutine frame when
 /// the answer is there at once. Else it is the ordinary awaitable of the operation with `use_awaitable`.
 ///
@@ -47,6 +48,7 @@ private:
     Operation* operation_ = nullptr;
     awaitable<value_type, Executor> waiting_;
 };
+/// @endcond
 
 namespace headgate {
 
@@ -64,6 +66,7 @@ class operation : public boost::asio::awaitable<eager<Operation, Result>, boost:
                   public boost::asio::awaitable<eager<Operation, Result>,
                                                 boost::asio::strand<boost::asio::io_context::executor_type>> {
 public:
+    /// What awaiting it gives.
     using value_type = Result;
 
     /// The same operation as an ordinary awaitable; it completes through its executor, never at once.

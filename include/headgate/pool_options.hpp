@@ -27,6 +27,7 @@ struct pool_options {
     std::uint32_t max_overflow = 0;
     /// How long a resource above `size` stays idle before it is dismissed. Zero: dismissed on return.
     duration overflow_ttl{};
+    /// Which idle resource goes first.
     pool_strategy strategy = pool_strategy::lifo;
     /// Callers that may wait at once; one more gets `queue_full`. Zero: nobody waits.
     std::uint32_t max_waiters = 10'000;
@@ -39,6 +40,7 @@ struct pool_options {
     std::uint32_t max_connecting = 4;
     /// Pause after the first failed connect; it doubles with each further failure, up to `backoff_max`.
     duration backoff_min = std::chrono::milliseconds{100};
+    /// Where doubling stops.
     duration backoff_max = std::chrono::seconds{5};
     /// The part of each pause that is random, 0 to 1: a pause is drawn from [(1 - jitter) * pause, pause].
     double backoff_jitter = 0.2;

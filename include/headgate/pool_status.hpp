@@ -18,13 +18,13 @@ enum class pool_state : std::uint8_t {
 
 /// The counts of a pool at one moment. `idle + leased` resources live.
 struct pool_status {
-    pool_state state = pool_state::active;
-    std::uint32_t size = 0;        ///< Resources to be kept open.
-    std::uint32_t idle = 0;        ///< Open and not lent, those being pinged included.
-    std::uint32_t overflow = 0;    ///< Open beyond `size`.
-    std::uint32_t leased = 0;      ///< Lent, or being reset after it.
-    std::uint32_t waiting = 0;     ///< Callers in the queue.
-    std::uint32_t connecting = 0;  ///< Connects in flight.
+    pool_state state = pool_state::active;  ///< What it does with those who ask.
+    std::uint32_t size = 0;                 ///< Resources to be kept open.
+    std::uint32_t idle = 0;                 ///< Open and not lent, those being pinged included.
+    std::uint32_t overflow = 0;             ///< Open beyond `size`.
+    std::uint32_t leased = 0;               ///< Lent, or being reset after it.
+    std::uint32_t waiting = 0;              ///< Callers in the queue.
+    std::uint32_t connecting = 0;           ///< Connects in flight.
 };
 
 }  // namespace headgate

@@ -46,15 +46,19 @@ public:
     /// Denies everything, with `cost_exceeds_limit`.
     [[nodiscard]] static constexpr quota none() noexcept { return quota{quota_algorithm::gcra, 0, 0, duration{1}, 0}; }
 
+    /// How permits are spread over time.
     [[nodiscard]] constexpr quota_algorithm algorithm() const noexcept { return algorithm_; }
     /// What was asked for: the permits of `per`, `at_most` and `fixed_window`; 0 for `none`.
     [[nodiscard]] constexpr std::uint64_t permits() const noexcept { return permits_; }
     /// The permits that come back in each period: `permits()`, less the burst for `at_most`.
     [[nodiscard]] constexpr std::uint64_t sustained() const noexcept { return sustained_; }
+    /// The length that permits are counted for.
     [[nodiscard]] constexpr duration period() const noexcept { return period_; }
     /// The most that can pass at once, so the largest cost that can ever pass; 0 for `none`.
     [[nodiscard]] constexpr std::uint64_t burst() const noexcept { return burst_; }
+    /// Whether it denies everything.
     [[nodiscard]] constexpr bool is_none() const noexcept { return permits_ == 0; }
+    /// Whether `at_most` made it.
     [[nodiscard]] constexpr bool is_at_most() const noexcept { return sustained_ != permits_; }
 
     friend constexpr bool operator==(const quota&, const quota&) noexcept = default;

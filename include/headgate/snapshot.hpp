@@ -16,16 +16,16 @@ namespace headgate {
 /// One number of a primitive. A counter only grows; a gauge goes up and down.
 struct metric {
     std::string_view name;  ///< Static text in snake_case, such as "granted".
-    double value = 0;
-    bool counter = false;
+    double value = 0;       ///< What it is now.
+    bool counter = false;   ///< Whether it only grows.
 };
 
 /// One primitive as plain data.
 struct primitive_snapshot {
-    primitive_kind kind{};
-    std::string name;
-    std::string_view state;  ///< Static text, such as "half_open"; empty where there are no states.
-    std::vector<metric> metrics;
+    primitive_kind kind{};        ///< What it is.
+    std::string name;             ///< As it was registered.
+    std::string_view state;       ///< Static text, such as "half_open"; empty where there are no states.
+    std::vector<metric> metrics;  ///< All of its numbers.
 
     /// The value of the metric `metric_name`; zero when there is none.
     [[nodiscard]] double operator[](std::string_view metric_name) const noexcept {
@@ -40,10 +40,10 @@ struct primitive_snapshot {
 
 /// A zone as plain data; each primitive is consistent in itself.
 struct zone_snapshot {
-    std::string name;
-    bool closed = false;
-    std::uint64_t operations = 0;  ///< Asynchronous operations pending.
-    std::vector<primitive_snapshot> primitives;
+    std::string name;                            ///< Of the zone.
+    bool closed = false;                         ///< Whether it is closed.
+    std::uint64_t operations = 0;                ///< Asynchronous operations pending.
+    std::vector<primitive_snapshot> primitives;  ///< By kind, then by name.
 };
 
 }  // namespace headgate

@@ -89,6 +89,7 @@ auto spawn(Context& context, boost::asio::awaitable<result<T>, Executor> operati
 
 }  // namespace headgate
 
+/// @cond
 template <template <class, class> class Associator, class T, class Handler, class Default>
 struct boost::asio::associator<Associator, headgate::detail::spawn_handler<T, Handler>, Default>
     : Associator<Handler, Default> {
@@ -96,5 +97,6 @@ struct boost::asio::associator<Associator, headgate::detail::spawn_handler<T, Ha
         return Associator<Handler, Default>::get(h.handler, d);
     }
 };
+/// @endcond
 
 #endif

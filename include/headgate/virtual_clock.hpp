@@ -38,6 +38,7 @@ public:
     virtual_clock(const virtual_clock&) = delete;
     virtual_clock& operator=(const virtual_clock&) = delete;
 
+    /// Where the clock stands.
     [[nodiscard]] time_point now() const noexcept { return time_point{duration{now_.load(std::memory_order_relaxed)}}; }
 
     /// The system time that belongs to `now()`.

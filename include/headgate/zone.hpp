@@ -23,6 +23,7 @@
 
 namespace headgate {
 
+/// What a zone may be given besides its name.
 struct zone_options {
     /// Where time comes from; the steady clock when null. It outlives the zone.
     virtual_clock* clock = nullptr;
@@ -31,9 +32,13 @@ struct zone_options {
 /// Ends a subscription to the events of a zone when it is destroyed. Move-only.
 class subscription {
 public:
+    /// Of nothing.
     subscription() = default;
+    /// What `zone::on_event` makes.
     subscription(std::weak_ptr<detail::zone_core> zone, std::uint64_t id) noexcept : zone_(std::move(zone)), id_(id) {}
+    /// Takes over what `other` would end.
     subscription(subscription&& other) noexcept = default;
+    /// Ends its own, and takes over what `other` would end.
     subscription& operator=(subscription&& other) noexcept {
         if (this != &other) {
             reset();
@@ -76,6 +81,7 @@ public:
     zone& operator=(const zone&) = delete;
     ~zone() { core_->release(); }
 
+    /// As it was given.
     [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
 
     /// The executor of the zone's io_context.
@@ -117,6 +123,7 @@ public:
         return end(false, {}, std::forward<Token>(token));
     }
 
+    /// Closes the zone without waiting for the end of what runs. Thread-safe.
     void close() noexcept { core_->close(); }
 
     /// Refuses new work with `shut_down` and completes when what runs has ended, leases and permits too, or after
