@@ -36,14 +36,15 @@ case $way in
     # shellcheck disable=SC2046
     "${compiler[@]}" -std=c++20 main.cpp $(package --cflags --libs) -o shared
     check ./shared
-    ldd ./shared | grep -q 'libheadgate\.so\.0 ' || { echo "the program is not linked to libheadgate.so.0"; exit 1; }
+    [[ $(ldd ./shared) == *"libheadgate.so.0 "* ]] || { echo "the program is not linked to libheadgate.so.0"; exit 1; }
     # shellcheck disable=SC2046
     "${compiler[@]}" -std=c++20 main.cpp $(package --cflags) "$installed/$libdir/libheadgate.a" -pthread -o static
     check ./static
     ;;
   cmake)
     for static in OFF ON; do
-      cmake -S . -B "build-$static" -DCMAKE_PREFIX_PATH="$installed" -Dheadgate_USE_STATIC_LIBS=$static >cmake.log 2>&1 ||
+      cmake -G Ninja -S . -B "build-$static" -DCMAKE_PREFIX_PATH="$installed" \
+        -Dheadgate_USE_STATIC_LIBS=$static >cmake.log 2>&1 ||
         { cat cmake.log; exit 1; }
       cmake --build "build-$static"
       check "./build-$static/consumer"
@@ -52,7 +53,7 @@ case $way in
   meson-subproject)
     mkdir subprojects
     ln -s "$source" subprojects/headgate
-    meson setup --wrap-mode=nodownload build
+    meson setup --wrap-mode=nodownload --buildtype=plain build
     ninja -C build consumer
     check ./build/consumer
     ;;
