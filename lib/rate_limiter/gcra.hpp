@@ -18,8 +18,8 @@ namespace headgate::detail {
 /// What a limiter remembers of one key for one quota. Sixteen bytes without alignment of their own, so that a slot of
 /// a key with one quota has twenty-four.
 struct quota_state {
-    std::uint64_t low = 0;
-    std::uint64_t high = 0;
+    std::uint64_t low;
+    std::uint64_t high;
 
     friend bool operator==(const quota_state&, const quota_state&) = default;
 };
@@ -74,7 +74,7 @@ public:
     [[nodiscard]] int128 capacity() const noexcept { return capacity_; }
 
     [[nodiscard]] quota_state fresh(time_point now) const noexcept {
-        quota_state s;
+        quota_state s{};
         store(s, ticks(now));
         return s;
     }
@@ -120,7 +120,7 @@ public:
 
     /// The state in which `u` is used; rounded up by less than a tick, so nothing is forgiven.
     [[nodiscard]] quota_state from_used(const permits_used& u, time_point now) const noexcept {
-        quota_state s;
+        quota_state s{};
         const int128 part = ceil_div(static_cast<int128>(u.part) * step_, u.of);
         store(s, ticks(now) + static_cast<int128>(step_) * u.whole + part);
         return s;

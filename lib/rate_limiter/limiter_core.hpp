@@ -1,0 +1,280 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_LIB_RATE_LIMITER_LIMITER_CORE_HPP
+#define HEADGATE_LIB_RATE_LIMITER_LIMITER_CORE_HPP
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <headgate/impl/key_hash.hpp>
+#include <headgate/impl/limiter_decision.hpp>
+#include <headgate/quota.hpp>
+#include <headgate/result.hpp>
+
+#include "rate_limiter/judge.hpp"
+#include "rate_limiter/key_table.hpp"
+
+namespace headgate::detail {
+
+/// A tier: quotas under a name. The first of a limiter is what calls use that name none.
+struct tier_spec {
+    std::string name;
+    std::vector<quota> quotas;
+};
+
+struct limiter_settings {
+    std::uint64_t seed = 0;
+    std::uint64_t max_keys = std::uint64_t{1} << 20;
+    bool track_keys = false;
+    /// system - steady, fixed once for the zone.
+    duration unix_offset{};
+};
+
+/// What one quota says of a key.
+struct quota_usage {
+    std::uint64_t limit = 0;
+    std::uint64_t used = 0;
+    std::uint64_t remaining = 0;
+    duration reset_after{};
+};
+
+struct key_usage {
+    /// Whether the limiter remembers the key; an unknown one is as good as new.
+    bool known = false;
+    std::uint32_t tier = 0;
+    /// The quota with the fewest permits left; then all of them in their order.
+    quota_usage tightest;
+    std::vector<quota_usage> quotas;
+    /// With track_keys, of a known key.
+    struct tracked {
+        time_point created;
+        time_point updated;
+        std::uint64_t refused = 0;
+    };
+    std::optional<tracked> history;
+};
+
+struct limiter_counts {
+    std::uint64_t granted = 0;
+    std::uint64_t refused = 0;
+    std::uint64_t keys = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t most_looked = 0;
+    bool overflowing = false;
+};
+
+struct sweep_report {
+    std::uint64_t looked = 0;
+    std::uint64_t dropped = 0;
+    /// There is room for new keys again.
+    bool overflow_ended = false;
+};
+
+/// Which bucket a key's waiters wait for: its own, or the one that keys share past max_keys.
+struct bucket_ref {
+    std::uint64_t hash = 0;
+    bool overflow = false;
+
+    friend bool operator==(const bucket_ref&, const bucket_ref&) = default;
+};
+
+/// The rate limiter without I/O: keys are hashes, time is an argument, nothing waits. Thread-safe.
+///
+/// A call may name any tier; the state of a key converts, and is kept in the tier that charged it last. A refusal
+/// changes nothing.
+class limiter_core {
+    struct plan;
+
+public:
+    /// Tells, under the lock of the shard, whether the bucket has waiters among `queues`, which is what the shell put
+    /// there and is not null.
+    using waiting_probe = bool (*)(void* queues, const bucket_ref&) noexcept;
+
+    static result<std::unique_ptr<limiter_core>> make(const limiter_settings& settings, std::vector<tier_spec> tiers);
+    ~limiter_core();
+    limiter_core(const limiter_core&) = delete;
+    limiter_core& operator=(const limiter_core&) = delete;
+
+    /// Under which keys are hashed. `load` changes it, so hash after that.
+    [[nodiscard]] const hash_seed& seed() const noexcept { return seed_; }
+    [[nodiscard]] std::optional<std::uint32_t> find_tier(std::string_view name) const noexcept;
+    [[nodiscard]] std::vector<tier_spec> tiers() const;
+    /// Once, before the first call.
+    void set_waiting_probe(waiting_probe probe) noexcept { probe_ = probe; }
+
+    /// Worth a call between hashing a key and reading the clock: a cache miss then overlaps with the clock.
+    void prefetch(std::uint64_t hash) const noexcept { std::as_const(table_).shard_of(hash).prefetch(hash); }
+    [[nodiscard]] decision try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                       time_point now) noexcept;
+    /// The key as it is seen from `tier`, or from the tier that it is in.
+    [[nodiscard]] key_usage inspect(std::uint64_t hash, std::optional<std::uint32_t> tier, time_point now) const;
+    /// Forgets the key; whether there was anything to forget.
+    bool reset(std::uint64_t hash, time_point now) noexcept;
+
+    /// Changes tiers and quotas; keys keep what they used. A tier that is no more gives its keys to the first one, and
+    /// calls that still name it get `unknown_tier`. States convert when they are next touched, as of `now`, or as the
+    /// sweep passes: it goes around once before the ids of old quotas are free.
+    result<void> change(std::vector<tier_spec> tiers, time_point now);
+
+    /// Looks for dead slots in the next few shards, and finishes live changes there.
+    sweep_report sweep(std::size_t shard_budget, time_point now) noexcept;
+    [[nodiscard]] std::size_t shards() const noexcept { return table_.shards(); }
+
+    [[nodiscard]] limiter_counts counts() const noexcept;
+
+    /// All that is needed to go on after a restart, the seed too: it is a secret.
+    [[nodiscard]] std::vector<char> save(time_point now) const;
+    /// Takes over what was saved; only before the first use. On error nothing has changed.
+    result<void> load(std::span<const char> bytes, time_point now);
+    /// `save` to a file of mode 0600 that is replaced in one step.
+    result<void> save_file(const std::string& path, time_point now) const;
+    result<void> load_file(const std::string& path, time_point now);
+
+    /// A bucket under its lock: nanoseconds only, no user code. What the shell does under the same lock as the decision
+    /// (queue a waiter, grant the head of a queue) it does through this.
+    class open_bucket {
+    public:
+        open_bucket(const open_bucket&) = delete;
+        open_bucket& operator=(const open_bucket&) = delete;
+        ~open_bucket() { shard_->lock.unlock(); }
+
+        [[nodiscard]] bucket_ref ref() const noexcept { return {hash_, shard_ == &core_->overflow_}; }
+        /// Where the shell keeps the wait queues of this shard.
+        [[nodiscard]] void*& queues() noexcept { return shard_->queues; }
+        /// The largest cost that can ever pass; none for a tier that is no more.
+        [[nodiscard]] std::optional<std::uint64_t> largest_cost(std::uint32_t tier) const noexcept;
+        /// The earliest time, not before `now`, at which the cost passes when nothing else comes; none when never.
+        [[nodiscard]] std::optional<time_point> next_time(std::uint32_t tier, std::uint64_t cost,
+                                                          time_point now) noexcept;
+        /// Charges when it passes. It does not look at waiters.
+        decision try_charge(std::uint32_t tier, std::uint64_t cost, time_point now) noexcept;
+        /// As if the cost had passed at `next_time`, over a copy: what is left for those behind. Starts from the
+        /// bucket.
+        class projection {
+        public:
+            /// Queues one more behind; gives the time at which it passes, none when never.
+            std::optional<time_point> add(std::uint32_t tier, std::uint64_t cost) noexcept;
+
+        private:
+            friend open_bucket;
+            const limiter_core* core_ = nullptr;
+            const plan* plan_ = nullptr;
+            judge::states states_{};
+            time_point at_{};
+        };
+        [[nodiscard]] projection project(std::uint32_t tier, time_point now) noexcept;
+
+    private:
+        friend limiter_core;
+        open_bucket(limiter_core& core, std::uint64_t hash, bool overflow, time_point now) noexcept;
+        bool move_to_overflow() noexcept;
+
+        limiter_core* core_;
+        key_shard* shard_;
+        std::uint64_t* slot_;
+        std::uint64_t hash_;
+    };
+
+    /// Locks the bucket of a key: its own, or the shared one when the table is full and the key is not in it.
+    [[nodiscard]] open_bucket open(std::uint64_t hash, time_point now) noexcept { return {*this, hash, false, now}; }
+    /// Locks the bucket that waiters wait for.
+    [[nodiscard]] open_bucket open(const bucket_ref& ref, time_point now) noexcept {
+        return {*this, ref.hash, ref.overflow, now};
+    }
+
+private:
+    /// Quotas in force for a tier, with the id that slots of it carry as their tag. A plan is never freed before the
+    /// limiter is; its id is used again once no slot carries it.
+    struct plan {
+        plan(std::span<const quota> q, duration unix_offset) : quotas(q, unix_offset) {
+            if (q.size() == 1 && quotas[0].is_gcra()) {
+                only = quotas[0].as_gcra();
+            }
+        }
+        judge quotas;
+        gcra only;
+        std::uint32_t tier = 0;
+        std::uint8_t id = 0;
+        /// One gcra quota and no tracking: what the straight path decides.
+        bool simple = false;
+        /// What took its place, and when.
+        std::atomic<const plan*> successor{nullptr};
+        time_point replaced_at{};
+    };
+
+    static constexpr std::size_t max_tiers = 64;
+    static constexpr std::size_t max_id = 254;
+
+    limiter_core(const limiter_settings& settings, std::vector<tier_spec> tiers);
+    static std::optional<error> check(const std::vector<tier_spec>& tiers);
+    plan* add_plan(const tier_spec& spec);
+    bool finish_change(time_point now) noexcept;
+    void free_retired() noexcept;
+
+    [[nodiscard]] const plan* current(std::uint32_t tier) const noexcept {
+        return tier < max_tiers ? current_[tier].load(std::memory_order_acquire) : nullptr;
+    }
+    [[nodiscard]] const plan* plan_of(const std::uint64_t* slot) const noexcept {
+        return plans_[slot[0] & 0xff].load(std::memory_order_acquire);
+    }
+    /// The states of a slot as `to` has them, or in the newest plan of its tier when `to` is null; gives that plan.
+    const plan* states_of(const std::uint64_t* slot, const plan* to, judge::states& out, time_point now) const noexcept;
+    [[nodiscard]] bool is_dead(const std::uint64_t* slot, time_point now) const noexcept;
+    bool write_states(key_shard& s, std::uint64_t*& slot, std::uint64_t hash, const plan& p, const judge::states& in,
+                      time_point now) noexcept;
+    void migrate_slot(std::uint64_t* slot, time_point now) noexcept;
+    bool migrate(key_shard& s, time_point now) noexcept;
+    [[nodiscard]] std::uint16_t words_for(const plan& p) const noexcept {
+        return static_cast<std::uint16_t>(1 + 2 * p.quotas.size() + (settings_.track_keys ? 3 : 0));
+    }
+    [[nodiscard]] auto dead_at(time_point now) const noexcept {
+        return [this, now](const std::uint64_t* slot) { return is_dead(slot, now); };
+    }
+    /// Where the history of a key is kept, between its first word and its states: created, updated, refused.
+    std::uint64_t* history(std::uint64_t* slot) const noexcept {
+        return settings_.track_keys && slot != nullptr ? slot + 1 : nullptr;
+    }
+    void get(const std::uint64_t* slot, const plan& p, judge::states& out) const noexcept;
+    void put(std::uint64_t* slot, const plan& p, const judge::states& in) const noexcept;
+    [[nodiscard]] key_usage usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier,
+                                  time_point now) const;
+    decision try_acquire_slowly(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost, time_point now) noexcept;
+    void clear() noexcept;
+
+    struct saved;
+    result<void> take(const saved& from, time_point now);
+
+    // What every call reads stands first.
+    mutable key_table table_;
+    hash_seed seed_;
+    waiting_probe probe_ = nullptr;
+    std::array<std::atomic<const plan*>, max_tiers> current_{};
+    std::array<std::atomic<const plan*>, 256> plans_{};
+    limiter_settings settings_;
+    /// The bucket that keys share past max_keys: the only slot of a shard of its own, always there.
+    mutable key_shard overflow_{};
+    std::atomic<bool> overflowing_{false};
+
+    mutable std::mutex admin_;
+    std::vector<std::string> names_;
+    std::vector<std::vector<quota>> sources_;
+    std::vector<std::unique_ptr<plan>> owned_;
+    std::vector<std::uint8_t> retired_;
+    std::size_t to_migrate_ = 0;
+    std::size_t sweep_cursor_ = 0;
+};
+
+}  // namespace headgate::detail
+
+#endif
