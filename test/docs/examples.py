@@ -8,7 +8,8 @@
 
 A ```cpp block is either a whole program, whose first line is `// example: NAME`, or an excerpt, whose first line is
 `// part of: NAME` and whose other lines stand one after another, in any indentation, in the program of that name in the
-same document. Anything else fails. A program is compiled with warnings as errors, linked to LIBRARY, and must exit with
+same document. Anything else fails, and so does a condition on a temporary of a co_await, as in `if (co_await f())`: g++ before
+13 miscompiles that, and people copy examples. A program is compiled with warnings as errors, linked to LIBRARY, and must exit with
 0 within ten seconds.
 """
 
@@ -62,6 +63,8 @@ def problems(document):
     """What is wrong with the blocks of one document, before any of them is compiled."""
     said, programs = [], {}
     for block in document:
+        for condition in re.findall(r"\b(?:if|while|assert) \([^=\n]*co_await.*", block.text):
+            said.append(f"{block.where}: give what this awaits a name first: {condition.strip()}")
         if block.kind is None:
             said.append(f"{block.where}: the first line of a C++ block is `// example: NAME` or `// part of: NAME`")
         elif block.kind == "example":
@@ -132,6 +135,8 @@ def self_test():
     assert "does not stand" in said(program + "```cpp\n// part of: one\nreturn 1;\n```\n")[0]
     assert "does not stand" in said(program + "```cpp\n// part of: two\nreturn 0;\n```\n")[0]
     assert "does not stand" in said(program + "```cpp\n// part of: one\n```\n")[0]
+    assert "a name" in said(program.replace("return 0", "if (!co_await f()) return 0"))[0]
+    assert said(program.replace("return 0", "if (auto r = co_await f(); !r) return 0")) == []
     try:
         blocks("x.md", "```cpp\nint x;\n")
     except ValueError as e:

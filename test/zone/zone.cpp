@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -94,6 +95,14 @@ TEST_CASE_FIXTURE(fixture, "a completion runs on the handler's executor") {
     pool.join();
     CHECK(where != std::thread::id{});
     CHECK(where != std::this_thread::get_id());
+}
+
+TEST_CASE_FIXTURE(fixture, "a completion runs on a strand over any executor") {
+    const auto strand = asio::make_strand(asio::any_io_executor(io.get_executor()));
+    bool inside = false;
+    z->sleep_for(1s, asio::bind_executor(strand, [&](result<void>) { inside = strand.running_in_this_thread(); }));
+    clock.run(io);
+    CHECK(inside);
 }
 
 TEST_CASE_FIXTURE(fixture,

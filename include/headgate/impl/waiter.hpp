@@ -8,13 +8,18 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/is_executor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/asio/recycling_allocator.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <boost/intrusive/list.hpp>
 
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include <headgate/impl/zone_core.hpp>
@@ -75,6 +80,29 @@ template <class Waiter>
 using waiter_list = boost::intrusive::list<
     Waiter, boost::intrusive::base_hook<boost::intrusive::list_base_hook<
                 boost::intrusive::tag<queue_tag>, boost::intrusive::link_mode<boost::intrusive::normal_link>>>>;
+
+/// What keeps the handler's executor busy meanwhile: Asio's work guard, but for a strand over an executor that has no
+/// `on_work_started`, such as `any_io_executor`. There the guard of Boost 1.81 does not compile.
+template <class Executor>
+struct outstanding_work {
+    using type = asio::executor_work_guard<Executor>;
+};
+template <class Inner>
+    requires(!asio::is_executor<Inner>::value)
+struct outstanding_work<asio::strand<Inner>> {
+    class type {
+    public:
+        explicit type(const asio::strand<Inner>& executor) noexcept
+            : executor_(executor), work_(asio::prefer(executor, asio::execution::outstanding_work.tracked)) {}
+        [[nodiscard]] asio::strand<Inner> get_executor() const noexcept { return executor_; }
+
+    private:
+        asio::strand<Inner> executor_;
+        std::decay_t<decltype(asio::prefer(std::declval<const asio::strand<Inner>&>(),
+                                           asio::execution::outstanding_work.tracked))>
+            work_;
+    };
+};
 
 /// A waiter with its handler. `Waiter` brings `take()`, which makes the result on the handler's executor just before
 /// the handler is called; its memory is released before that call.
@@ -164,7 +192,7 @@ private:
 
     std::shared_ptr<zone_core> zone_;
     Handler handler_;
-    asio::executor_work_guard<executor_type> work_;
+    typename outstanding_work<executor_type>::type work_;
 };
 
 }  // namespace headgate::detail
