@@ -46,8 +46,7 @@ constexpr decltype(auto) unwrap(Arg&& arg) noexcept {
 }
 
 // g++ before 13 destroys some temporaries of a co_await expression twice, when they have a destructor that does
-// something (GCC bug 104031 and its kin). Nobody can tell the harmless ones from those that corrupt the heap, so there
-// all are refused.
+// something. A library cannot tell the harmless ones from those that corrupt the heap, so there all are refused.
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
 template <class Arg>
 inline constexpr bool safe_in_co_await =
