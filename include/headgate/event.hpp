@@ -44,10 +44,10 @@ struct event {
     time_point time{};             ///< On the zone's clock.
     event_kind kind{};             ///< What happened.
     primitive_kind primitive{};    ///< To what.
-    std::string name;              ///< Of the primitive.
-    std::string_view from;         ///< Static text, for state changes.
-    std::string_view to;           ///< Static text, for state changes.
-    std::string detail;            ///< May be empty.
+    std::string name{};            ///< Of the primitive.
+    std::string_view from{};       ///< Static text, for state changes.
+    std::string_view to{};         ///< Static text, for state changes.
+    std::string detail{};          ///< May be empty.
     std::source_location where{};  ///< For leaks: the place of the checkout.
 };
 

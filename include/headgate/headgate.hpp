@@ -11,10 +11,12 @@
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>
 #include <headgate/grant.hpp>
+#include <headgate/key.hpp>
 #include <headgate/operation.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/pool_status.hpp>
 #include <headgate/quota.hpp>
+#include <headgate/rate_limiter.hpp>
 #include <headgate/result.hpp>
 #include <headgate/snapshot.hpp>
 #include <headgate/spawn.hpp>

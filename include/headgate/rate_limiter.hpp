@@ -34,7 +34,7 @@ struct tier {
 
 struct rate_limiter_options {
     /// At least one. State belongs to a key within the limiter: a call that names another tier keeps what was used.
-    std::vector<tier> tiers;
+    std::vector<tier> tiers{};
     /// Keys remembered at once. Past it new keys share one bucket, and an event says so.
     std::uint64_t max_keys = std::uint64_t{1} << 20;
     /// Calls that may wait for one key at once.
@@ -65,13 +65,13 @@ struct quota_usage {
 
 /// What a limiter knows of a key.
 struct key_info {
-    bool known = false;               ///< Whether it is remembered; an unknown key is as good as new.
-    std::string tier;                 ///< The tier that it is in.
-    quota_usage tightest;             ///< The quota with the fewest permits left.
-    std::vector<quota_usage> quotas;  ///< All quotas, in their order.
-    std::optional<time_point> created;         ///< With `track_keys`.
-    std::optional<time_point> updated;         ///< With `track_keys`: the last grant.
-    std::optional<std::uint64_t> refused;      ///< With `track_keys`.
+    bool known = false;                      ///< Whether it is remembered; an unknown key is as good as new.
+    std::string tier{};                      ///< The tier that it is in.
+    quota_usage tightest{};                  ///< The quota with the fewest permits left.
+    std::vector<quota_usage> quotas{};       ///< All quotas, in their order.
+    std::optional<time_point> created{};     ///< With `track_keys`.
+    std::optional<time_point> updated{};     ///< With `track_keys`: the last grant.
+    std::optional<std::uint64_t> refused{};  ///< With `track_keys`.
 };
 
 class rate_limiter;
@@ -81,8 +81,8 @@ class [[nodiscard]] acquire_operation : public operation<acquire_operation, resu
 public:
     /// In place: true when it is granted, or refused for good.
     bool decide() {
-        const time_point now = options_.now == time_point::min() ? limiter_->zone().now() : options_.now;
-        decision_ = limiter_->decide(request_, now);
+        decision_ =
+            options_.now == time_point::min() ? limiter_->decide(request_) : limiter_->decide(request_, options_.now);
         return decision_.what != detail::verdict::rate_limited || options_.max_wait <= duration::zero();
     }
 
@@ -103,8 +103,7 @@ public:
                 auto& w = waiter::create(limiter->zone_ptr(), std::move(handler), limiter, request);
                 limiter->enqueue(w, now, options.max_wait, refused_before);
             },
-            token, limiter_->shared_from_this(), request_, options_,
-            decision_.what == detail::verdict::rate_limited);
+            token, limiter_->shared_from_this(), request_, options_, decision_.what == detail::verdict::rate_limited);
     }
 
 private:
@@ -151,8 +150,8 @@ public:
             }
             request.tier = found.value();
         }
-        const time_point now = options.now == time_point::min() ? impl_->zone().now() : options.now;
-        const detail::decision d = impl_->decide(request, now);
+        const detail::decision d =
+            options.now == time_point::min() ? impl_->decide(request) : impl_->decide(request, options.now);
         if (d.what == detail::verdict::granted) [[likely]] {
             return d.granted;
         }
@@ -162,8 +161,8 @@ public:
     /// As `try_acquire`, but waits for up to `options.max_wait`, in order of arrival: `co_await limiter.acquire(key)`.
     ///
     /// Permits are spent when they are granted, so a cancelled wait has cost nothing and the next in line moves up.
-    /// Further errors: `queue_full`, `wait_timed_out`, `canceled`; `rate_limited` at once when `max_wait` is shorter than
-    /// any possible wait. Signature with a token: `void(result<grant>)`; completes on its associated executor, by
+    /// Further errors: `queue_full`, `wait_timed_out`, `canceled`; `rate_limited` at once when `max_wait` is shorter
+    /// than any possible wait. Signature with a token: `void(result<grant>)`; completes on its associated executor, by
     /// default the io_context's, never inside this call. Cancellation: terminal, partial, total.
     [[nodiscard]] acquire_operation acquire(const key& key, const acquire_options& options = {}) {
         detail::limiter_request request{key.hash(impl_->seed()), options.cost, 0};

@@ -7,6 +7,7 @@
 #include <boost/outcome/basic_result.hpp>
 #include <boost/outcome/policy/result_error_code_throw_as_system_error.hpp>
 #include <boost/outcome/success_failure.hpp>
+#include <boost/outcome/try.hpp>
 
 #include <type_traits>
 

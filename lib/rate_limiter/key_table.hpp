@@ -29,7 +29,7 @@ struct alignas(64) key_shard {
     std::uint32_t live;      ///< Slots in use.
     std::uint32_t cursor;    ///< Where the look for dead slots goes on.
     std::uint64_t* slots;
-    void* queues;  ///< The shell's wait queues for keys of this shard; null when there are none.
+    std::uint64_t queues;  ///< How many buckets of this shard have a wait queue in the shell.
     std::uint64_t granted;
     std::uint64_t refused;
     std::uint64_t floor;  ///< The latest time at which a slot was dropped, as `key_table::ordered`.

@@ -91,7 +91,7 @@ public:
 
     void drop(const std::shared_ptr<key_queue>& queue) {
         queue->timer.disarm(owner_.zone());
-        owner_.core().mark_waiting(queue->ref, -1);
+        owner_.core().unmark_waiting(queue->ref);
         by_bucket.erase(queue->ref);
     }
 
@@ -131,7 +131,8 @@ error refusal(const decision& d) {
     switch (d.what) {
         case verdict::cost_exceeds_limit: return errc::cost_exceeds_limit;
         case verdict::zero_cost: return {errc::invalid_argument, "cost is 0; it must be at least 1"};
-        case verdict::unknown_tier: return {errc::invalid_argument, "the tier is unknown; it must be one of the limiter's"};
+        case verdict::unknown_tier:
+            return {errc::invalid_argument, "the tier is unknown; it must be one of the limiter's"};
         case verdict::shut_down: return errc::shut_down;
         case verdict::queue_full: return {errc::queue_full, d.retry_after};
         default: return {errc::rate_limited, d.retry_after};
@@ -152,7 +153,8 @@ result<std::uint32_t> limiter::tier(std::string_view name) const {
     if (const auto found = core_->find_tier(name)) {
         return *found;
     }
-    return error(errc::invalid_argument, "tier \"" + std::string(name) + "\" is unknown to limiter \"" + this->name() + '"');
+    return error(errc::invalid_argument,
+                 "tier \"" + std::string(name) + "\" is unknown to limiter \"" + this->name() + '"');
 }
 
 decision limiter::decide(const limiter_request& r, time_point now) noexcept {
@@ -171,7 +173,7 @@ decision limiter::decide(const limiter_request& r, time_point now) noexcept {
             } else if (r.cost > *largest) {
                 d = {.what = verdict::cost_exceeds_limit};
             } else {
-                d = {.what = verdict::rate_limited, .retry_after = queues_->behind(bucket, *queue, r, now)};
+                d = {.what = verdict::rate_limited, .retry_after = limiter_queues::behind(bucket, *queue, r, now)};
             }
             bucket.count_refused();
         } else {
@@ -185,6 +187,11 @@ decision limiter::decide(const limiter_request& r, time_point now) noexcept {
         sweep_when_large(now);
     }
     return d;
+}
+
+decision limiter::decide(const limiter_request& r) noexcept {
+    core_->prefetch(r.hash);
+    return decide(r, zone().now());
 }
 
 void limiter::enqueue(acquire_waiter& w, time_point now, duration max_wait, bool refused_before) {
@@ -223,7 +230,8 @@ void limiter::enqueue(acquire_waiter& w, time_point now, duration max_wait, bool
                 const bool hopeless = max_wait <= duration::zero() || !soonest || *soonest > latest;
                 if (hopeless || queue->waiting.size() >= max_waiters_) {
                     const auto retry_after = limiter_queues::behind(bucket, *queue, r, now);
-                    answer({.what = hopeless ? verdict::rate_limited : verdict::queue_full, .retry_after = retry_after});
+                    answer(
+                        {.what = hopeless ? verdict::rate_limited : verdict::queue_full, .retry_after = retry_after});
                     bucket.count_refused();
                 }
             }
@@ -232,7 +240,7 @@ void limiter::enqueue(acquire_waiter& w, time_point now, duration max_wait, bool
                 if (!queue) {
                     queue = std::make_shared<key_queue>(*this, bucket.ref());
                     queues_->by_bucket.emplace(queue->ref, queue);
-                    bucket.mark_waiting(1);
+                    bucket.mark_waiting();
                     queue->timer.arm(zone(), queue, bucket.next_time(r.tier, r.cost, now).value_or(time_point::max()));
                 }
                 w.queue_hash_ = queue->ref.hash;
@@ -272,7 +280,8 @@ void limiter::serve_all() noexcept {
     complete_all(done);
 }
 
-// What may be granted at this moment is granted, also to the one whose time is up: a deadline is the last moment to pass.
+// What may be granted at this moment is granted, also to the one whose time is up: a deadline is the last moment to
+// pass.
 void limiter::expire(acquire_waiter& w) noexcept {
     serve_queue(w.queue_hash_, w.queue_overflow_);
     waiter_list<acquire_waiter> done;
@@ -355,7 +364,7 @@ void limiter::abandon() noexcept {
 }
 
 void limiter::sweep_when_large(time_point now) {
-    if (core_->counts_keys() < sweep_from_keys || queues_->sweeping.load(std::memory_order_relaxed)) {
+    if (core_->keys() < sweep_from_keys || queues_->sweeping.load(std::memory_order_relaxed)) {
         return;
     }
     const std::lock_guard guard(queues_->mutex);
@@ -374,7 +383,7 @@ void limiter::on_timer() noexcept {
     if (queues_->closed) {
         return;
     }
-    if (core_->counts_keys() < sweep_from_keys) {
+    if (core_->keys() < sweep_from_keys) {
         queues_->sweep.disarm(zone());
         queues_->sweeping = false;
     } else {
@@ -450,7 +459,8 @@ result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_lim
     if (!core) {
         return core.error();
     }
-    auto impl = std::make_shared<detail::limiter>(zone.core(), std::move(name), std::move(core).value(), options.max_waiters);
+    auto impl =
+        std::make_shared<detail::limiter>(zone.core(), std::move(name), std::move(core).value(), options.max_waiters);
     if (auto added = zone.core()->add(impl); !added) {
         return added.error();
     }

@@ -126,7 +126,7 @@ decision limiter_core::try_acquire(std::uint64_t hash, std::uint32_t tier, std::
     const plan* p = current(tier);
     std::uint64_t* slot = s.find(hash);
     if (slot != nullptr && p != nullptr && p->simple && static_cast<std::uint8_t>(slot[0]) == p->id &&
-        s.queues == nullptr && cost - 1 < cost_ceiling) [[likely]] {
+        s.queues == 0 && cost - 1 < cost_ceiling) [[likely]] {
         const gcra& g = p->only;
         const quota_state before{slot[1], slot[2]};
         const int128 at = g.ticks(now);
@@ -156,9 +156,7 @@ decision limiter_core::try_acquire(std::uint64_t hash, std::uint32_t tier, std::
 decision limiter_core::try_acquire_slowly(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                           time_point now) noexcept {
     open_bucket bucket{*this, hash, false, now};
-    void* const queues = bucket.shard_->queues;
-    if (queues != nullptr && (probe_ == nullptr || probe_(queues, bucket.ref()))) {
-        ++bucket.shard_->refused;
+    if (bucket.shard_->queues != 0) {
         return {verdict::queued, false, {}, {}};
     }
     return bucket.try_charge(tier, cost, now);
@@ -334,6 +332,7 @@ decision limiter_core::open_bucket::try_charge(std::uint32_t tier, std::uint64_t
             return refused(verdict::rate_limited, to_duration(p->quotas.wait_ns(states.data(), n, at)));
         }
         p->quotas.charge(states.data(), n, at);
+        const bool fresh = slot_ == nullptr;
         if (!core_->write_states(*shard_, slot_, hash_, *p, states, at)) {
             // No room, or no memory: the shared bucket has its own.
             move_to_overflow();
@@ -342,7 +341,7 @@ decision limiter_core::open_bucket::try_charge(std::uint32_t tier, std::uint64_t
         ++shard_->granted;
         const bool began = shard_ == &core_->overflow_ && !core_->overflowing_.load(std::memory_order_relaxed) &&
                            !core_->overflowing_.exchange(true, std::memory_order_relaxed);
-        return {verdict::granted, began, {}, p->quotas.describe(states.data(), at)};
+        return {verdict::granted, began, {}, p->quotas.describe(states.data(), at), fresh};
     }
 }
 

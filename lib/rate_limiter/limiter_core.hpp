@@ -97,10 +97,6 @@ class limiter_core {
     struct plan;
 
 public:
-    /// Tells, under the lock of the shard, whether the bucket has waiters among `queues`, which is what the shell put
-    /// there and is not null.
-    using waiting_probe = bool (*)(void* queues, const bucket_ref&) noexcept;
-
     static result<std::unique_ptr<limiter_core>> make(const limiter_settings& settings, std::vector<tier_spec> tiers);
     ~limiter_core();
     limiter_core(const limiter_core&) = delete;
@@ -110,11 +106,7 @@ public:
     [[nodiscard]] const hash_seed& seed() const noexcept { return seed_; }
     [[nodiscard]] std::optional<std::uint32_t> find_tier(std::string_view name) const noexcept;
     [[nodiscard]] std::vector<tier_spec> tiers() const;
-    /// Once, before the first call.
-    void set_waiting_probe(waiting_probe probe) noexcept { probe_ = probe; }
-
-    /// Worth a call between hashing a key and reading the clock: a cache miss then overlaps with the clock.
-    void prefetch(std::uint64_t hash) const noexcept { std::as_const(table_).shard_of(hash).prefetch(hash); }
+    /// `queued` when a bucket of the key's shard has a wait queue: then the shell looks whether it is this one.
     [[nodiscard]] decision try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                        time_point now) noexcept;
     /// The key as it is seen from `tier`, or from the tier that it is in.
@@ -150,8 +142,10 @@ public:
         ~open_bucket() { shard_->lock.unlock(); }
 
         [[nodiscard]] bucket_ref ref() const noexcept { return {hash_, shard_ == &core_->overflow_}; }
-        /// Where the shell keeps the wait queues of this shard.
-        [[nodiscard]] void*& queues() noexcept { return shard_->queues; }
+        /// The bucket has a wait queue from now on: `try_acquire` says `queued`.
+        void mark_waiting() noexcept { ++shard_->queues; }
+        /// Counts a refusal that the shell decided.
+        void count_refused() noexcept { ++shard_->refused; }
         /// The largest cost that can ever pass; none for a tier that is no more.
         [[nodiscard]] std::optional<std::uint64_t> largest_cost(std::uint32_t tier) const noexcept;
         /// The earliest time, not before `now`, at which the cost passes when nothing else comes; none when never.
@@ -185,6 +179,19 @@ public:
         std::uint64_t* slot_;
         std::uint64_t hash_;
     };
+
+    /// Takes `mark_waiting` back.
+    void unmark_waiting(const bucket_ref& ref) noexcept {
+        key_shard& shard = ref.overflow ? overflow_ : table_.shard_of(ref.hash);
+        const std::lock_guard lock{shard.lock};
+        --shard.queues;
+    }
+
+    [[nodiscard]] std::uint64_t keys() const noexcept { return table_.keys(); }
+    [[nodiscard]] std::string tier_name(std::uint32_t tier) const {
+        const std::lock_guard lock{admin_};
+        return tier < names_.size() ? names_[tier] : std::string{};
+    }
 
     /// Locks the bucket of a key: its own, or the shared one when the table is full and the key is not in it.
     [[nodiscard]] open_bucket open(std::uint64_t hash, time_point now) noexcept { return {*this, hash, false, now}; }
@@ -258,7 +265,6 @@ private:
     // What every call reads stands first.
     mutable key_table table_;
     hash_seed seed_;
-    waiting_probe probe_ = nullptr;
     std::array<std::atomic<const plan*>, max_tiers> current_{};
     std::array<std::atomic<const plan*>, 256> plans_{};
     limiter_settings settings_;

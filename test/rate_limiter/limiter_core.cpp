@@ -446,19 +446,14 @@ TEST_CASE("limiter: against a plain map of buckets, with random keys, resets and
 }
 
 TEST_CASE("limiter: while a key has waiters try_acquire refuses, and others of its shard go on") {
-    struct queue {
-        bucket_ref ref;
-    };
     const asked l{make(per(10, 1s))};
-    l.core->set_waiting_probe(
-        [](void* queues, const bucket_ref& ref) noexcept { return static_cast<queue*>(queues)->ref == ref; });
     const std::uint64_t hash = key("k").hash(l.core->seed());
     CHECK(l.burst("k", epoch) == 10);
-    queue waiting{};
+    bucket_ref waiting{};
     {
         auto bucket = l.core->open(hash, epoch);
-        waiting.ref = bucket.ref();
-        bucket.queues() = &waiting;
+        waiting = bucket.ref();
+        bucket.mark_waiting();
         CHECK(bucket.next_time(0, 1, epoch) == epoch + 100ms);
         CHECK(bucket.next_time(0, 10, epoch) == epoch + 1s);
         CHECK_FALSE(bucket.next_time(0, 11, epoch));
@@ -473,10 +468,10 @@ TEST_CASE("limiter: while a key has waiters try_acquire refuses, and others of i
     CHECK(l.ask("k", epoch + 1h).what == verdict::queued);
     CHECK(l.core->try_acquire(hash ^ 1, 0, 1, epoch).what == verdict::granted);
     {
-        auto bucket = l.core->open(waiting.ref, epoch + 1h);
+        auto bucket = l.core->open(waiting, epoch + 1h);
         CHECK(bucket.try_charge(0, 3, epoch + 1h).what == verdict::granted);
-        bucket.queues() = nullptr;
     }
+    l.core->unmark_waiting(waiting);
     CHECK(l.burst("k", epoch + 1h) == 7);
 }
 

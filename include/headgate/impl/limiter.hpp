@@ -68,6 +68,8 @@ public:
 
     /// Decides in place. A refusal for want of permits is `rate_limited`, with those who wait counted.
     [[nodiscard]] decision decide(const limiter_request& r, time_point now) noexcept;
+    /// The same at the time on the zone's clock, whose reading overlaps with the way to the key's memory.
+    [[nodiscard]] decision decide(const limiter_request& r) noexcept;
 
     /// Decides, or queues: completes `w` sooner or later, through its executor. `refused_before` says that `decide` has
     /// counted a refusal of this same call.

@@ -18,6 +18,8 @@ enum class verdict : std::uint8_t {
     queued,              ///< The key has waiters: nobody overtakes them.
     zero_cost,           ///< A cost of zero is no question.
     unknown_tier,
+    shut_down,   ///< The zone takes no new work; said by the shell.
+    queue_full,  ///< Too many wait for the key; said by the shell.
 };
 
 /// What a limiter decided, as plain data: the `result` is made of it where the caller is.
@@ -27,6 +29,8 @@ struct decision {
     bool overflow_began = false;
     duration retry_after{};
     grant granted{};
+    /// The key was not remembered before this grant.
+    bool inserted = false;
 };
 
 }  // namespace headgate::detail
