@@ -125,8 +125,8 @@ decision limiter_core::try_acquire(std::uint64_t hash, std::uint32_t tier, std::
     s.lock.lock();
     const plan* p = current(tier);
     std::uint64_t* slot = s.find(hash);
-    if (slot != nullptr && p != nullptr && p->simple && static_cast<std::uint8_t>(slot[0]) == p->id &&
-        s.queues == 0 && cost - 1 < cost_ceiling) [[likely]] {
+    if (slot != nullptr && p != nullptr && p->simple && static_cast<std::uint8_t>(slot[0]) == p->id && s.queues == 0 &&
+        cost - 1 < cost_ceiling) [[likely]] {
         const gcra& g = p->only;
         const quota_state before{slot[1], slot[2]};
         const int128 at = g.ticks(now);

@@ -106,6 +106,8 @@ public:
     [[nodiscard]] const hash_seed& seed() const noexcept { return seed_; }
     [[nodiscard]] std::optional<std::uint32_t> find_tier(std::string_view name) const noexcept;
     [[nodiscard]] std::vector<tier_spec> tiers() const;
+    /// Worth a call between hashing a key and reading the clock: a cache miss then overlaps with the clock.
+    void prefetch(std::uint64_t hash) const noexcept { std::as_const(table_).shard_of(hash).prefetch(hash); }
     /// `queued` when a bucket of the key's shard has a wait queue: then the shell looks whether it is this one.
     [[nodiscard]] decision try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                        time_point now) noexcept;
