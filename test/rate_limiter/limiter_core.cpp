@@ -445,7 +445,7 @@ TEST_CASE("limiter: against a plain map of buckets, with random keys, resets and
     }
 }
 
-TEST_CASE("limiter: while a key has waiters try_acquire refuses, and others of its shard go on") {
+TEST_CASE("limiter: while a key has waiters try_acquire says so, and tells the shell to look for others of its shard") {
     const asked l{make(per(10, 1s))};
     const std::uint64_t hash = key("k").hash(l.core->seed());
     CHECK(l.burst("k", epoch) == 10);
@@ -466,7 +466,8 @@ TEST_CASE("limiter: while a key has waiters try_acquire refuses, and others of i
         CHECK(line.add(0, 1) == epoch + 1400ms);
     }
     CHECK(l.ask("k", epoch + 1h).what == verdict::queued);
-    CHECK(l.core->try_acquire(hash ^ 1, 0, 1, epoch).what == verdict::granted);
+    CHECK(l.core->try_acquire(hash ^ 1, 0, 1, epoch).what == verdict::queued);
+    CHECK(l.core->open(hash ^ 1, epoch).try_charge(0, 1, epoch).what == verdict::granted);
     {
         auto bucket = l.core->open(waiting, epoch + 1h);
         CHECK(bucket.try_charge(0, 3, epoch + 1h).what == verdict::granted);

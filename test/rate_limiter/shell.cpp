@@ -140,6 +140,20 @@ TEST_CASE_FIXTURE(fixture, "while a key has waiters try_acquire refuses, with a 
     CHECK(limiter.try_acquire("k"));
 }
 
+TEST_CASE_FIXTURE(fixture, "keys beside one that has waiters are decided as ever, in the smallest table too") {
+    auto limiter =
+        rate_limiter::create(
+            *z, "limiter", rate_limiter_options{.tiers = {{"default", {quota::per(1, 1s).value()}}}, .max_keys = 4096})
+            .value();
+    CHECK(limiter.try_acquire(-1));
+    limiter.acquire(-1, {.max_wait = 1min}, [](result<grant> r) { CHECK(r); });
+    for (int other = 0; other < 1000; ++other) {
+        CHECK(limiter.try_acquire(other));
+        CHECK(limiter.try_acquire(other).error().retry_after == 1s);
+    }
+    clock.run(io);
+}
+
 TEST_CASE_FIXTURE(fixture, "a big-cost head is not starved by small-cost followers") {
     auto limiter = make(1, 1s, 5);
     CHECK(limiter.try_acquire("k", {.cost = 5}));
