@@ -17,6 +17,7 @@
 #include <headgate/pool_status.hpp>
 #include <headgate/quota.hpp>
 #include <headgate/rate_limiter.hpp>
+#include <headgate/resource_pool.hpp>
 #include <headgate/result.hpp>
 #include <headgate/snapshot.hpp>
 #include <headgate/spawn.hpp>

@@ -18,6 +18,12 @@
 
 #include <headgate/result.hpp>
 
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ takes the coroutine frames of a caller's closures and local types for types of this header, and warns.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsubobject-linkage"
+#endif
+
 namespace headgate {
 
 namespace detail {
@@ -98,5 +104,9 @@ struct boost::asio::associator<Associator, headgate::detail::spawn_handler<T, Ha
     }
 };
 /// @endcond
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #endif

@@ -283,7 +283,8 @@ struct run {
                 REQUIRE(d.retry_after == retry_at - now);
                 break;
             case pool_verdict::shut_down: REQUIRE(m.state >= pool_state::draining); break;
-            case pool_verdict::exhausted: FAIL("join never says that"); break;
+            case pool_verdict::exhausted:
+            case pool_verdict::invalid: FAIL("join never says that"); break;
         }
     }
     void end_connect(slot_index i, bool good) {

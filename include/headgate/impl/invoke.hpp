@@ -22,6 +22,12 @@
 #include <headgate/spawn.hpp>
 #include <headgate/take.hpp>
 
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ takes the coroutine frames of a caller's closures and local types for types of this header, and warns.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsubobject-linkage"
+#endif
+
 namespace headgate::detail {
 
 template <class T>
@@ -152,5 +158,9 @@ boost::asio::awaitable<call_result<Op, Args...>, call_executor<Op, Args...>> run
 }
 
 }  // namespace headgate::detail
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #endif

@@ -37,7 +37,7 @@ struct pool_connect_failure {
 };
 
 /// Why a checkout did not get a resource at once.
-enum class pool_verdict : std::uint8_t { granted, wait, exhausted, queue_full, connect_failed, shut_down };
+enum class pool_verdict : std::uint8_t { granted, wait, exhausted, queue_full, connect_failed, shut_down, invalid };
 
 struct pool_decision {
     pool_verdict verdict;
@@ -136,6 +136,8 @@ public:
 
     // Work ------------------------------------------------------------------------------------------------------------
 
+    /// Whether `claim_poll` would give true.
+    [[nodiscard]] bool wants_poll() const noexcept { return dirty_ && !claimed_; }
     /// True once for each time that `poll` has to run; the caller who gets it sees to that.
     [[nodiscard]] bool claim_poll() noexcept {
         if (!dirty_ || claimed_) {
@@ -154,7 +156,11 @@ public:
     /// Whether `take` and `on_return` use the time.
     [[nodiscard]] bool needs_time() const noexcept { return timed_; }
     [[nodiscard]] pool_status status() const noexcept;
+    [[nodiscard]] pool_state state() const noexcept { return state_; }
     [[nodiscard]] std::uint32_t waiting() const noexcept { return waiting_; }
+    [[nodiscard]] std::uint32_t leased() const noexcept { return leased_; }
+    /// The last connect that ended failed.
+    [[nodiscard]] bool failing() const noexcept { return failures_ != 0; }
     /// One more than the largest index given out so far.
     [[nodiscard]] std::size_t slots() const noexcept { return slots_.size(); }
 

@@ -1,0 +1,307 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_IMPL_POOL_CORE_HPP
+#define HEADGATE_IMPL_POOL_CORE_HPP
+
+#include <boost/asio/cancellation_signal.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <source_location>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <headgate/export.hpp>
+#include <headgate/impl/pool_machine.hpp>
+#include <headgate/impl/spinlock.hpp>
+#include <headgate/impl/waiter.hpp>
+#include <headgate/impl/zone_core.hpp>
+#include <headgate/pool_options.hpp>
+#include <headgate/pool_status.hpp>
+#include <headgate/result.hpp>
+
+namespace headgate::detail {
+
+class pool_core;
+
+/// A resource that is lent, or why there is none. Trivially copyable: the `result` is made of it where it is needed.
+struct pool_grant {
+    pool_verdict verdict = pool_verdict::exhausted;
+    slot_index slot = no_slot;
+    void* resource = nullptr;
+    duration retry_after{};
+};
+
+/// A caller in the queue of a pool. It owns what it was granted until that is taken: when its completion is destroyed
+/// instead of run, the resource goes to the next in line.
+class HEADGATE_DECL checkout_waiter : public waiter {
+public:
+    checkout_waiter(std::shared_ptr<pool_core> pool, std::source_location where) noexcept
+        : pool_(std::move(pool)), where_(where) {}
+
+    void on_cancel() noexcept override;
+
+protected:
+    ~checkout_waiter();
+
+    /// What was granted, once; `refusal` says why there is nothing.
+    [[nodiscard]] pool_grant grant() noexcept { return std::exchange(grant_, pool_grant{}); }
+    [[nodiscard]] error refusal(duration retry_after) const { return error(refusal_, cause_, retry_after); }
+
+private:
+    friend class pool_core;
+
+    void on_deadline() noexcept override;
+
+    std::shared_ptr<pool_core> pool_;
+    std::source_location where_;
+    pool_grant grant_;
+    errc refusal_ = errc::shut_down;
+    std::exception_ptr cause_;
+};
+
+/// Waits until a draining pool has nothing lent and nobody waiting.
+class HEADGATE_DECL pool_drain_waiter : public waiter {
+public:
+    explicit pool_drain_waiter(std::shared_ptr<pool_core> pool) noexcept : pool_(std::move(pool)) {}
+
+    [[nodiscard]] result<void> take() const;
+    void on_cancel() noexcept override;
+
+protected:
+    ~pool_drain_waiter() = default;
+
+private:
+    friend class pool_core;
+
+    void on_deadline() noexcept override;
+
+    std::shared_ptr<pool_core> pool_;
+    errc outcome_{};
+    std::uint32_t left_ = 0;
+};
+
+/// Work of user code for a pool (connect, ping, reset, close) while it runs on the strand: its time limit, and its end,
+/// which comes exactly once: by itself, by the limit, or because the io_context is destroyed.
+class HEADGATE_DECL pool_task_run : public deadline, public std::enable_shared_from_this<pool_task_run> {
+public:
+    explicit pool_task_run(std::shared_ptr<pool_core> pool);
+    virtual ~pool_task_run();
+
+    /// Arms the limit; on the strand.
+    void limit(duration span) noexcept;
+    [[nodiscard]] boost::asio::cancellation_slot slot() noexcept { return signal_.slot(); }
+    /// Emits the signal; on the strand.
+    void cancel() noexcept;
+    /// The io_context is gone: the limit never fires.
+    void abandon() noexcept;
+
+protected:
+    /// True for the first who ends it.
+    [[nodiscard]] bool end() noexcept;
+    [[nodiscard]] pool_core& pool() const noexcept { return *pool_; }
+    [[nodiscard]] const std::shared_ptr<pool_core>& pool_ptr() const noexcept { return pool_; }
+
+private:
+    void on_deadline() noexcept override;
+    virtual void timed_out() noexcept = 0;
+
+    std::shared_ptr<pool_core> pool_;
+    std::shared_ptr<pool_task_run> self_;  // while the limit is armed
+    boost::asio::cancellation_signal signal_;
+    bool ended_ = false;
+};
+
+/// The asynchronous shell around `pool_machine`, for any type of resource: queue, timers, lock. Resources are untyped
+/// pointers here; the class derived from it knows their type and their backend.
+///
+/// It is held by `shared_ptr`s with `pool_core::orphan` as deleter: leases are not counted by them, so that lending
+/// costs no atomic operation; what is lent keeps the core until it came back.
+class HEADGATE_DECL pool_core : public primitive, public std::enable_shared_from_this<pool_core> {
+public:
+    pool_core(std::shared_ptr<zone_core> zone, std::string name, const pool_options& options);
+
+    /// The last `shared_ptr` is gone: deletes the core, now or with the return of its last lease.
+    static void orphan(pool_core* core) noexcept;
+
+    void start() noexcept { wake(); }
+
+    // Checkout and return; any thread.
+
+    pool_grant try_checkout(std::source_location where) noexcept {
+        const pool_grant grant = take(where);
+        return grant.slot != no_slot ? grant : refuse();
+    }
+    /// As `try_checkout`; `wait` when the caller would have to and may.
+    pool_grant begin_checkout(duration timeout, std::source_location where) noexcept {
+        const pool_grant grant = timeout < duration::zero() ? pool_grant{} : take(where);
+        return grant.slot != no_slot ? grant : refuse_or_wait(timeout);
+    }
+    /// The error of a refusal.
+    [[nodiscard]] error refusal(const pool_grant& grant) const;
+    void enqueue(checkout_waiter& w, duration timeout) noexcept;
+
+    void give_back(slot_index i, void* resource, bool usable) noexcept {
+        if (usable && resets_) {
+            give_back_reset(i, resource);
+            return;
+        }
+        settle_return(i, usable);
+    }
+    /// `give_back` after the reset.
+    void settle_return(slot_index i, bool usable) noexcept {
+        const time_point now = timed_ ? zone().now() : time_point{};
+        lock_.lock();
+        const pool_settled settled = machine_.on_return(i, usable, now);
+        // An idle resource is the end of it: from the unlock on, another thread may destroy this object.
+        if (settled.fate != pool_fate::idle || machine_.wants_poll() || zone().refusing()) {
+            finish(i, settled, usable);
+            return;
+        }
+        lock_.unlock();
+    }
+
+    // Control; any thread.
+
+    result<void> resize(std::uint32_t size, std::uint32_t max_overflow);
+    void pause() noexcept;
+    void resume() noexcept;
+    [[nodiscard]] pool_status status() const noexcept;
+    void enqueue(pool_drain_waiter& w, duration limit) noexcept;
+    [[nodiscard]] const pool_options& options() const noexcept { return options_; }
+
+    // primitive
+    void close() noexcept override;
+    void abandon() noexcept override;
+    [[nodiscard]] primitive_snapshot snapshot() const override;
+    [[nodiscard]] std::uint64_t in_use() const noexcept override;
+
+    void on_timer();
+
+protected:
+    ~pool_core() override;
+
+    // For the typed half. `resource` is what `connected` was given.
+    virtual void start_connect(slot_index i) = 0;
+    virtual void start_ping(slot_index i, void* resource) = 0;
+    /// Resets in place, and says whether the resource is usable; user code, on the thread of the return.
+    virtual bool reset_now(void* resource) noexcept = 0;
+    /// Ends with `settle_return`.
+    virtual void start_reset(slot_index i, void* resource) = 0;
+    /// Closes it on the strand; called on any thread, the core may be on its way out.
+    virtual void close_resource(void* resource) noexcept = 0;
+    /// Only destroys it: there is no strand any more.
+    virtual void destroy_resource(void* resource) noexcept = 0;
+
+    enum class reset_kind : std::uint8_t { none, now, on_strand };
+    void set_reset(reset_kind kind) noexcept {
+        reset_ = kind;
+        resets_ = kind != reset_kind::none;
+    }
+
+    /// The ends of what `start_…` began; on the strand, or while the io_context is being destroyed.
+    void connected(slot_index i, void* resource) noexcept;
+    void connect_failed(slot_index i, std::exception_ptr cause) noexcept;
+    void pinged(slot_index i, bool alive) noexcept;
+
+    /// What is left in the slots; for the destructor of the typed half, and under no lock.
+    void destroy_resources() noexcept;
+
+private:
+    friend class checkout_waiter;
+    friend class pool_drain_waiter;
+    friend class pool_task_run;
+    class last_run;
+
+    pool_grant take(std::source_location where) noexcept {
+        const time_point now = timed_ ? zone().now() : time_point{};
+        lock_.lock();
+        const slot_index i = zone().refusing() ? no_slot : machine_.take(now);
+        if (i == no_slot) {
+            lock_.unlock();
+            return {};
+        }
+        ++granted_;
+        void* const resource = resources_[i];
+        bool wakes = false;
+        if (timed_) {
+            places_[i] = where;
+            wakes = machine_.claim_poll();
+        }
+        lock_.unlock();
+        if (wakes) {
+            wake();
+        }
+        return {pool_verdict::granted, i, resource, {}};
+    }
+    [[gnu::noinline]] pool_grant refuse() noexcept;
+    [[gnu::noinline]] pool_grant refuse_or_wait(duration timeout) noexcept;
+    [[gnu::noinline]] void give_back_reset(slot_index i, void* resource) noexcept;
+    /// Does what follows from an event; called under the lock, and releases it.
+    [[gnu::noinline]] void finish(slot_index i, pool_settled settled, bool usable) noexcept;
+    void unpin() noexcept;
+
+    void wake() noexcept;
+    void run(bool fired) noexcept;
+
+    // Under the lock.
+    pool_grant count_refusal(pool_decision why) noexcept;
+    [[nodiscard]] checkout_waiter* hand_over(slot_index i) noexcept;
+    void end_waiters(errc why, waiter_list<checkout_waiter>& ended) noexcept;
+    void end_drains(errc why, waiter_list<pool_drain_waiter>& ended) noexcept;
+    void set_timer(bool fired);
+    void tell(event_kind what, std::string detail, std::source_location where = {}) const;
+
+    void expire(checkout_waiter& w) noexcept;
+    void cancel(checkout_waiter& w) noexcept;
+    void expire(pool_drain_waiter& w) noexcept;
+    void cancel(pool_drain_waiter& w) noexcept;
+    /// Under the lock, and releases it: what may follow when a waiter has left.
+    void left() noexcept;
+
+    mutable spinlock lock_;
+    pool_machine machine_;
+    const bool timed_;
+    bool resets_ = false;
+    bool orphaned_ = false;
+    reset_kind reset_ = reset_kind::none;
+    std::uint32_t pins_ = 0;  // returns that still use this object after the lock
+    std::uint64_t granted_ = 0;
+    std::vector<void*> resources_;
+    std::vector<std::source_location> places_;
+    waiter_list<checkout_waiter> queue_;
+    waiter_list<pool_drain_waiter> drains_;
+    std::exception_ptr cause_;  // of the last failed connect
+    owned_deadline<pool_core> timer_;
+    pool_options options_;
+    std::vector<pool_task_run*> tasks_;  // on the strand
+
+    std::uint64_t queued_ = 0, timed_out_ = 0, canceled_ = 0, exhausted_ = 0, queue_full_ = 0, refused_down_ = 0;
+    std::uint64_t connects_ = 0, connect_failures_ = 0, closed_ = 0, leaks_ = 0;
+};
+
+/// Counts one operation of the zone while it lives.
+class pool_operation_count {
+public:
+    explicit pool_operation_count(std::shared_ptr<zone_core> zone) noexcept : zone_(std::move(zone)) {
+        zone_->operation_started();
+    }
+    pool_operation_count(pool_operation_count&& other) noexcept = default;
+    pool_operation_count& operator=(pool_operation_count&&) = delete;
+    ~pool_operation_count() {
+        if (zone_) {
+            zone_->operation_finished();
+        }
+    }
+
+private:
+    std::shared_ptr<zone_core> zone_;
+};
+
+}  // namespace headgate::detail
+
+#endif

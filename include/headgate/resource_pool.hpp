@@ -1,0 +1,299 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_RESOURCE_POOL_HPP
+#define HEADGATE_RESOURCE_POOL_HPP
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <headgate/impl/invoke.hpp>
+#include <headgate/impl/pool_core.hpp>
+#include <headgate/operation.hpp>
+#include <headgate/pool_options.hpp>
+#include <headgate/pool_status.hpp>
+#include <headgate/result.hpp>
+#include <headgate/take.hpp>
+#include <headgate/zone.hpp>
+
+namespace headgate {
+
+/// A resource that is lent: gives it back when it is destroyed, on any thread. Move-only; a moved-from lease is empty.
+///
+/// It stays valid when the pool's handles and its zone are gone, and closes its resource then. As everything in Asio,
+/// a resource that belongs to an io_context must come back before that is destroyed.
+template <class T>
+class [[nodiscard]] lease {
+public:
+    lease() = default;
+    lease(detail::pool_core* pool, T* value, detail::slot_index slot) noexcept
+        : pool_(pool), value_(value), slot_(slot) {}
+    lease(lease&& other) noexcept
+        : pool_(other.pool_), value_(std::exchange(other.value_, nullptr)), slot_(other.slot_) {}
+    lease& operator=(lease&& other) noexcept {
+        if (this != &other) {
+            give_back(true);
+            pool_ = other.pool_;
+            value_ = std::exchange(other.value_, nullptr);
+            slot_ = other.slot_;
+        }
+        return *this;
+    }
+    ~lease() { give_back(true); }
+
+    /// Whether there is a resource.
+    explicit operator bool() const noexcept { return value_ != nullptr; }
+
+    /// The resource. Precondition: there is one.
+    [[nodiscard]] T& operator*() const noexcept { return *value_; }
+    [[nodiscard]] T* operator->() const noexcept { return value_; }
+
+    /// Gives the resource back now; the lease is empty afterwards.
+    void reset() noexcept { give_back(true); }
+
+    /// Throws the resource away: it is closed and replaced, and never lent again. The lease is empty afterwards.
+    void discard() noexcept { give_back(false); }
+
+private:
+    void give_back(bool usable) noexcept {
+        if (value_ != nullptr) {
+            pool_->give_back(slot_, std::exchange(value_, nullptr), usable);
+        }
+    }
+
+    detail::pool_core* pool_ = nullptr;
+    T* value_ = nullptr;
+    detail::slot_index slot_ = detail::no_slot;
+};
+
+/// How one checkout waits.
+struct checkout_options {
+    /// How long it waits at most; the pool's `checkout_timeout` when empty. Zero does not wait: `exhausted` at once.
+    std::optional<duration> timeout{};
+};
+
+/// How one `with` waits and runs.
+struct with_options {
+    /// How long it waits for a resource; the pool's `checkout_timeout` when empty.
+    std::optional<duration> checkout_timeout{};
+    /// How long waiting and running may take together. Zero: no bound on the operation.
+    duration timeout{};
+    /// Whom a leak is blamed on.
+    std::source_location where = std::source_location::current();
+};
+
+template <class T>
+class resource_pool;
+
+}  // namespace headgate
+
+#include <headgate/impl/resource_pool.hpp>
+
+namespace headgate {
+
+/// What `resource_pool::checkout` gives without a completion token; await it in the expression that makes it.
+template <class T>
+class [[nodiscard]] checkout_operation : public operation<checkout_operation<T>, result<lease<T>>> {
+public:
+    checkout_operation(const std::shared_ptr<detail::pool_core>& pool, duration timeout,
+                       std::source_location where) noexcept
+        : pool_(&pool), timeout_(timeout), where_(where) {}
+
+    bool decide() noexcept {
+        grant_ = (*pool_)->begin_checkout(timeout_, where_);
+        return grant_.verdict != detail::pool_verdict::wait;
+    }
+    result<lease<T>> answer() && { return detail::lease_of<T>(**pool_, grant_); }
+
+    template <class Token>
+    auto start(Token&& token) && {
+        return boost::asio::async_initiate<Token, void(result<lease<T>>)>(
+            [](auto handler, std::shared_ptr<detail::pool_core> pool, duration timeout, std::source_location where) {
+                using waiter = detail::waiter_operation<detail::lease_waiter<T>, decltype(handler)>;
+                detail::pool_core& core = *pool;
+                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool), where), timeout);
+            },
+            token, *pool_, timeout_, where_);
+    }
+
+private:
+    const std::shared_ptr<detail::pool_core>* pool_;
+    duration timeout_;
+    std::source_location where_;
+    detail::pool_grant grant_;
+};
+
+/// A pool of resources of one type, for example connections: keeps some open, lends them one at a time, makes more
+/// under load, replaces what is broken, and queues who has to wait, first come, first served.
+///
+/// A handle: copies refer to the same pool, which the zone owns. All members are thread-safe.
+///
+/// The backend is an object with these members, of which only `connect` is required; `X` is `void`, `bool` or
+/// `result<void>`, and false, an error, or an exception mean that the resource is not usable:
+///
+///     awaitable<T> connect();                 // or awaitable<result<T>>; throws or gives an error when it cannot
+///     X reset(T&) or awaitable<X> reset(T&);  // on return; a plain one runs on the thread that returns the lease
+///     awaitable<X> ping(T&);                  // of idle resources, each ping_interval
+///     void close(T) or awaitable<…> close(T); // destruction is what follows anyhow
+///
+/// All but a plain `reset` run on the zone's strand, never two of them for one resource at once. `connect` is cancelled
+/// (terminal) after `connect_timeout`, `ping` and an asynchronous `reset` after `ping_timeout`, and all when the zone
+/// closes. No user code runs under a lock.
+template <class T>
+class resource_pool {
+    static_assert(std::is_object_v<T> && !std::is_const_v<T> && std::is_nothrow_destructible_v<T>);
+
+public:
+    using value_type = T;
+
+    /// Makes a pool named `name` in `zone` and starts to connect.
+    ///
+    /// Errors: `invalid_argument`, whose detail says which option and what would be right; `name_taken`; `shut_down`.
+    template <class Backend>
+    [[nodiscard]] static result<resource_pool> create(const zone& z, std::string name, const pool_options& options,
+                                                      Backend backend) {
+        if (auto valid = validate(options); !valid) {
+            return valid.error();
+        }
+        using core_type = detail::pool_of<T, Backend>;
+        std::shared_ptr<detail::typed_pool<T>> core(
+            new core_type(z.core(), std::move(name), options, std::move(backend)),
+            [](detail::pool_core* c) { detail::pool_core::orphan(c); });
+        if (auto added = z.core()->add(core); !added) {
+            return added.error();
+        }
+        core->start();
+        return resource_pool(std::move(core));
+    }
+
+    /// The pool named `name` in `zone`. Errors: `unknown_name`, also when its resources are of another type.
+    [[nodiscard]] static result<resource_pool> find(const zone& z, std::string_view name) {
+        auto found = z.core()->find(primitive_kind::resource_pool, name);
+        if (!found) {
+            return found.error();
+        }
+        auto core = std::dynamic_pointer_cast<detail::typed_pool<T>>(found.value());
+        if (!core) {
+            return error(errc::unknown_name, "resource_pool \"" + std::string(name) + "\" in zone \"" + z.name() +
+                                                 "\" is there, but its resources are of another type");
+        }
+        return resource_pool(std::move(core));
+    }
+
+    /// Lends a free resource, now. Never waits, never passes those who wait.
+    ///
+    /// Errors: `exhausted`; `connect_failed` with the cause while no resource lives and the backend refuses, with
+    /// `retry_after` the time to the next attempt; `shut_down`. Does not allocate.
+    [[nodiscard]] result<lease<T>> try_checkout(std::source_location where = std::source_location::current()) const {
+        return detail::lease_of<T>(*core_, core_->try_checkout(where));
+    }
+
+    /// Lends a free resource, or waits for one in a FIFO queue: `co_await pool.checkout()`.
+    ///
+    /// Completes with `result<lease<T>>`: at once when a resource is free or the refusal is known, without allocation.
+    /// Terminal, partial and total cancellation all leave the queue with `canceled`; a resource that was handed over at
+    /// the same moment goes to the next waiter. A connect begun for a waiter goes on.
+    ///
+    /// Errors: those of `try_checkout`, where `exhausted` is only for a timeout of zero; `queue_full`;
+    /// `wait_timed_out`; `canceled`. A negative timeout is `invalid_argument`, at the call.
+    checkout_operation<T> checkout(checkout_options options = {},
+                                   std::source_location where = std::source_location::current()) const {
+        return {core_, timeout_of(options.timeout), where};
+    }
+
+    /// The same with a completion token. Signature: `void(result<lease<T>>)`. Completes on the token's associated
+    /// executor, by default the io_context's, never inside this call.
+    template <class Token>
+    auto checkout(checkout_options options, Token&& token,
+                  std::source_location where = std::source_location::current()) const {
+        return checkout(options, where).start(std::forward<Token>(token));
+    }
+    template <class Token>
+        requires(!std::convertible_to<Token, checkout_options>)
+    auto checkout(Token&& token, std::source_location where = std::source_location::current()) const {
+        return checkout(checkout_options{}, where).start(std::forward<Token>(token));
+    }
+
+    /// Checks out, runs `op(resource, args...)` or `op(call_context, resource, args...)`, and gives the resource back.
+    ///
+    /// `op` returns `awaitable<result<U>>`, `awaitable<U>` or `awaitable<void>`; this gives the awaitable of
+    /// `result<U>`. `op` and `args` are stored by value; see `take` for what some compilers refuse. An exception
+    /// becomes `operation_failed` with the exception as cause, and the resource is returned. With a `timeout`, the
+    /// operation is cancelled when it has passed, and the result is `timed_out`; a resource whose operation timed out,
+    /// was cancelled, or never ended is in doubt and closed.
+    ///
+    /// Errors: those of `checkout`, `timed_out`, `operation_failed`, and what `op` gives.
+    template <class Op, class... Args>
+        requires(!std::same_as<std::remove_cvref_t<Op>, with_options>)
+    [[nodiscard]] auto with(Op&& op, Args&&... args) const {
+        return with(with_options{}, std::forward<Op>(op), std::forward<Args>(args)...);
+    }
+    template <class Op, class... Args>
+    [[nodiscard]] auto with(with_options options, Op&& op, Args&&... args) const {
+        detail::check_temporaries<Op, Args...>();
+        return detail::pool_with<T, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            core_, options, detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
+    }
+
+    /// `with`, started with a completion token. Signature: `void(result<U>)`.
+    template <class Token, class Op, class... Args>
+    auto async_with(Token&& token, with_options options, Op&& op, Args&&... args) const {
+        return spawn(core_->zone().executor(), with(options, std::forward<Op>(op), std::forward<Args>(args)...),
+                     std::forward<Token>(token));
+    }
+
+    /// Changes the size under load: grows by connecting, shrinks by closing idle resources now and lent ones when they
+    /// come back. Errors: `invalid_argument`.
+    result<void> resize(std::uint32_t size, std::uint32_t max_overflow) { return core_->resize(size, max_overflow); }
+
+    /// Lends nothing until `resume`; who asks waits, and what comes back stays.
+    void pause() { core_->pause(); }
+    void resume() { core_->resume(); }
+
+    /// Refuses newcomers with `shut_down`, serves those who wait, closes what comes back, and completes when nothing is
+    /// lent any more. After `limit` it gives `wait_timed_out`, whose detail says how many leases are left, and those
+    /// who still wait get `shut_down`. The pool does not lend again.
+    ///
+    /// Signature: `void(result<void>)`. Errors: `wait_timed_out`; `canceled`, which ends only this wait; `shut_down`
+    /// when the zone closes meanwhile.
+    template <class Token = boost::asio::use_awaitable_t<>>
+    auto drain(duration limit, Token&& token = {}) const {
+        return boost::asio::async_initiate<Token, void(result<void>)>(
+            [](auto handler, std::shared_ptr<detail::pool_core> pool, duration span) {
+                using waiter = detail::waiter_operation<detail::pool_drain_waiter, decltype(handler)>;
+                detail::pool_core& core = *pool;
+                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool)), span);
+            },
+            token, core_, limit);
+    }
+
+    /// The counts of this moment.
+    [[nodiscard]] pool_status status() const { return core_->status(); }
+    [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
+
+    /// For the guard: the state behind the handle.
+    [[nodiscard]] const std::shared_ptr<detail::pool_core>& core() const noexcept { return core_; }
+
+private:
+    explicit resource_pool(std::shared_ptr<detail::pool_core> core) noexcept : core_(std::move(core)) {}
+
+    [[nodiscard]] duration timeout_of(const std::optional<duration>& asked) const {
+        return asked.value_or(core_->options().checkout_timeout);
+    }
+
+    std::shared_ptr<detail::pool_core> core_;
+};
+
+}  // namespace headgate
+
+#endif
