@@ -26,13 +26,16 @@ concept key_part = std::convertible_to<const T&, std::string_view> ||
 /// Views the text it is made from; a call that takes a key hashes it at once, so the text need only live that long.
 class key {
 public:
+    /// How many parts a key may have.
     static constexpr int max_parts = 4;
 
+    /// Of one part.
     template <key_part T>
     key(const T& only) noexcept : count_(1) {
         set(0, only);
     }
 
+    /// Of two to `max_parts` parts.
     template <key_part A, key_part B, key_part... Rest>
         requires(sizeof...(Rest) + 2 <= max_parts)
     key(const A& a, const B& b, const Rest&... rest) noexcept : count_(sizeof...(Rest) + 2) {

@@ -27,11 +27,13 @@ namespace headgate {
 
 /// Quotas under a name. The first tier of a limiter is what calls use that name none.
 struct tier {
+    /// What calls name it by.
     std::string name;
     /// 1 to 8, judged together: all pass and all are charged, or none is.
     std::vector<quota> quotas;
 };
 
+/// How a `rate_limiter` behaves.
 struct rate_limiter_options {
     /// At least one. State belongs to a key within the limiter: a call that names another tier keeps what was used.
     std::vector<tier> tiers{};
@@ -86,6 +88,7 @@ public:
         return decision_.what != detail::verdict::rate_limited || options_.max_wait <= duration::zero();
     }
 
+    /// The result, once `decide` was true.
     result<grant> answer() && {
         if (decision_.what == detail::verdict::granted) {
             return decision_.granted;
@@ -93,6 +96,7 @@ public:
         return detail::refusal(decision_);
     }
 
+    /// Starts it with a completion token.
     template <class Token>
     auto start(Token&& token) && {
         return boost::asio::async_initiate<Token, void(result<grant>)>(
@@ -173,11 +177,13 @@ public:
         return {*impl_, request, options};
     }
 
+    /// The same with a completion token.
     template <class Token>
     auto acquire(const key& key, const acquire_options& options, Token&& token) {
         return acquire(key, options).start(std::forward<Token>(token));
     }
 
+    /// The same with a completion token and without options.
     template <class Token>
         requires(!std::is_convertible_v<Token, const acquire_options&>)
     auto acquire(const key& key, Token&& token) {
@@ -204,6 +210,7 @@ public:
     /// Counters and gauges: granted, refused, keys, bytes, waiting, overflowing.
     [[nodiscard]] primitive_snapshot snapshot() const { return impl_->snapshot(); }
 
+    /// The name that it was created with.
     [[nodiscard]] const std::string& name() const noexcept { return impl_->name(); }
 
 private:
