@@ -36,10 +36,13 @@ template <class T>
 class [[nodiscard]] lease {
 public:
     lease() = default;
+    /// Of a resource; made by the pool.
     lease(detail::pool_core* pool, T* value, detail::slot_index slot) noexcept
         : pool_(pool), value_(value), slot_(slot) {}
+    /// Takes over what `other` holds.
     lease(lease&& other) noexcept
         : pool_(other.pool_), value_(std::exchange(other.value_, nullptr)), slot_(other.slot_) {}
+    /// Gives back its own, and takes over what `other` holds.
     lease& operator=(lease&& other) noexcept {
         if (this != &other) {
             give_back(true);
@@ -56,6 +59,7 @@ public:
 
     /// The resource. Precondition: there is one.
     [[nodiscard]] T& operator*() const noexcept { return *value_; }
+    /// Its members. Precondition: there is one.
     [[nodiscard]] T* operator->() const noexcept { return value_; }
 
     /// Gives the resource back now; the lease is empty afterwards.
@@ -105,16 +109,20 @@ namespace headgate {
 template <class T>
 class [[nodiscard]] checkout_operation : public operation<checkout_operation<T>, result<lease<T>>> {
 public:
+    /// What `checkout` makes.
     checkout_operation(const std::shared_ptr<detail::pool_core>& pool, duration timeout,
                        std::source_location where) noexcept
         : pool_(&pool), timeout_(timeout), where_(where) {}
 
+    /// In place: true when there is a resource, or a refusal.
     bool decide() noexcept {
         grant_ = (*pool_)->begin_checkout(timeout_, where_);
         return grant_.verdict != detail::pool_verdict::wait;
     }
+    /// The result, once `decide` was true.
     result<lease<T>> answer() && { return detail::lease_of<T>(**pool_, grant_); }
 
+    /// Starts it with a completion token.
     template <class Token>
     auto start(Token&& token) && {
         return boost::asio::async_initiate<Token, void(result<lease<T>>)>(
@@ -154,6 +162,7 @@ class resource_pool {
     static_assert(std::is_object_v<T> && !std::is_const_v<T> && std::is_nothrow_destructible_v<T>);
 
 public:
+    /// What is lent.
     using value_type = T;
 
     /// Makes a pool named `name` in `zone` and starts to connect.
@@ -218,6 +227,7 @@ public:
                   std::source_location where = std::source_location::current()) const {
         return checkout(options, where).start(std::forward<Token>(token));
     }
+    /// The same with a completion token and without options.
     template <class Token>
         requires(!std::convertible_to<Token, checkout_options>)
     auto checkout(Token&& token, std::source_location where = std::source_location::current()) const {
@@ -238,6 +248,7 @@ public:
     [[nodiscard]] auto with(Op&& op, Args&&... args) const {
         return with(with_options{}, std::forward<Op>(op), std::forward<Args>(args)...);
     }
+    /// The same with options.
     template <class Op, class... Args>
     [[nodiscard]] auto with(with_options options, Op&& op, Args&&... args) const {
         detail::check_temporaries<Op, Args...>();
@@ -258,6 +269,7 @@ public:
 
     /// Lends nothing until `resume`; who asks waits, and what comes back stays.
     void pause() { core_->pause(); }
+    /// Lends again, first to those who wait.
     void resume() { core_->resume(); }
 
     /// Refuses newcomers with `shut_down`, serves those who wait, closes what comes back, and completes when nothing is
@@ -279,6 +291,7 @@ public:
 
     /// The counts of this moment.
     [[nodiscard]] pool_status status() const { return core_->status(); }
+    /// The name that it was created with.
     [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
 
     /// For the guard: the state behind the handle.
