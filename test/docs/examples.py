@@ -84,7 +84,9 @@ def attempt(block, room, library, compile_command):
     stem = room / f"{pathlib.Path(block.path).stem}-{block.name}"
     source = stem.with_suffix(".cpp")
     source.write_text(f'#line {block.line + 1} "{block.path}"\n{block.text}\n')
-    built = subprocess.run([*compile_command, str(source), str(library), "-o", str(stem)], capture_output=True, text=True)
+    # Linked as users do, so that what an inline function needs has to be exported.
+    built = subprocess.run([*compile_command, str(source), str(library), f"-Wl,-rpath,{library.parent}", "-o", str(stem)],
+                           capture_output=True, text=True)
     if built.returncode != 0:
         return f"{block.where}: {block.name} does not compile\n{built.stderr}"
     try:

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include <headgate/export.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/pool_status.hpp>
 #include <headgate/time.hpp>
@@ -65,7 +66,7 @@ struct pool_action {
 /// Events come in as calls; what cannot be answered by a return value is done by `poll`. After any event
 /// `claim_poll()` says whether somebody has to call `poll`. Where `needs_time()` is false, `take` and `on_return` take
 /// any `now`. Time that goes backwards is held at the latest time seen.
-class pool_machine {
+class HEADGATE_DECL pool_machine {
 public:
     /// `options` are valid. `seed` is for the jitter.
     pool_machine(const pool_options& options, std::uint64_t seed);
