@@ -46,7 +46,7 @@ awaitable<int> length_of(const aggregate_argument& a) {
 #elif FORM == 7  // a closure as an extra argument
     (void)co_await breaker.run([](auto f) -> awaitable<int> { co_return f(); },
                                [s] { return static_cast<int>(s.size()); });
-#else  // the safe ones: they compile everywhere
+#else            // the safe ones: they compile everywhere
     auto named = [s]() -> awaitable<int> { co_return static_cast<int>(s.size()); };
     (void)co_await breaker.run(named);
     (void)co_await breaker.run(headgate::take(named));
