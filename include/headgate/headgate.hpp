@@ -7,6 +7,8 @@
 // Every public header of the library.
 #include <headgate/breaker_options.hpp>
 #include <headgate/call_context.hpp>
+#include <headgate/call_outcome.hpp>
+#include <headgate/circuit_breaker.hpp>
 #include <headgate/error.hpp>
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>

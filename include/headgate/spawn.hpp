@@ -61,10 +61,10 @@ struct spawn_handler {
 
     void operator()(std::exception_ptr thrown) {
         if (thrown) {
-            std::move(handler)(result<T>(error_of(std::move(thrown))));
-        } else {
-            std::move(handler)(std::move(*out->value));
+            // Through `out`, where g++ cannot see that there is no value, and warn that it is read uninitialised.
+            out->value.emplace(error_of(std::move(thrown)));
         }
+        std::move(handler)(std::move(*out->value));
     }
 };
 

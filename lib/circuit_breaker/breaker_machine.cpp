@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#include <circuit_breaker/breaker_machine.hpp>
+#include <headgate/impl/breaker_machine.hpp>
 
 #include <limits>
 

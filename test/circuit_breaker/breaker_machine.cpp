@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#include <circuit_breaker/breaker_machine.hpp>
+#include <headgate/impl/breaker_machine.hpp>
 
 #include <doctest/doctest.h>
 
@@ -232,7 +232,7 @@ TEST_CASE("breaker: failures that left the window do not open it") {
 
 TEST_CASE("breaker: slow calls count by duration even when they succeed") {
     bench b({.consecutive_failures = {}, .slow_ratio = 0.5, .slow_after = 100ms, .min_calls = 4});
-    CHECK(b.machine.begin_needs_time());
+    CHECK(b.machine.times_calls());
     b.calls(2, good, 99ms);
     b.calls(1, good, 100ms);
     CHECK(b.snapshot().slow == 1);
@@ -262,7 +262,7 @@ TEST_CASE("breaker: slow_after without a ratio only counts") {
 TEST_CASE("breaker: a closed breaker that does not time calls never asks for the time to begin one") {
     breaker_machine m({.failure_ratio = 0.5}, {}, 1);
     breaker_transitions out;
-    CHECK_FALSE(m.begin_needs_time());
+    CHECK_FALSE(m.times_calls());
     int asked = 0;
     const auto a = m.begin([&] { return ++asked, time_point{}; }, out);
     CHECK(a.admitted);
@@ -293,6 +293,7 @@ TEST_CASE("breaker: a result of an earlier generation counts for nothing: neithe
     CHECK(s.successes == 2);
     CHECK(s.failures == 5);
     CHECK(s.neutral == 0);
+    CHECK(b.machine.running() == 0);
 }
 
 TEST_CASE("breaker: the other probes are stale when one has failed") {

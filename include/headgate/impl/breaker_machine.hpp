@@ -1,8 +1,8 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#ifndef HEADGATE_LIB_CIRCUIT_BREAKER_BREAKER_MACHINE_HPP
-#define HEADGATE_LIB_CIRCUIT_BREAKER_BREAKER_MACHINE_HPP
+#ifndef HEADGATE_IMPL_BREAKER_MACHINE_HPP
+#define HEADGATE_IMPL_BREAKER_MACHINE_HPP
 
 #include <algorithm>
 #include <array>
@@ -35,6 +35,8 @@ struct breaker_admission {
 /// The changes of state that one event caused, in order.
 class breaker_transitions {
 public:
+    breaker_transitions() noexcept {}  // most calls change nothing: the items stay uninitialised
+
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] const breaker_transition* begin() const noexcept { return items_.data(); }
@@ -47,7 +49,9 @@ public:
 
 private:
     // The most: a probe has expired, and the event itself changes the state.
-    std::array<breaker_transition, 2> items_;
+    union {
+        std::array<breaker_transition, 2> items_;
+    };
     std::size_t size_ = 0;
 };
 
@@ -106,8 +110,8 @@ public:
     /// `options` are valid. `seed` is for the jitter.
     breaker_machine(const breaker_options& options, time_point now, std::uint64_t seed);
 
-    /// Whether `begin` would ask for the time, as things stand: a closed breaker that does not time calls would not.
-    [[nodiscard]] bool begin_needs_time() const noexcept { return times_calls_ || state_ != breaker_state::closed; }
+    /// Whether every `begin` asks for the time; else only a breaker that is not closed does. Never changes.
+    [[nodiscard]] bool times_calls() const noexcept { return times_calls_; }
 
     /// A call wants to run. `clock` is called at most once, and only when the time matters.
     template <class Clock>
@@ -124,6 +128,7 @@ public:
     call_record end(const breaker_ticket& ticket, call_outcome outcome, time_point now, duration trip_for,
                     breaker_transitions& out) {
         now = hold(now);
+        ++ended_;
         if (state_ != breaker_state::closed || ticket.generation != generation_) [[unlikely]] {
             return end_not_closed(ticket, outcome, now, trip_for, out);
         }
@@ -159,6 +164,8 @@ public:
     /// kept.
     void set_mode(breaker_mode mode, time_point now, breaker_transitions& out);
 
+    /// Calls that have begun and not ended, expired probes included.
+    [[nodiscard]] std::uint64_t running() const noexcept { return counts_.admitted - ended_; }
     [[nodiscard]] breaker_state state() const noexcept { return state_; }
     [[nodiscard]] breaker_mode mode() const noexcept { return mode_; }
     [[nodiscard]] breaker_snapshot snapshot(time_point now, breaker_transitions& out);
@@ -219,6 +226,7 @@ private:
     std::uint32_t consecutive_limit_;
     std::uint64_t generation_ = 1;
     time_point latest_;
+    std::uint64_t ended_ = 0;
     breaker_snapshot counts_{};  // only its counters are kept up
     breaker_window window_;
 

@@ -1,0 +1,204 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_CIRCUIT_BREAKER_HPP
+#define HEADGATE_CIRCUIT_BREAKER_HPP
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <headgate/breaker_options.hpp>
+#include <headgate/call_outcome.hpp>
+#include <headgate/impl/breaker_core.hpp>
+#include <headgate/impl/breaker_run.hpp>
+#include <headgate/result.hpp>
+#include <headgate/zone.hpp>
+
+namespace headgate {
+
+/// A circuit breaker's yes: the call may run, and the permit tells the breaker how it ended.
+///
+/// Move-only. A permit that is destroyed, assigned to, or moved over without `success` or `failure` ends neutral: the
+/// call counts for nothing, and a probe gives its place back. It may outlive every handle, its zone and the io_context.
+/// One thread at a time; the end may come on another thread than the beginning.
+class [[nodiscard]] call_permit {
+public:
+    call_permit(call_permit&& other) noexcept : core_(std::exchange(other.core_, nullptr)), ticket_(other.ticket_) {}
+    call_permit& operator=(call_permit&& other) noexcept {
+        if (this != &other) {
+            release();
+            core_ = std::exchange(other.core_, nullptr);
+            ticket_ = other.ticket_;
+        }
+        return *this;
+    }
+    ~call_permit() { release(); }
+
+    /// The call succeeded. `stale` when the breaker has changed its state since the call began, and the result counted
+    /// for nothing; so does anything that a permit is told after its end.
+    call_record success() noexcept { return end(call_outcome::success); }
+
+    /// The call failed. With a positive `trip_for` the breaker opens at once for that long, as a 429 with Retry-After
+    /// asks for; zero and less is no such time. `stale` as with `success`.
+    call_record failure(duration trip_for = {}) noexcept { return end(call_outcome::failure, trip_for); }
+
+    /// The call says nothing about the callee; what the destructor does. An ended permit stays as it is.
+    void release() noexcept { end(call_outcome::neutral); }
+
+    /// Ends as `verdict` says.
+    call_record end(const call_verdict& verdict) noexcept { return end(verdict.outcome, verdict.trip_for); }
+
+private:
+    friend class circuit_breaker;
+
+    call_permit(detail::breaker_core& core, const detail::breaker_ticket& ticket) noexcept
+        : core_(&core), ticket_(ticket) {}
+
+    call_record end(call_outcome outcome, duration trip_for = {}) noexcept {
+        detail::breaker_core* core = std::exchange(core_, nullptr);
+        return core != nullptr ? core->end(ticket_, outcome, trip_for) : call_record::stale;
+    }
+
+    detail::breaker_core* core_;
+    detail::breaker_ticket ticket_;
+};
+
+/// Stops calling what fails: after enough failures calls are refused for a while, then a few probes find out whether
+/// the callee is well again.
+///
+/// A handle: a cheap reference to the breaker that the zone owns. Every member may be called from any thread. The
+/// protected operations run outside of any lock, any number at once; an operation may use the same breaker. A change of
+/// state is an event of the zone, `event_kind::breaker_state`, whose detail is the name of a `breaker_reason`.
+class circuit_breaker {
+public:
+    /// Makes a breaker in `owner`. Errors: `invalid_argument`, whose detail says which option or that the name is
+    /// empty; `name_taken`; `shut_down`.
+    [[nodiscard]] static result<circuit_breaker> create(zone& owner, std::string name,
+                                                        const breaker_options& options = {}) {
+        auto core = detail::breaker_core::create(owner.core(), std::move(name), options);
+        if (!core) {
+            return std::move(core).error();
+        }
+        return circuit_breaker(std::move(core).value());
+    }
+
+    /// The breaker of that name in `owner`. Errors: `unknown_name`.
+    [[nodiscard]] static result<circuit_breaker> find(const zone& owner, std::string_view name) {
+        auto found = owner.core()->find(primitive_kind::circuit_breaker, name);
+        if (!found) {
+            return std::move(found).error();
+        }
+        return circuit_breaker(std::static_pointer_cast<detail::breaker_core>(std::move(found).value()));
+    }
+
+    /// The name that it was created with.
+    [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
+
+    /// Asks whether a call may run now, and decides in place, without allocating. The permit says how it ended.
+    ///
+    /// Errors: `circuit_open`, where `retry_after` is the time until the next probe, or at most that while probes run,
+    /// or zero in `forced_open`; `shut_down`, once the zone drains or is closed.
+    [[nodiscard]] result<call_permit> try_begin() noexcept {
+        const detail::breaker_decision decision = core_->begin();
+        if (!decision.admission.admitted) [[unlikely]] {
+            return decision.refusal();
+        }
+        return call_permit(*core_, decision.admission.ticket);
+    }
+
+    /// Runs `op(args...)` if the breaker admits it, and records how it ended. Await what it returns, plainly, in a
+    /// coroutine on the executor type of the operation's own awaitable.
+    ///
+    /// `op` is anything that can be invoked with `args`, or with a `call_context` before them, and returns
+    /// `awaitable<result<T>>`, `awaitable<T>` or `awaitable<void>`. It and `args` are stored by value; g++ before 13
+    /// accepts temporaries only when they are trivially destructible, see `headgate::take`.
+    ///
+    /// Gives `result<T>`. It is decided when it is awaited; a refusal is answered without suspending, and no frame but
+    /// that of the operation itself is made. Cancelling the awaiting coroutine cancels what the operation waits for, as
+    /// if it had been awaited without a breaker; a call that was cancelled counts for nothing. A call whose coroutine
+    /// is destroyed counts for nothing.
+    ///
+    /// Errors: those of the operation; `operation_failed` with the exception that it threw as cause; `canceled` if that
+    /// was Asio's `operation_aborted`; `circuit_open` and `shut_down`, as `try_begin`, when it did not run.
+    template <class Op, class... Args>
+        requires(!detail::is_call_options<Op>)
+    [[nodiscard]] auto run(Op&& op, Args&&... args) const {
+        return run(call_options<>{}, std::forward<Op>(op), std::forward<Args>(args)...);
+    }
+
+    /// The same with a timeout, or with another opinion on what counts.
+    ///
+    /// When the timeout passes, an operation that takes a `call_context` is cancelled through its slot (terminal), any
+    /// other by one `co_spawn` around it; the call ends when the operation ends. Further errors: `timed_out`, a
+    /// failure.
+    template <class Judge, class Op, class... Args>
+    [[nodiscard]] auto run(const call_options<Judge>& options, Op&& op, Args&&... args) const {
+        static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
+        detail::check_temporaries<Op, Args...>();
+        return detail::breaker_call<Judge, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            core_, options, detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
+    }
+
+    /// The same with a completion token, which comes first. The operation runs as a coroutine of its own on the
+    /// handler's associated executor, by default the zone's.
+    ///
+    /// Signature: `void(result<T>)`. Never completes inside the call. Each type of cancellation that the token's slot
+    /// gets is passed on to what the operation waits for, where `co_spawn` lets it: terminal only, unless the operation
+    /// resets its cancellation state.
+    template <class Token, class Op, class... Args>
+        requires(!detail::is_call_options<Token>)
+    auto async_run(Token&& token, Op&& op, Args&&... args) const {
+        return async_run(call_options<>{}, std::forward<Token>(token), std::forward<Op>(op),
+                         std::forward<Args>(args)...);
+    }
+
+    /// The same with options.
+    template <class Judge, class Token, class Op, class... Args>
+    auto async_run(const call_options<Judge>& options, Token&& token, Op&& op, Args&&... args) const {
+        return detail::start_breaker_call(std::forward<Token>(token),
+                                          run(options, std::forward<Op>(op), std::forward<Args>(args)...));
+    }
+
+    /// Opens at once for `how_long`, or for the usual reset time when that is not positive; `duration::max()` is until
+    /// `reset`. Open already, it stays open that long from now. False in a forced mode, where it does nothing.
+    bool trip(duration how_long = {}) { return core_->trip(how_long); }
+
+    /// Closes, and forgets failures, the window and the doubled reset time. Calls that run now count for nothing. In
+    /// `forced_open` it stays open.
+    void reset() { core_->reset(); }
+
+    /// Changes the mode. A forced mode takes effect at once and calls that run now count for nothing; leaving a forced
+    /// mode closes the breaker; between `automatic` and `observe` the state is kept. Errors: `invalid_argument`.
+    result<void> set_mode(breaker_mode mode) {
+        breaker_options probe;
+        probe.mode = mode;
+        if (auto valid = validate(probe); !valid) {
+            return valid;
+        }
+        core_->set_mode(mode);
+        return headgate::success();
+    }
+
+    [[nodiscard]] breaker_mode mode() const { return core_->look().mode; }
+
+    /// Where it stands. It stays `open` after the reset time until a call comes, which is then the first probe.
+    [[nodiscard]] breaker_state state() const { return core_->look().state; }
+
+    /// What it is doing and has done.
+    [[nodiscard]] breaker_snapshot snapshot() const { return core_->look(); }
+
+    /// For headgate's own layers.
+    [[nodiscard]] const std::shared_ptr<detail::breaker_core>& core() const noexcept { return core_; }
+
+private:
+    explicit circuit_breaker(std::shared_ptr<detail::breaker_core> core) noexcept : core_(std::move(core)) {}
+
+    std::shared_ptr<detail::breaker_core> core_;
+};
+
+}  // namespace headgate
+
+#endif

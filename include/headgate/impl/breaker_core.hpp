@@ -1,0 +1,118 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_IMPL_BREAKER_CORE_HPP
+#define HEADGATE_IMPL_BREAKER_CORE_HPP
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include <headgate/impl/breaker_machine.hpp>
+#include <headgate/impl/spinlock.hpp>
+#include <headgate/impl/zone_core.hpp>
+
+namespace headgate::detail {
+
+/// A refusal or an admission, before it is made a `result`.
+struct breaker_decision {
+    breaker_admission admission{};
+    bool shut_down{};
+
+    [[nodiscard]] error refusal() const noexcept {
+        return shut_down ? error(errc::shut_down) : error(errc::circuit_open, admission.retry_after);
+    }
+};
+
+/// The state behind a `circuit_breaker`: the machine under a lock, the timer of its probes, its events.
+///
+/// It lives as long as the zone, a handle, or a running call needs it. A running call counts without a reference of its
+/// own: when the last reference goes while calls run, the last of these calls destroys it.
+class HEADGATE_DECL breaker_core final : public primitive,
+                                         public std::enable_shared_from_this<breaker_core>,
+                                         private deadline {
+public:
+    static result<std::shared_ptr<breaker_core>> create(const std::shared_ptr<zone_core>& zone, std::string name,
+                                                        const breaker_options& options);
+
+    /// Precondition: the caller has a reference. After an admission `end` must be called, once.
+    [[nodiscard]] breaker_decision begin() noexcept {
+        breaker_decision decision;
+        if (machine_.times_calls()) {
+            const time_point now = zone().now();  // not under the lock
+            decide(decision, [now] { return now; });
+        } else {
+            decide(decision, [this] { return zone().now(); });
+        }
+        return decision;
+    }
+
+    /// Ends the call of `ticket`. It may be the end of this breaker too: the caller does not touch it afterwards.
+    call_record end(const breaker_ticket& ticket, call_outcome outcome, duration trip_for) noexcept {
+        const time_point now = zone().now();
+        breaker_transitions changes;
+        lock_.lock();
+        const call_record record = machine_.end(ticket, outcome, now, trip_for, changes);
+        if (needs_care(changes)) [[unlikely]] {
+            end_with_care(changes);
+        } else {
+            lock_.unlock();
+        }
+        return record;
+    }
+
+    bool trip(duration how_long);
+    void reset();
+    void set_mode(breaker_mode mode);
+    [[nodiscard]] breaker_snapshot look();
+
+    void close() noexcept override;
+    void abandon() noexcept override;
+    [[nodiscard]] primitive_snapshot snapshot() const override;
+    [[nodiscard]] std::uint64_t in_use() const noexcept override;
+
+private:
+    breaker_core(const std::shared_ptr<zone_core>& zone, std::string name, const breaker_options& options,
+                 std::uint64_t seed);
+    ~breaker_core() override = default;
+
+    static void last_reference_gone(breaker_core* core) noexcept;
+
+    template <class Clock>
+    void decide(breaker_decision& decision, const Clock& clock) noexcept {
+        breaker_transitions changes;
+        const std::lock_guard guard(lock_);
+        if (zone().refusing()) [[unlikely]] {
+            decision.shut_down = true;
+            return;
+        }
+        decision.admission = machine_.begin(clock, changes);
+        if (needs_care(changes)) [[unlikely]] {
+            static_cast<void>(settle(changes));  // not the last reference: the caller has one
+        }
+    }
+
+    // Whether an event has consequences outside of the machine.
+    [[nodiscard]] bool needs_care(const breaker_transitions& changes) const noexcept {
+        return !changes.empty() || machine_.next_deadline() != armed_for_ || orphaned_ || zone().refusing();
+    }
+
+    void on_deadline() noexcept override;
+    std::shared_ptr<breaker_core> settle(const breaker_transitions& changes) noexcept;
+    std::shared_ptr<breaker_core> follow_deadline() noexcept;
+    void end_with_care(const breaker_transitions& changes) noexcept;
+    template <class Event>
+    auto locked(Event event);
+
+    mutable spinlock lock_;
+    bool orphaned_ = false;
+    bool armed_ = false;  // in the zone's wheel, or on the way to on_deadline
+    time_point armed_for_ = time_point::max();
+    breaker_machine machine_;
+    std::shared_ptr<breaker_core> self_;  // while armed
+};
+
+}  // namespace headgate::detail
+
+#endif
