@@ -38,14 +38,11 @@ public:
 
     /// Precondition: the caller has a reference. After an admission `end` must be called, once.
     [[nodiscard]] breaker_decision begin() noexcept {
-        breaker_decision decision;
         if (machine_.times_calls()) {
             const time_point now = zone().now();  // not under the lock
-            decide(decision, [now] { return now; });
-        } else {
-            decide(decision, [this] { return zone().now(); });
+            return decide([now] { return now; });
         }
-        return decision;
+        return decide([this] { return zone().now(); });
     }
 
     /// Ends the call of `ticket`. It may be the end of this breaker too: the caller does not touch it afterwards.
@@ -54,7 +51,7 @@ public:
         breaker_transitions changes;
         lock_.lock();
         const call_record record = machine_.end(ticket, outcome, now, trip_for, changes);
-        if (needs_care(changes)) [[unlikely]] {
+        if (needs_care(changes, zone().refusing())) [[unlikely]] {
             end_with_care(changes);
         } else {
             lock_.unlock();
@@ -79,23 +76,23 @@ private:
 
     static void last_reference_gone(breaker_core* core) noexcept;
 
+    // Built in place: a copy of the decision costs as much as the decision.
     template <class Clock>
-    void decide(breaker_decision& decision, const Clock& clock) noexcept {
+    breaker_decision decide(const Clock& clock) noexcept {
         breaker_transitions changes;
         const std::lock_guard guard(lock_);
-        if (zone().refusing()) [[unlikely]] {
-            decision.shut_down = true;
-            return;
-        }
-        decision.admission = machine_.begin(clock, changes);
-        if (needs_care(changes)) [[unlikely]] {
+        const bool refusing = zone().refusing();
+        breaker_decision decision =
+            refusing ? breaker_decision{{}, true} : breaker_decision{machine_.begin(clock, changes), false};
+        if (needs_care(changes, refusing)) [[unlikely]] {
             static_cast<void>(settle(changes));  // not the last reference: the caller has one
         }
+        return decision;
     }
 
     // Whether an event has consequences outside of the machine.
-    [[nodiscard]] bool needs_care(const breaker_transitions& changes) const noexcept {
-        return !changes.empty() || machine_.next_deadline() != armed_for_ || orphaned_ || zone().refusing();
+    [[nodiscard]] bool needs_care(const breaker_transitions& changes, bool refusing) const noexcept {
+        return !changes.empty() || machine_.next_deadline() != armed_for_ || orphaned_ || refusing;
     }
 
     void on_deadline() noexcept override;

@@ -86,9 +86,14 @@ public:
     breaker_call& operator=(breaker_call&&) = delete;
 
     ~breaker_call() {
-        // The operation first: what it holds may end by using this breaker.
-        plain_ = {};
-        timed_ = {};
+        // The operation first: what it holds may end by using this breaker. Moved out, because the
+        // assignment of an awaitable may forget what it held (Boost 1.81).
+        {
+            const auto plain = std::move(plain_);
+        }
+        {
+            const auto timed = std::move(timed_);
+        }
         end(call_outcome::neutral);
     }
 
