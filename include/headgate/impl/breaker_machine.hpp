@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <headgate/breaker_options.hpp>
+#include <headgate/export.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate::detail {
@@ -58,7 +59,7 @@ private:
 /// Calls, failures and slow calls of the last ten slices of time.
 ///
 /// Slices are aligned to the time of the last `clear`. Recording neither divides nor loops, except once a slice.
-class breaker_window {
+class HEADGATE_DECL breaker_window {
 public:
     struct counts {
         std::uint64_t calls{};
@@ -105,7 +106,7 @@ private:
 /// Every change of state starts a new generation. A result counts only in the generation in which its call began. Time
 /// that goes backwards is held. Probes that are past their deadline have failed at that deadline: this is judged before
 /// every other event, so that what the machine does never depends on whether somebody called `expire` in time.
-class breaker_machine {
+class HEADGATE_DECL breaker_machine {
 public:
     /// `options` are valid. `seed` is for the jitter.
     breaker_machine(const breaker_options& options, time_point now, std::uint64_t seed);
