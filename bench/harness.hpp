@@ -1,0 +1,69 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_BENCH_HARNESS_HPP
+#define HEADGATE_BENCH_HARNESS_HPP
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+namespace asio = boost::asio;
+
+/// Does its work `n` times.
+using body = std::function<void(std::size_t n)>;
+
+/// One line of the table: `run`, less `minus` where it is given, against `baseline`, all three in turn, pair by pair.
+struct row {
+    std::string name;
+    body run;
+    std::string baseline_name;
+    body baseline;
+    double target = 0;  ///< Largest ratio; 0 for none. Negative: the smallest ratio of throughputs.
+    body minus{};
+    std::size_t n = 200'000;
+};
+
+/// A line that is a number of bytes.
+struct memory_row {
+    std::string name;
+    double bytes = 0;
+    double target = 0;
+};
+
+void add(row r);
+void add(memory_row r);
+
+/// Heap allocations of this process so far.
+std::size_t allocations() noexcept;
+/// Bytes of heap in use now, and the most there were since `forget_peak`.
+std::size_t heap_bytes() noexcept;
+std::size_t heap_peak() noexcept;
+void forget_peak() noexcept;
+
+/// Runs the coroutine on a single-threaded io_context until it is done.
+void drive(asio::io_context& io, asio::awaitable<void> coroutine);
+
+// Each concept adds its rows.
+void add_baselines();
+void add_deadlines();
+void add_limiter();
+void add_pool();
+void add_breaker();
+
+/// The bare things that rows are measured against.
+body clock_now();
+body co_await_awaitable();
+body co_await_post();
+
+}  // namespace bench
+
+#endif

@@ -1,0 +1,221 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <benchmark/benchmark.h>
+
+#include <headgate/rate_limiter.hpp>
+
+#include <boost/unordered/unordered_flat_map.hpp>
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "harness.hpp"
+
+namespace bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+using headgate::quota;
+using headgate::rate_limiter;
+
+constexpr std::size_t million = 1'000'000;
+
+/// Texts of 15 bytes, side by side, and a random order in which to ask for them.
+struct keys {
+    keys() : texts(million * 15, ' '), order(million) {
+        std::mt19937_64 random(1);
+        for (std::size_t i = 0; i < million; ++i) {
+            char text[24];
+            std::snprintf(text, sizeof text, "key-%011zu", i);
+            texts.replace(i * 15, 15, text, 15);
+            order[i] = static_cast<std::uint32_t>(i);
+        }
+        std::shuffle(order.begin(), order.end(), random);
+    }
+    [[nodiscard]] std::string_view at(std::size_t i) const { return std::string_view(texts).substr(i * 15, 15); }
+    [[nodiscard]] std::string_view random(std::size_t i) const { return at(order[i % million]); }
+
+    std::string texts;
+    std::vector<std::uint32_t> order;
+};
+
+struct text_hash : boost::hash<std::string_view> {
+    using is_transparent = void;
+};
+using text_map = boost::unordered_flat_map<std::string, int, text_hash, std::equal_to<>>;
+
+struct fixture {
+    asio::io_context io{1};
+    headgate::zone zone{io, "bench"};
+    rate_limiter open = rate_limiter::create(zone, "open", quota::per(4'000'000'000, 1s).value()).value();
+    rate_limiter shut = rate_limiter::create(zone, "shut", quota::per(1, 24h).value()).value();
+};
+
+body on_two_threads(std::function<void(int thread, std::size_t n)> work) {
+    return [work](std::size_t n) {
+        std::thread other([&] { work(1, n / 2); });
+        work(0, n / 2);
+        other.join();
+    };
+}
+
+void add_memory(const keys& k) {
+    asio::io_context io(1);
+    headgate::zone zone(io, "memory");
+    auto limiter = rate_limiter::create(zone, "m", headgate::rate_limiter_options{
+                                                       .tiers = {{"default", {quota::per(1, 24h).value()}}}, .max_keys = 2 * million})
+                       .value();
+    const auto in_use = [] {
+        const auto info = ::mallinfo2();
+        return static_cast<double>(info.uordblks + info.hblkhd);
+    };
+    const double before = in_use();
+    double worst = 0;
+    for (std::size_t i = 0; i < million; ++i) {
+        (void)limiter.try_acquire(k.at(i));
+        if (i >= 100'000 && i % 1000 == 0) {
+            worst = std::max(worst, (in_use() - before) / static_cast<double>(i + 1));
+        }
+    }
+    add(memory_row{"memory/key_at_1M", (in_use() - before) / million, 48});
+    add(memory_row{"memory/key_at_the_worst_moment_of_growth", worst, 72});
+}
+
+// The longest call of a minute of traffic on one key while a million others expire or stay, and the sweep goes around.
+void add_expiry(const keys& k) {
+    for (const bool expiring : {false, true}) {
+        headgate::virtual_clock clock;
+        asio::io_context io(1);
+        headgate::zone zone(io, "expiry", {.clock = &clock});
+        auto limiter = rate_limiter::create(zone, "m",
+                                            headgate::rate_limiter_options{
+                                                .tiers = {{"default", {quota::per(1, expiring ? 10s : duration_cast<headgate::duration>(24h)).value()}}},
+                                                .max_keys = 2 * million})
+                           .value();
+        for (std::size_t i = 0; i < million; ++i) {
+            (void)limiter.try_acquire(k.at(i));
+        }
+        std::vector<double> delays;
+        std::thread traffic([&] {
+            for (std::size_t i = 0; i < million; ++i) {
+                const auto start = std::chrono::steady_clock::now();
+                (void)limiter.try_acquire(k.random(i));
+                delays.push_back(static_cast<double>((std::chrono::steady_clock::now() - start).count()));
+            }
+        });
+        clock.run_for(io, 60s);
+        traffic.join();
+        std::sort(delays.begin(), delays.end());
+        const std::string name = expiring ? "delay/1M_keys_expiring/" : "delay/1M_keys_staying/";
+        std::printf("%sns p50 %.0f, p99.9 %.0f, max %.0f\n", name.c_str(), delays[delays.size() / 2],
+                    delays[delays.size() * 999 / 1000], delays.back());
+    }
+}
+
+}  // namespace
+
+void add_limiter() {
+    auto k = std::make_shared<keys>();
+    auto f = std::make_shared<fixture>();
+    auto map = std::make_shared<text_map>();
+    for (std::size_t i = 0; i < million; ++i) {
+        map->emplace(k->at(i), 1);
+        (void)f->open.try_acquire(k->at(i));
+    }
+    const body one_key = [f](std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) {
+            benchmark::DoNotOptimize(f->open.try_acquire("user-0000000001"));
+        }
+    };
+    add(row{.name = "limiter/try_acquire/1key", .run = one_key, .baseline_name = "clock/now", .baseline = clock_now(), .target = 1.4});
+    add(row{.name = "limiter/try_acquire/1key_time_passed",
+            .run =
+                [f](std::size_t n) {
+                    const auto now = f->zone.now();
+                    for (std::size_t i = 0; i < n; ++i) {
+                        benchmark::DoNotOptimize(f->open.try_acquire("user-0000000001", {.now = now}));
+                    }
+                },
+            .baseline_name = "clock/now",
+            .baseline = clock_now(),
+            .target = 0.5});
+    add(row{.name = "limiter/try_acquire/1M_keys",
+            .run =
+                [f, k](std::size_t n) {
+                    for (std::size_t i = 0; i < n; ++i) {
+                        benchmark::DoNotOptimize(f->open.try_acquire(k->random(i)));
+                    }
+                },
+            .baseline_name = "baseline/now_and_flat_map_find_1M",
+            .baseline =
+                [map, k](std::size_t n) {
+                    for (std::size_t i = 0; i < n; ++i) {
+                        benchmark::DoNotOptimize(std::chrono::steady_clock::now());
+                        benchmark::DoNotOptimize(map->find(k->random(i)));
+                    }
+                },
+            .target = 0.8,
+            .n = million});
+    add(row{.name = "limiter/refused",
+            .run =
+                [f](std::size_t n) {
+                    (void)f->shut.try_acquire("user-0000000001");
+                    for (std::size_t i = 0; i < n; ++i) {
+                        benchmark::DoNotOptimize(f->shut.try_acquire("user-0000000001"));
+                    }
+                },
+            .baseline_name = "limiter/try_acquire/1key",
+            .baseline = one_key,
+            .target = 1.0});
+#if defined(__clang__)
+    constexpr double eager_target = 1.1;
+#else
+    constexpr double eager_target = 0.6;
+#endif
+    add(row{.name = "limiter/co_await_acquire (above try_acquire)",
+            .run =
+                [f](std::size_t n) {
+                    drive(f->io, [](rate_limiter l, std::size_t count) -> asio::awaitable<void> {
+                        for (std::size_t i = 0; i < count; ++i) {
+                            benchmark::DoNotOptimize(co_await l.acquire("user-0000000001"));
+                        }
+                    }(f->open, n));
+                },
+            .baseline_name = "asio/co_await_awaitable",
+            .baseline = co_await_awaitable(),
+            .target = eager_target,
+            .minus = one_key});
+    const auto work = [f](bool distinct) {
+        return [f, distinct](int thread, std::size_t n) {
+            const char* key = distinct && thread == 1 ? "user-0000000002" : "user-0000000001";
+            for (std::size_t i = 0; i < n; ++i) {
+                benchmark::DoNotOptimize(f->open.try_acquire(key));
+            }
+        };
+    };
+    add(row{.name = "limiter/two_threads/distinct_keys",
+            .run = on_two_threads(work(true)),
+            .baseline_name = "limiter/try_acquire/1key (throughput)",
+            .baseline = one_key,
+            .target = -1.6,
+            .n = 2'000'000});
+    add(row{.name = "limiter/two_threads/one_key",
+            .run = on_two_threads(work(false)),
+            .baseline_name = "limiter/try_acquire/1key (throughput)",
+            .baseline = one_key,
+            .target = -0.6,
+            .n = 2'000'000});
+    add_memory(*k);
+    add_expiry(*k);
+}
+
+}  // namespace bench

@@ -1,0 +1,128 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <benchmark/benchmark.h>
+
+#include <headgate/resource_pool.hpp>
+
+#include <boost/asio/deferred.hpp>
+#include <boost/asio/post.hpp>
+
+#include <memory>
+#include <thread>
+
+#include "harness.hpp"
+
+namespace bench {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+struct backend {
+    asio::awaitable<int> connect() { co_return 1; }
+};
+
+struct fixture {
+    explicit fixture(headgate::pool_options options)
+        : pool(headgate::resource_pool<int>::create(zone, "pool", options, backend{}).value()) {
+        io.run_for(50ms);
+        io.restart();
+    }
+
+    asio::io_context io{1};
+    headgate::zone zone{io, "bench"};
+    headgate::resource_pool<int> pool;
+};
+
+body checkout_and_return(const std::shared_ptr<fixture>& f) {
+    return [f](std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) {
+            auto lease = f->pool.try_checkout();
+            benchmark::DoNotOptimize(lease);
+        }
+    };
+}
+
+asio::awaitable<void> contend(headgate::resource_pool<int> pool, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) {
+        auto lease = co_await pool.checkout({.timeout = 1h});
+        benchmark::DoNotOptimize(lease);
+    }
+}
+
+}  // namespace
+
+void add_pool() {
+    auto plain = std::make_shared<fixture>(headgate::pool_options{.size = 10});
+    auto tracked = std::make_shared<fixture>(headgate::pool_options{.size = 10, .idle_timeout = 1h, .leak_threshold = 1h});
+    auto single = std::make_shared<fixture>(headgate::pool_options{.size = 1});
+    const body direct = checkout_and_return(plain);
+    add(row{.name = "pool/try_checkout_return", .run = direct, .baseline_name = "clock/now", .baseline = clock_now(), .target = 1.0});
+    add(row{.name = "pool/try_checkout_return/idle_and_leak",
+            .run = checkout_and_return(tracked),
+            .baseline_name = "clock/now",
+            .baseline = clock_now(),
+            .target = 2.0});
+#if defined(__clang__)
+    constexpr double eager_target = 1.1;
+#else
+    constexpr double eager_target = 0.6;
+#endif
+    add(row{.name = "pool/co_await_checkout_return (above try)",
+            .run =
+                [plain](std::size_t n) {
+                    asio::io_context io(1);
+                    drive(io, [](headgate::resource_pool<int> pool, std::size_t count) -> asio::awaitable<void> {
+                        for (std::size_t i = 0; i < count; ++i) {
+                            auto lease = co_await pool.checkout();
+                            benchmark::DoNotOptimize(lease);
+                        }
+                    }(plain->pool, n));
+                },
+            .baseline_name = "asio/co_await_awaitable",
+            .baseline = co_await_awaitable(),
+            .target = eager_target,
+            .minus = direct});
+    add(row{.name = "pool/handoff/16_on_1",
+            .run =
+                [single](std::size_t n) {
+                    asio::io_context io(1);
+                    for (int i = 0; i < 16; ++i) {
+                        asio::co_spawn(io, contend(single->pool, n / 16), asio::detached);
+                    }
+                    io.run();
+                },
+            .baseline_name = "asio/co_await_post",
+            .baseline = co_await_post(),
+            .target = 1.5});
+    add(row{.name = "pool/two_threads",
+            .run =
+                [plain](std::size_t n) {
+                    const body work = checkout_and_return(plain);
+                    std::thread other([&] { work(n / 2); });
+                    work(n / 2);
+                    other.join();
+                },
+            .baseline_name = "pool/try_checkout_return (throughput)",
+            .baseline = direct,
+            .target = -0.6,
+            .n = 2'000'000});
+
+    // Memory of a waiter: coroutine frame and all.
+    constexpr std::size_t waiters = 10'000;
+    asio::io_context io(1);
+    headgate::zone zone(io, "waiters");
+    auto pool = headgate::resource_pool<int>::create(zone, "pool", {.size = 1, .max_waiters = waiters}, backend{}).value();
+    io.run_for(50ms);
+    io.restart();
+    auto held = pool.try_checkout();
+    const std::size_t before = heap_bytes();
+    for (std::size_t i = 0; i < waiters; ++i) {
+        asio::co_spawn(io, contend(pool, 1), asio::detached);
+    }
+    io.run_for(50ms);
+    add(memory_row{"memory/waiter_with_its_coroutine", static_cast<double>(heap_bytes() - before) / waiters, 512});
+}
+
+}  // namespace bench
