@@ -28,7 +28,7 @@ struct fixture {
     }
 };
 
-body begin_success(const std::shared_ptr<fixture>& f, headgate::circuit_breaker fixture::*which) {
+body begin_success(const std::shared_ptr<fixture>& f, headgate::circuit_breaker fixture::* which) {
     return [f, which](std::size_t n) {
         auto& breaker = (*f).*which;
         for (std::size_t i = 0; i < n; ++i) {
@@ -48,7 +48,11 @@ void add_breaker() {
     auto f = std::make_shared<fixture>();
     f->open.trip(24h);
     const body plain = begin_success(f, &fixture::closed);
-    add(row{.name = "breaker/begin_success", .run = plain, .baseline_name = "clock/now", .baseline = clock_now(), .target = 1.4});
+    add(row{.name = "breaker/begin_success",
+            .run = plain,
+            .baseline_name = "clock/now",
+            .baseline = clock_now(),
+            .target = 1.4});
     add(row{.name = "breaker/begin_success/slow_calls",
             .run = begin_success(f, &fixture::slow),
             .baseline_name = "clock/now",

@@ -71,9 +71,11 @@ body on_two_threads(std::function<void(int thread, std::size_t n)> work) {
 void add_memory(const keys& k) {
     asio::io_context io(1);
     headgate::zone zone(io, "memory");
-    auto limiter = rate_limiter::create(zone, "m", headgate::rate_limiter_options{
-                                                       .tiers = {{"default", {quota::per(1, 24h).value()}}}, .max_keys = 2 * million})
-                       .value();
+    auto limiter =
+        rate_limiter::create(zone, "m",
+                             headgate::rate_limiter_options{.tiers = {{"default", {quota::per(1, 24h).value()}}},
+                                                            .max_keys = 2 * million})
+            .value();
     const auto in_use = [] {
         const auto info = ::mallinfo2();
         return static_cast<double>(info.uordblks + info.hblkhd);
@@ -96,11 +98,14 @@ void add_expiry(const keys& k) {
         headgate::virtual_clock clock;
         asio::io_context io(1);
         headgate::zone zone(io, "expiry", {.clock = &clock});
-        auto limiter = rate_limiter::create(zone, "m",
-                                            headgate::rate_limiter_options{
-                                                .tiers = {{"default", {quota::per(1, expiring ? 10s : duration_cast<headgate::duration>(24h)).value()}}},
-                                                .max_keys = 2 * million})
-                           .value();
+        auto limiter =
+            rate_limiter::create(
+                zone, "m",
+                headgate::rate_limiter_options{
+                    .tiers = {{"default",
+                               {quota::per(1, expiring ? 10s : duration_cast<headgate::duration>(24h)).value()}}},
+                    .max_keys = 2 * million})
+                .value();
         for (std::size_t i = 0; i < million; ++i) {
             (void)limiter.try_acquire(k.at(i));
         }
@@ -136,7 +141,11 @@ void add_limiter() {
             benchmark::DoNotOptimize(f->open.try_acquire("user-0000000001"));
         }
     };
-    add(row{.name = "limiter/try_acquire/1key", .run = one_key, .baseline_name = "clock/now", .baseline = clock_now(), .target = 1.4});
+    add(row{.name = "limiter/try_acquire/1key",
+            .run = one_key,
+            .baseline_name = "clock/now",
+            .baseline = clock_now(),
+            .target = 1.4});
     add(row{.name = "limiter/try_acquire/1key_time_passed",
             .run =
                 [f](std::size_t n) {

@@ -49,8 +49,8 @@ void* operator new(std::size_t size) {
 }
 
 void* operator new(std::size_t size, std::align_val_t alignment) {
-    void* p = std::aligned_alloc(static_cast<std::size_t>(alignment),
-                                 (size + static_cast<std::size_t>(alignment) - 1) & ~(static_cast<std::size_t>(alignment) - 1));
+    void* p = std::aligned_alloc(static_cast<std::size_t>(alignment), (size + static_cast<std::size_t>(alignment) - 1) &
+                                                                          ~(static_cast<std::size_t>(alignment) - 1));
     if (p == nullptr) {
         throw std::bad_alloc();
     }
@@ -121,15 +121,22 @@ nlohmann::json measure(const row& r) {
     const auto [low, high] = std::minmax_element(ns.begin(), ns.end());
     const double m = median(ratio);
     const bool met = r.target == 0 || (r.target < 0 ? m >= -r.target : m <= r.target);
-    std::printf("%-52s %9.1f %7.1f..%-8.1f %7.4f %6.2f x %-40s %s\n", r.name.c_str(), median(ns), *low, *high, allocs, m,
-                r.baseline_name.c_str(),
-                r.target == 0 ? "" : (std::string(r.target < 0 ? ">= " : "<= ") + std::to_string(std::abs(r.target)).substr(0, 4) +
-                                      (met ? " met" : " MISSED"))
-                                         .c_str());
+    std::printf("%-52s %9.1f %7.1f..%-8.1f %7.4f %6.2f x %-40s %s\n", r.name.c_str(), median(ns), *low, *high, allocs,
+                m, r.baseline_name.c_str(),
+                r.target == 0 ? ""
+                              : (std::string(r.target < 0 ? ">= " : "<= ") +
+                                 std::to_string(std::abs(r.target)).substr(0, 4) + (met ? " met" : " MISSED"))
+                                    .c_str());
     std::fflush(stdout);
-    return {{"name", r.name},   {"ns", median(ns)},          {"spread", *high - *low},
-            {"allocs", allocs}, {"baseline", r.baseline_name}, {"baseline_ns", median(base)},
-            {"ratio", m},       {"target", r.target},        {"met", met}};
+    return {{"name", r.name},
+            {"ns", median(ns)},
+            {"spread", *high - *low},
+            {"allocs", allocs},
+            {"baseline", r.baseline_name},
+            {"baseline_ns", median(base)},
+            {"ratio", m},
+            {"target", r.target},
+            {"met", met}};
 }
 
 asio::awaitable<int> at_once() {
@@ -220,8 +227,12 @@ void add_baselines() {
                 },
             .baseline_name = "clock/now",
             .baseline = clock_now()});
-    add(row{.name = "asio/co_await_awaitable", .run = co_await_awaitable(), .baseline_name = "clock/now", .baseline = clock_now()});
-    add(row{.name = "asio/co_await_post", .run = co_await_post(), .baseline_name = "clock/now", .baseline = clock_now()});
+    add(row{.name = "asio/co_await_awaitable",
+            .run = co_await_awaitable(),
+            .baseline_name = "clock/now",
+            .baseline = clock_now()});
+    add(row{
+        .name = "asio/co_await_post", .run = co_await_post(), .baseline_name = "clock/now", .baseline = clock_now()});
 }
 
 }  // namespace bench

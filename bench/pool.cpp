@@ -23,11 +23,17 @@ struct backend {
     asio::awaitable<int> connect() { co_return 1; }
 };
 
+void connect(asio::io_context& io, headgate::resource_pool<int>& pool) {
+    while (!pool.try_checkout()) {
+        io.restart();
+        io.poll();
+    }
+}
+
 struct fixture {
     explicit fixture(headgate::pool_options options)
         : pool(headgate::resource_pool<int>::create(zone, "pool", options, backend{}).value()) {
-        io.run_for(50ms);
-        io.restart();
+        connect(io, pool);
     }
 
     asio::io_context io{1};
@@ -55,10 +61,15 @@ asio::awaitable<void> contend(headgate::resource_pool<int> pool, std::size_t n) 
 
 void add_pool() {
     auto plain = std::make_shared<fixture>(headgate::pool_options{.size = 10});
-    auto tracked = std::make_shared<fixture>(headgate::pool_options{.size = 10, .idle_timeout = 1h, .leak_threshold = 1h});
+    auto tracked =
+        std::make_shared<fixture>(headgate::pool_options{.size = 10, .idle_timeout = 1h, .leak_threshold = 1h});
     auto single = std::make_shared<fixture>(headgate::pool_options{.size = 1});
     const body direct = checkout_and_return(plain);
-    add(row{.name = "pool/try_checkout_return", .run = direct, .baseline_name = "clock/now", .baseline = clock_now(), .target = 1.0});
+    add(row{.name = "pool/try_checkout_return",
+            .run = direct,
+            .baseline_name = "clock/now",
+            .baseline = clock_now(),
+            .target = 1.0});
     add(row{.name = "pool/try_checkout_return/idle_and_leak",
             .run = checkout_and_return(tracked),
             .baseline_name = "clock/now",
@@ -113,15 +124,16 @@ void add_pool() {
     constexpr std::size_t waiters = 10'000;
     asio::io_context io(1);
     headgate::zone zone(io, "waiters");
-    auto pool = headgate::resource_pool<int>::create(zone, "pool", {.size = 1, .max_waiters = waiters}, backend{}).value();
-    io.run_for(50ms);
-    io.restart();
+    auto pool =
+        headgate::resource_pool<int>::create(zone, "pool", {.size = 1, .max_waiters = waiters}, backend{}).value();
+    connect(io, pool);
     auto held = pool.try_checkout();
     const std::size_t before = heap_bytes();
     for (std::size_t i = 0; i < waiters; ++i) {
         asio::co_spawn(io, contend(pool, 1), asio::detached);
     }
-    io.run_for(50ms);
+    io.restart();
+    io.poll();
     add(memory_row{"memory/waiter_with_its_coroutine", static_cast<double>(heap_bytes() - before) / waiters, 512});
 }
 

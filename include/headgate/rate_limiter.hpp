@@ -154,12 +154,8 @@ public:
             }
             request.tier = found.value();
         }
-        const detail::decision d =
-            options.now == time_point::min() ? impl_->decide(request) : impl_->decide(request, options.now);
-        if (d.what == detail::verdict::granted) [[likely]] {
-            return d.granted;
-        }
-        return detail::refusal(d);
+        return options.now == time_point::min() ? impl_->try_acquire(request)
+                                                : impl_->try_acquire(request, options.now);
     }
 
     /// As `try_acquire`, but waits for up to `options.max_wait`, in order of arrival: `co_await limiter.acquire(key)`.

@@ -157,36 +157,51 @@ result<std::uint32_t> limiter::tier(std::string_view name) const {
                  "tier \"" + std::string(name) + "\" is unknown to limiter \"" + this->name() + '"');
 }
 
+// What the straight path leaves: a shard with waiters, and the first grant of a key.
+decision limiter::decide_slowly(const limiter_request& r, time_point now, decision d) noexcept {
+    if (d.what == verdict::queued) {
+        const std::lock_guard guard(queues_->mutex);
+        auto bucket = core_->open(r.hash, now);
+        const auto queue = queues_->find(bucket.ref());
+        const auto largest = bucket.largest_cost(r.tier);
+        if (!queue || r.cost == 0 || !largest || r.cost > *largest) {
+            d = bucket.try_charge(r.tier, r.cost, now);
+        } else {
+            d = {.what = verdict::rate_limited, .retry_after = limiter_queues::behind(bucket, *queue, r, now)};
+            bucket.count_refused();
+        }
+    }
+    if (d.overflow_began) {
+        emit({.kind = event_kind::keys_overflowed});
+    }
+    if (d.inserted) {
+        sweep_when_large(now);
+    }
+    return d;
+}
+
 decision limiter::decide(const limiter_request& r, time_point now) noexcept {
     if (zone().refusing()) [[unlikely]] {
         return {.what = verdict::shut_down};
     }
-    decision d = core_->try_acquire(r.hash, r.tier, r.cost, now);
-    if (d.what == verdict::queued) [[unlikely]] {
-        const std::lock_guard guard(queues_->mutex);
-        auto bucket = core_->open(r.hash, now);
-        const auto queue = queues_->find(bucket.ref());
-        if (queue && r.cost > 0) {
-            const auto largest = bucket.largest_cost(r.tier);
-            if (!largest) {
-                d = {.what = verdict::unknown_tier};
-            } else if (r.cost > *largest) {
-                d = {.what = verdict::cost_exceeds_limit};
-            } else {
-                d = {.what = verdict::rate_limited, .retry_after = limiter_queues::behind(bucket, *queue, r, now)};
-            }
-            bucket.count_refused();
-        } else {
-            d = bucket.try_charge(r.tier, r.cost, now);
-        }
-    }
-    if (d.inserted) [[unlikely]] {
-        if (d.overflow_began) {
-            emit({.kind = event_kind::keys_overflowed});
-        }
-        sweep_when_large(now);
+    const decision d = core_->try_acquire(r.hash, r.tier, r.cost, now);
+    if (d.what == verdict::queued || d.inserted || d.overflow_began) [[unlikely]] {
+        return decide_slowly(r, now, d);
     }
     return d;
+}
+
+result<grant> limiter::try_acquire(const limiter_request& r, time_point now) {
+    const decision d = decide(r, now);
+    if (d.what == verdict::granted) [[likely]] {
+        return d.granted;
+    }
+    return refusal(d);
+}
+
+result<grant> limiter::try_acquire(const limiter_request& r) {
+    core_->prefetch(r.hash);
+    return try_acquire(r, zone().now());
 }
 
 decision limiter::decide(const limiter_request& r) noexcept {

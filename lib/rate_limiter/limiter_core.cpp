@@ -117,42 +117,6 @@ std::vector<tier_spec> limiter_core::tiers() const {
     return out;
 }
 
-// The straight path: one gcra quota, a key that is known in the tier that is asked for, nobody waiting nearby. All else
-// goes the general way, with the same answers.
-decision limiter_core::try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                   time_point now) noexcept {
-    key_shard& s = table_.shard_of(hash);
-    s.lock.lock();
-    const plan* p = current(tier);
-    std::uint64_t* slot = s.find(hash);
-    if (slot != nullptr && p != nullptr && p->simple && static_cast<std::uint8_t>(slot[0]) == p->id && s.queues == 0 &&
-        cost - 1 < cost_ceiling) [[likely]] {
-        const gcra& g = p->only;
-        const quota_state before{slot[1], slot[2]};
-        const int128 at = g.ticks(now);
-        const int128 after =
-            std::max(gcra::tat(before), at) + static_cast<int128>(g.step()) * static_cast<std::int64_t>(cost);
-        const int128 debt = after - at;
-        if (debt <= g.capacity()) {
-            quota_state charged;
-            gcra::store(charged, after);
-            slot[1] = charged.low;
-            slot[2] = charged.high;
-            ++s.granted;
-            s.lock.unlock();
-            return {verdict::granted, false, {}, {debt, g.step(), g.den(), static_cast<std::uint64_t>(g.burst())}};
-        }
-        ++s.refused;
-        s.lock.unlock();
-        if (cost > static_cast<std::uint64_t>(g.burst())) {
-            return {verdict::cost_exceeds_limit, false, {}, {}};
-        }
-        return {verdict::rate_limited, false, to_duration(ceil_div(debt - g.capacity(), g.den())), {}};
-    }
-    s.lock.unlock();
-    return try_acquire_slowly(hash, tier, cost, now);
-}
-
 decision limiter_core::try_acquire_slowly(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                           time_point now) noexcept {
     open_bucket bucket{*this, hash, false, now};

@@ -70,6 +70,9 @@ public:
     [[nodiscard]] decision decide(const limiter_request& r, time_point now) noexcept;
     /// The same at the time on the zone's clock, whose reading overlaps with the way to the key's memory.
     [[nodiscard]] decision decide(const limiter_request& r) noexcept;
+    /// `decide` as a result, in one piece: what a decision carries never goes through memory.
+    [[nodiscard]] result<grant> try_acquire(const limiter_request& r, time_point now);
+    [[nodiscard]] result<grant> try_acquire(const limiter_request& r);
 
     /// Decides, or queues: completes `w` sooner or later, through its executor. `refused_before` says that `decide` has
     /// counted a refusal of this same call.
@@ -91,7 +94,7 @@ public:
     void on_timer() noexcept;
 
 private:
-    void tell_overflow(const decision& d);
+    decision decide_slowly(const limiter_request& r, time_point now, decision d) noexcept;
     void sweep_when_large(time_point now);
 
     std::unique_ptr<limiter_core> core_;
