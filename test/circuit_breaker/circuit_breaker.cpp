@@ -69,7 +69,7 @@ struct fixture {
         play(
             [](circuit_breaker& b, int n) -> task {
                 for (int i = 0; i < n; ++i) {
-                    co_await b.run(bad);
+                    (void)co_await b.run(bad);
                 }
             },
             breaker, times);
@@ -218,9 +218,9 @@ TEST_CASE_FIXTURE(fixture, "breaker: a call may have its own opinion on what cou
             };
             auto zero = []() -> asio::awaitable<int> { co_return 0; };
             CHECK((co_await b.run(call_options{.judge = zero_is_bad}, zero)).value() == 0);
-            co_await b.run(call_options{.judge = zero_is_bad}, bad);
+            (void)co_await b.run(call_options{.judge = zero_is_bad}, bad);
             auto busy = [](const result<int>&) { return call_verdict(call_outcome::failure, 7s); };
-            co_await b.run(call_options{.judge = busy}, good);
+            (void)co_await b.run(call_options{.judge = busy}, good);
             CHECK((co_await b.run(good)).error().retry_after == 7s);
             b.reset();
             auto broken = [](const result<int>&) -> call_outcome { throw std::runtime_error("judge"); };
@@ -331,7 +331,7 @@ TEST_CASE_FIXTURE(fixture, "breaker: a probe that is cancelled, destroyed, or ig
                 other,
                 [](fixture& f, circuit_breaker b) -> task {
                     auto op = [&]() -> asio::awaitable<result<void>> { co_return co_await f.z->sleep_for(1h); };
-                    co_await b.run(op);
+                    (void)co_await b.run(op);
                 }(*this, breaker),
                 asio::detached);
             other.poll();
@@ -616,7 +616,7 @@ TEST_CASE("breaker: handle, zone and io_context go in every order while an opera
             auto op = [&other]() -> asio::awaitable<result<void>> { co_return co_await other.sleep_for(1h); };
             b->async_run([&](result<void>) { completed = true; }, op);
             asio::co_spawn(
-                *io, [](circuit_breaker breaker, auto sleep) -> task { co_await breaker.run(sleep); }(*b, op),
+                *io, [](circuit_breaker breaker, auto sleep) -> task { (void)co_await breaker.run(sleep); }(*b, op),
                 asio::detached);
             clock.run_for(*io, 1s);
             for (const part p : order) {
