@@ -13,10 +13,11 @@ namespace headgate {
 
 /// How a call ended, and for how long its breaker should open because of that.
 struct call_verdict {
-    call_outcome outcome;
+    call_outcome outcome;  ///< As what it counts.
     /// Of a failure: opens the breaker at once for that long; zero and less for not.
     duration trip_for;
 
+    /// From an outcome, so that a judge may return one.
     constexpr call_verdict(call_outcome how, duration open_for = {}) noexcept : outcome(how), trip_for(open_for) {}
 };
 
@@ -27,6 +28,7 @@ struct call_verdict {
 
 /// The default of `call_options::judge`: a value is a success, an error is what `outcome_of` says.
 struct default_judge {
+    /// Judges `r`.
     template <class T>
     constexpr call_verdict operator()(const result<T>& r) const noexcept {
         return r ? call_outcome::success : outcome_of(r.error());

@@ -26,7 +26,9 @@ namespace headgate {
 /// One thread at a time; the end may come on another thread than the beginning.
 class [[nodiscard]] call_permit {
 public:
+    /// Takes over what `other` has to tell.
     call_permit(call_permit&& other) noexcept : core_(std::exchange(other.core_, nullptr)), ticket_(other.ticket_) {}
+    /// Ends its own call neutral, and takes over what `other` has to tell.
     call_permit& operator=(call_permit&& other) noexcept {
         if (this != &other) {
             release();
@@ -182,6 +184,7 @@ public:
         return headgate::success();
     }
 
+    /// Who decides.
     [[nodiscard]] breaker_mode mode() const { return core_->look().mode; }
 
     /// Where it stands. It stays `open` after the reset time until a call comes, which is then the first probe.
