@@ -449,6 +449,7 @@ namespace {
 
 std::vector<detail::tier_spec> specs(const std::vector<tier>& tiers) {
     std::vector<detail::tier_spec> out;
+    out.reserve(tiers.size());
     for (const tier& t : tiers) {
         out.push_back({t.name, t.quotas});
     }
