@@ -116,7 +116,7 @@ public:
 
     /// In place: true when there is a resource, or a refusal.
     bool decide() noexcept {
-        grant_ = (*pool_)->begin_checkout(timeout_, where_);
+        grant_ = (*pool_)->begin_checkout(timeout_, where_, asked_);
         return grant_.verdict != detail::pool_verdict::wait;
     }
     /// The result, once `decide` was true.
@@ -126,18 +126,23 @@ public:
     template <class Token>
     auto start(Token&& token) && {
         return boost::asio::async_initiate<Token, void(result<lease<T>>)>(
-            [](auto handler, std::shared_ptr<detail::pool_core> pool, duration timeout, std::source_location where) {
+            [](auto handler, std::shared_ptr<detail::pool_core> pool, duration timeout, time_point asked,
+               std::source_location where) {
                 using waiter = detail::waiter_operation<detail::lease_waiter<T>, decltype(handler)>;
                 detail::pool_core& core = *pool;
-                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool), where), timeout);
+                // A token that starts later, such as deferred, begins to wait then.
+                const time_point begin = asked == time_point{} ? core.zone().now() : asked;
+                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool), where), timeout,
+                             begin);
             },
-            token, *pool_, timeout_, where_);
+            token, *pool_, timeout_, asked_, where_);
     }
 
 private:
     const std::shared_ptr<detail::pool_core>* pool_;
     duration timeout_;
     std::source_location where_;
+    time_point asked_{};  // when it was decided that it waits
     detail::pool_grant grant_;
 };
 

@@ -200,7 +200,7 @@ pool_grant pool_core::refuse() noexcept {
     return count_refusal(machine_.explain(now));
 }
 
-pool_grant pool_core::refuse_or_wait(duration timeout) noexcept {
+pool_grant pool_core::refuse_or_wait(duration timeout, time_point& asked) noexcept {
     if (timeout < duration::zero()) {
         return {pool_verdict::invalid};
     }
@@ -212,6 +212,7 @@ pool_grant pool_core::refuse_or_wait(duration timeout) noexcept {
     pool_decision why = machine_.explain(now);
     if (why.verdict == pool_verdict::exhausted && timeout > duration::zero()) {
         if (machine_.waiting() < options_.max_waiters) {
+            asked = now;
             return {pool_verdict::wait};
         }
         why.verdict = pool_verdict::queue_full;
@@ -232,8 +233,7 @@ error pool_core::refusal(const pool_grant& grant) const {
     return error(code_of(grant.verdict), std::move(cause), grant.retry_after);
 }
 
-void pool_core::enqueue(checkout_waiter& w, duration timeout) noexcept {
-    const time_point now = zone().now();
+void pool_core::enqueue(checkout_waiter& w, duration timeout, time_point now) noexcept {
     bool waits = false;
     bool wakes = false;
     lock_.lock();

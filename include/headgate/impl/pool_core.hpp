@@ -136,14 +136,15 @@ public:
         const pool_grant grant = take(where);
         return grant.slot != no_slot ? grant : refuse();
     }
-    /// As `try_checkout`; `wait` when the caller would have to and may.
-    pool_grant begin_checkout(duration timeout, std::source_location where) noexcept {
+    /// As `try_checkout`; `wait` when the caller would have to and may: then `asked` is the time.
+    pool_grant begin_checkout(duration timeout, std::source_location where, time_point& asked) noexcept {
         const pool_grant grant = timeout < duration::zero() ? pool_grant{} : take(where);
-        return grant.slot != no_slot ? grant : refuse_or_wait(timeout);
+        return grant.slot != no_slot ? grant : refuse_or_wait(timeout, asked);
     }
     /// The error of a refusal.
     [[nodiscard]] error refusal(const pool_grant& grant) const;
-    void enqueue(checkout_waiter& w, duration timeout) noexcept;
+    /// `asked` is when the wait began.
+    void enqueue(checkout_waiter& w, duration timeout, time_point asked) noexcept;
 
     void give_back(slot_index i, void* resource, bool usable) noexcept {
         if (usable && resets_) {
@@ -154,7 +155,7 @@ public:
     }
     /// `give_back` after the reset.
     void settle_return(slot_index i, bool usable) noexcept {
-        const time_point now = timed_ ? zone().now() : time_point{};
+        const time_point now = timed_ ? zone().coarse_now() : time_point{};
         lock_.lock();
         const pool_settled settled = machine_.on_return(i, usable, now);
         // An idle resource is the end of it: from the unlock on, another thread may destroy this object.
@@ -218,7 +219,7 @@ private:
     class last_run;
 
     pool_grant take(std::source_location where) noexcept {
-        const time_point now = timed_ ? zone().now() : time_point{};
+        const time_point now = timed_ ? zone().coarse_now() : time_point{};
         lock_.lock();
         const slot_index i = zone().refusing() ? no_slot : machine_.take(now);
         if (i == no_slot) {
@@ -239,7 +240,7 @@ private:
         return {pool_verdict::granted, i, resource, {}};
     }
     [[gnu::noinline]] pool_grant refuse() noexcept;
-    [[gnu::noinline]] pool_grant refuse_or_wait(duration timeout) noexcept;
+    [[gnu::noinline]] pool_grant refuse_or_wait(duration timeout, time_point& asked) noexcept;
     [[gnu::noinline]] void give_back_reset(slot_index i, void* resource) noexcept;
     /// Does what follows from an event; called under the lock, and releases it.
     [[gnu::noinline]] void finish(slot_index i, pool_settled settled, bool usable) noexcept;

@@ -8,6 +8,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 
+#include <time.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -80,6 +82,19 @@ public:
 
     [[nodiscard]] time_point now() const noexcept {
         return clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
+    }
+
+    /// The time as of the last tick of the kernel, a few milliseconds ago at most: a fifth of the cost of `now()`, for
+    /// what is measured in seconds. Exact on a virtual clock.
+    [[nodiscard]] time_point coarse_now() const noexcept {
+#if defined(CLOCK_MONOTONIC_COARSE)
+        if (clock_ == nullptr) {
+            ::timespec t{};
+            ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+            return time_point{std::chrono::seconds{t.tv_sec} + std::chrono::nanoseconds{t.tv_nsec}};
+        }
+#endif
+        return now();
     }
 
     /// System time minus steady time, fixed when the zone was made.

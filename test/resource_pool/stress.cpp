@@ -1,0 +1,238 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <headgate/resource_pool.hpp>
+
+#include <doctest/doctest.h>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace headgate::pool_stress {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using asio::awaitable;
+
+/// A resource that notices when it is lent to two at once.
+struct thing {
+    std::unique_ptr<std::atomic<int>> users = std::make_unique<std::atomic<int>>(0);
+};
+
+struct counts {
+    std::atomic<int> open{0};
+    std::atomic<int> connects{0};
+};
+
+struct backend {
+    counts* c;
+    awaitable<thing> connect() {
+        const int n = ++c->connects;
+        if (n % 11 == 0) {
+            throw std::runtime_error("refused");
+        }
+        ++c->open;
+        co_return thing();
+    }
+    bool reset(thing& t) { return t.users->load() == 0; }
+    void close(thing) { --c->open; }
+};
+
+struct totals {
+    std::atomic<std::uint64_t> served{0};
+    std::atomic<std::uint64_t> refused{0};
+    std::atomic<std::uint64_t> canceled{0};
+    std::atomic<std::uint64_t> shared{0};  // lent to two at once
+};
+
+void use(thing& t, totals& out) {
+    if (t.users->fetch_add(1) != 0) {
+        ++out.shared;
+    }
+    ++out.served;
+    t.users->fetch_sub(1);
+}
+
+/// Checks out in every way, from one coroutine; signals are emitted on its own strand, as Asio asks for.
+awaitable<void> worker(resource_pool<thing> pool, totals& out, std::uint64_t seed, int rounds) {
+    std::mt19937_64 rng(seed);
+    const auto executor = co_await asio::this_coro::executor;
+    for (int i = 0; i < rounds; ++i) {
+        const auto dice = rng() % 10;
+        if (dice < 3) {
+            if (auto l = pool.try_checkout()) {
+                use(*l.value(), out);
+                if (dice == 0 && rng() % 8 == 0) {
+                    l.value().discard();
+                }
+            } else {
+                ++out.refused;
+            }
+        } else if (dice < 6) {
+            if (auto l = co_await pool.checkout({.timeout = 10s})) {
+                use(*l.value(), out);
+                if (rng() % 2 == 0) {
+                    co_await asio::post(executor, asio::use_awaitable);
+                }
+            } else {
+                ++out.refused;
+            }
+        } else if (dice < 7) {
+            if (auto l = co_await pool.checkout({.timeout = duration(1 + static_cast<int>(rng() % 50'000))})) {
+                use(*l.value(), out);
+            } else {
+                ++out.refused;
+            }
+        } else {
+            // Cancelled before, at, or after the hand-off.
+            auto signal = std::make_shared<asio::cancellation_signal>();
+            for (auto hops = rng() % 3; hops > 0; --hops) {
+                co_await asio::post(executor, asio::use_awaitable);
+            }
+            pool.checkout(asio::bind_cancellation_slot(
+                signal->slot(), asio::bind_executor(executor, [&out, signal](result<lease<thing>> l) {
+                    if (l) {
+                        use(*l.value(), out);
+                    } else {
+                        ++(l.error() == errc::canceled ? out.canceled : out.refused);
+                    }
+                })));
+            for (auto hops = rng() % 4; hops > 0; --hops) {
+                co_await asio::post(executor, asio::use_awaitable);
+            }
+            signal->emit(asio::cancellation_type::total);
+        }
+    }
+}
+
+std::uint64_t new_seed(const char* name) {
+    std::uint64_t seed = std::random_device{}();
+    if (const char* given = std::getenv("HEADGATE_SEED")) {
+        seed = std::stoull(given);
+    }
+    std::cout << "HEADGATE_SEED=" << seed << " (" << name << ")\n";
+    return seed;
+}
+
+/// Two threads; `contexts` io_contexts share the pool of a zone on the first. Resizes and pauses meanwhile.
+void run(std::size_t contexts, std::uint64_t seed) {
+    constexpr int workers = 8;
+    constexpr int rounds = 1'500;
+    asio::io_context first, second;
+    asio::io_context* const io[] = {&first, contexts == 1 ? &first : &second};
+    counts c;
+    totals out;
+    {
+        zone z(first, "stress");
+        auto pool = resource_pool<thing>::create(z, "things",
+                                                 {.size = 2,
+                                                  .max_overflow = 2,
+                                                  .max_waiters = 6,
+                                                  .backoff_min = 1ms,
+                                                  .backoff_max = 2ms,
+                                                  .max_lifetime = 20ms,
+                                                  .idle_timeout = 5ms,
+                                                  .leak_threshold = 1h},
+                                                 backend{&c})
+                        .value();
+        auto left = std::make_shared<std::atomic<int>>(workers);
+        for (int i = 0; i < workers; ++i) {
+            asio::co_spawn(asio::make_strand(*io[i % 2]),
+                           worker(pool, out, seed + static_cast<std::uint64_t>(i), rounds),
+                           [left, &z](const std::exception_ptr& e) {
+                               CHECK_FALSE(e);
+                               if (--*left == 0) {
+                                   z.close();
+                               }
+                           });
+        }
+        asio::co_spawn(
+            first,
+            [](resource_pool<thing> p, zone& zn, std::shared_ptr<std::atomic<int>> n) -> awaitable<void> {
+                for (std::uint32_t i = 0; *n > 0; ++i) {
+                    (void)p.resize(1 + i % 3, i % 2 + 1);
+                    if (i % 4 == 0) {
+                        p.pause();
+                        (void)p.status();
+                        p.resume();
+                    }
+                    (void)zn.snapshot();
+                    const auto slept = co_await zn.sleep_for(500us);
+                    if (!slept) {
+                        co_return;
+                    }
+                }
+            }(pool, z, left),
+            asio::detached);
+        auto work = asio::make_work_guard(second);
+        std::thread other([&] { io[1]->run(); });
+        first.run();
+        work.reset();
+        other.join();
+        first.restart();
+        first.run();
+        CHECK(out.shared == 0);
+        CHECK(out.served > 0);
+        CHECK(out.served + out.refused + out.canceled == std::uint64_t{workers} * rounds);
+        CHECK(pool.status().leased == 0);
+        CHECK(pool.status().waiting == 0);
+        CHECK(pool.status().idle == 0);
+    }
+    CHECK(c.open == 0);
+}
+
+TEST_CASE("pool stress: two threads on one io_context, random cancellation: nothing lost, nothing lent twice") {
+    run(1, new_seed("pool, one io_context"));
+}
+
+TEST_CASE("pool stress: two io_contexts on one pool, random cancellation: nothing lost, nothing lent twice") {
+    run(2, new_seed("pool, two io_contexts"));
+}
+
+TEST_CASE("pool stress: leases come back on other threads while handle and zone go") {
+    for (int round = 0; round < 200; ++round) {
+        asio::io_context io;
+        counts c;
+        std::vector<lease<thing>> leases;
+        {
+            zone z(io, "stress");
+            auto pool = resource_pool<thing>::create(z, "things", {.size = 4}, backend{&c}).value();
+            while (pool.status().idle < 4) {
+                io.run_for(1ms);
+                io.restart();
+            }
+            for (int i = 0; i < 4; ++i) {
+                leases.push_back(pool.try_checkout().value());
+            }
+        }
+        std::thread one([&] {
+            leases[0].reset();
+            leases[1].reset();
+        });
+        std::thread two([&] {
+            leases[2].reset();
+            leases[3].discard();
+        });
+        io.restart();
+        io.run();
+        one.join();
+        two.join();
+        io.restart();
+        io.run();
+        CHECK(c.open == 0);
+    }
+}
+
+}  // namespace headgate::pool_stress
