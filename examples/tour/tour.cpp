@@ -49,7 +49,8 @@ service make_service(headgate::zone& zone, tcp::endpoint backend, database& db) 
     const headgate::pool_options connections{.size = 2, .max_overflow = 2};
     const headgate::breaker_options breaker{.consecutive_failures = 3, .reset_timeout = 1s};
     return {headgate::rate_limiter::create(zone, "clients", quota).value(),
-            headgate::resource_pool<tcp::socket>::create(zone, "database", connections, connector{backend}).value(),
+            headgate::resource_pool<tcp::socket>::create(zone, "database", connections, connector{std::move(backend)})
+                .value(),
             headgate::circuit_breaker::create(zone, "database", breaker).value(), db};
 }
 
