@@ -68,7 +68,7 @@ void add_breaker() {
             .baseline_name = "clock/now",
             .baseline = clock_now(),
             .target = 1.3});
-    add(row{.name = "breaker/run (above begin_success)",
+    add(row{.name = "breaker/run",
             .run =
                 [f](std::size_t n) {
                     asio::io_context io(1);

@@ -44,25 +44,36 @@ struct pending {
     std::deque<node> nodes;
 };
 
+body arm_cancel(const std::shared_ptr<pending>& state) {
+    return [state](std::size_t n) {
+        auto& core = *state->zone.core();
+        const auto base = core.now() + 2h;
+        node d;
+        for (std::size_t i = 0; i < n; ++i) {
+            core.arm(d, base + std::chrono::microseconds(i % 1'000'000));
+            core.disarm(d);
+        }
+    };
+}
+
 }  // namespace
 
 void add_deadlines() {
+    const body alone = arm_cancel(std::make_shared<pending>(0));
     for (const std::size_t count : {std::size_t{0}, std::size_t{10'000}, std::size_t{100'000}}) {
         auto state = std::make_shared<pending>(count);
         add(row{.name = "deadline/arm_cancel/" + std::to_string(count) + "_pending",
-                .run =
-                    [state](std::size_t n) {
-                        auto& core = *state->zone.core();
-                        const auto base = core.now() + 2h;
-                        node d;
-                        for (std::size_t i = 0; i < n; ++i) {
-                            core.arm(d, base + std::chrono::microseconds(i % 1'000'000));
-                            core.disarm(d);
-                        }
-                    },
+                .run = arm_cancel(state),
                 .baseline_name = "clock/now",
                 .baseline = clock_now(),
                 .target = 1.0});
+        if (count != 0) {
+            add(row{.name = "deadline/arm_cancel/" + std::to_string(count) + "_against_0_pending",
+                    .run = arm_cancel(state),
+                    .baseline_name = "deadline/arm_cancel/0_pending",
+                    .baseline = alone,
+                    .target = 1.5});
+        }
     }
     auto state = std::make_shared<pending>(0);
     add(row{.name = "deadline/arm_cancel/earlier_than_armed",

@@ -32,22 +32,21 @@ struct row {
     std::size_t n = 200'000;
 };
 
-/// A line that is a number of bytes.
-struct memory_row {
+/// A line that was measured once: bytes, or the quantile of a delay.
+struct value_row {
     std::string name;
-    double bytes = 0;
+    double value = 0;
     double target = 0;
+    std::string unit = "bytes";
 };
 
 void add(row r);
-void add(memory_row r);
+void add(value_row r);
 
 /// Heap allocations of this process so far.
 std::size_t allocations() noexcept;
-/// Bytes of heap in use now, and the most there were since `forget_peak`.
+/// Bytes of heap in use now, by whichever function they were allocated.
 std::size_t heap_bytes() noexcept;
-std::size_t heap_peak() noexcept;
-void forget_peak() noexcept;
 
 /// Runs the coroutine on a single-threaded io_context until it is done.
 void drive(asio::io_context& io, asio::awaitable<void> coroutine);

@@ -80,7 +80,7 @@ void add_pool() {
 #else
     constexpr double eager_target = 0.6;
 #endif
-    add(row{.name = "pool/co_await_checkout_return (above try)",
+    add(row{.name = "pool/co_await_checkout_return",
             .run =
                 [plain](std::size_t n) {
                     asio::io_context io(1);
@@ -95,7 +95,7 @@ void add_pool() {
             .baseline = co_await_awaitable(),
             .target = eager_target,
             .minus = direct});
-    add(row{.name = "pool/handoff/16_on_1",
+    add(row{.name = "pool/handoff",
             .run =
                 [single](std::size_t n) {
                     asio::io_context io(1);
@@ -134,7 +134,7 @@ void add_pool() {
     }
     io.restart();
     io.poll();
-    add(memory_row{"memory/waiter_with_its_coroutine", static_cast<double>(heap_bytes() - before) / waiters, 512});
+    add(value_row{"memory/waiter_with_its_coroutine", static_cast<double>(heap_bytes() - before) / waiters, 512});
 }
 
 }  // namespace bench
