@@ -189,12 +189,14 @@ class owned_deadline final : public deadline {
 public:
     /// (Re)arms. Called under the owner's lock.
     void arm(zone_core& zone, std::shared_ptr<Owner> owner, time_point when) {
-        if (!zone.disarm(*this)) {
+        const bool was_armed = zone.disarm(*this);
+        armed_ = when;
+        {
             const std::lock_guard guard(lock_);
             owner_ = std::move(owner);
             released_ = false;
+            pending_ += was_armed ? 0 : 1;
         }
-        armed_ = when;
         zone.arm(*this, when);
     }
 
@@ -202,16 +204,20 @@ public:
     void disarm(zone_core& zone) noexcept {
         armed_ = time_point::max();
         std::shared_ptr<Owner> gone;
-        const bool out = zone.disarm(*this);
+        const bool was_armed = zone.disarm(*this);
         const std::lock_guard guard(lock_);
         released_ = true;
-        if (out) {
+        pending_ -= was_armed ? 1 : 0;
+        if (pending_ == 0) {
             gone = std::move(owner_);
         }
     }
 
     /// The io_context is gone: nothing will fire any more.
-    void abandon() noexcept { owner_.reset(); }
+    void abandon() noexcept {
+        pending_ = 0;
+        owner_.reset();
+    }
 
     /// What it was armed for last; `time_point::max()` when it was disarmed.
     [[nodiscard]] time_point armed() const noexcept { return armed_; }
@@ -219,18 +225,13 @@ public:
 private:
     void on_deadline() noexcept override {
         std::shared_ptr<Owner> owner;
+        bool released = false;
         {
             const std::lock_guard guard(lock_);
-            if (released_) {
-                owner.swap(owner_);  // disarmed in the meantime: only let go
-            } else {
-                owner = owner_;
-            }
-            if (released_) {
-                return;
-            }
+            released = released_;
+            owner = --pending_ == 0 ? std::move(owner_) : owner_;  // it may be armed again already
         }
-        if (owner) {
+        if (owner && !released) {
             owner->on_timer();
         }
     }
@@ -238,6 +239,7 @@ private:
     spinlock lock_;
     std::shared_ptr<Owner> owner_;
     time_point armed_ = time_point::max();
+    int pending_ = 0;  // armed, or given out by the driver and about to fire
     bool released_ = true;
 };
 
