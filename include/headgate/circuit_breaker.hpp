@@ -105,10 +105,11 @@ public:
     /// or zero in `forced_open`; `shut_down`, once the zone drains or is closed.
     [[nodiscard]] result<call_permit> try_begin() noexcept {
         const detail::breaker_decision decision = core_->begin();
-        if (!decision.admission.admitted) [[unlikely]] {
-            return decision.refusal();
+        if (decision.admission.admitted) [[likely]] {
+            return call_permit(*core_, decision.admission.ticket);
         }
-        return call_permit(*core_, decision.admission.ticket);
+        // Made where it goes: moving an error costs as much as the decision.
+        return result<call_permit>(std::in_place_type<error>, decision.why(), decision.admission.retry_after);
     }
 
     /// Runs `op(args...)` if the breaker admits it, and records how it ended. Await what it returns, plainly, in a

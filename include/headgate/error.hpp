@@ -40,12 +40,31 @@ enum class errc {
     would_block,         ///< Only a round trip could answer a `try_` call.
 };
 
+namespace detail {
+
+/// A final class and one constant object of it, both visible here, so that making an error code takes no call.
+class HEADGATE_DECL errc_category final : public boost::system::error_category {
+public:
+    constexpr errc_category() noexcept = default;
+
+    const char* name() const noexcept override;
+    std::string message(int value) const override;
+    boost::system::error_condition default_error_condition(int value) const noexcept override;
+    bool failed(int value) const noexcept override { return value != 0; }
+};
+
+HEADGATE_DECL extern const errc_category the_errc_category;
+
+}  // namespace detail
+
 /// The category of `errc`: its name is "headgate"; its messages are one sentence each.
-HEADGATE_DECL const boost::system::error_category& error_category() noexcept;
+inline const boost::system::error_category& error_category() noexcept {
+    return detail::the_errc_category;
+}
 
 /// Makes an error code of `errc`; found by argument-dependent lookup.
 inline boost::system::error_code make_error_code(errc e) noexcept {
-    return {static_cast<int>(e), error_category()};
+    return {static_cast<int>(e), detail::the_errc_category};
 }
 
 }  // namespace headgate

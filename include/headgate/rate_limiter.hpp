@@ -83,43 +83,51 @@ class [[nodiscard]] acquire_operation : public operation<acquire_operation, resu
 public:
     /// In place: true when it is granted, or refused for good.
     bool decide() {
-        decision_ =
-            options_.now == time_point::min() ? limiter_->decide(request_) : limiter_->decide(request_, options_.now);
-        return decision_.what != detail::verdict::rate_limited || options_.max_wait <= duration::zero();
+        const bool reads_clock = now_ == time_point::min();
+        straight_ = reads_clock ? limiter_->straight(request_) : limiter_->straight(request_, now_);
+        if (straight_) [[likely]] {
+            refused_ = !straight_.granted();
+        } else {
+            decision_ = limiter_->decide(request_, reads_clock ? limiter_->zone().now() : now_);
+            refused_ = decision_.what == detail::verdict::rate_limited;
+        }
+        return !refused_ || max_wait_ <= duration::zero();
     }
 
     /// The result, once `decide` was true.
-    result<grant> answer() && {
-        if (decision_.what == detail::verdict::granted) {
-            return decision_.granted;
-        }
-        return detail::refusal(decision_);
-    }
+    result<grant> answer() && { return straight_ ? detail::to_result(straight_) : detail::to_result(decision_); }
 
     /// Starts it with a completion token.
     template <class Token>
     auto start(Token&& token) && {
         return boost::asio::async_initiate<Token, void(result<grant>)>(
-            [](auto handler, std::shared_ptr<detail::limiter> limiter, detail::limiter_request request,
-               acquire_options options, bool refused_before) {
+            [](auto handler, std::shared_ptr<detail::limiter> limiter, detail::limiter_request request, time_point now,
+               duration max_wait, bool refused_before) {
                 using waiter = detail::waiter_operation<detail::acquire_waiter, decltype(handler)>;
-                const time_point now = options.now == time_point::min() ? limiter->zone().now() : options.now;
+                if (now == time_point::min()) {
+                    now = limiter->zone().now();
+                }
                 auto& w = waiter::create(limiter->zone_ptr(), std::move(handler), limiter, request);
-                limiter->enqueue(w, now, options.max_wait, refused_before);
+                limiter->enqueue(w, now, max_wait, refused_before);
             },
-            token, limiter_->shared_from_this(), request_, options_, decision_.what == detail::verdict::rate_limited);
+            token, limiter_->shared_from_this(), request_, now_, max_wait_, refused_);
     }
 
 private:
     friend rate_limiter;
     acquire_operation(detail::limiter& limiter, const detail::limiter_request& request,
                       const acquire_options& options) noexcept
-        : limiter_(&limiter), request_(request), options_(options) {}
+        : limiter_(&limiter), request_(request), now_(options.now), max_wait_(options.max_wait) {}
 
     detail::limiter* limiter_;
     detail::limiter_request request_;
-    acquire_options options_;
-    detail::decision decision_{};
+    time_point now_;
+    duration max_wait_;
+    bool refused_ = false;  // for want of permits, by `decide`
+    detail::straight_answer straight_{nullptr, 0};
+    union {  // written by `decide` where the straight path has no answer
+        detail::decision decision_;
+    };
 };
 
 /// Limits how often something happens, for each key. A cheap handle to what its zone owns.
@@ -154,8 +162,11 @@ public:
             }
             request.tier = found.value();
         }
-        return options.now == time_point::min() ? impl_->try_acquire(request)
-                                                : impl_->try_acquire(request, options.now);
+        const bool reads_clock = options.now == time_point::min();
+        if (const auto a = reads_clock ? impl_->straight(request) : impl_->straight(request, options.now)) [[likely]] {
+            return detail::to_result(a);
+        }
+        return detail::to_result(impl_->decide(request, reads_clock ? impl_->zone().now() : options.now));
     }
 
     /// As `try_acquire`, but waits for up to `options.max_wait`, in order of arrival: `co_await limiter.acquire(key)`.

@@ -111,39 +111,51 @@ class [[nodiscard]] checkout_operation : public operation<checkout_operation<T>,
 public:
     /// What `checkout` makes.
     checkout_operation(const std::shared_ptr<detail::pool_core>& pool, duration timeout,
-                       std::source_location where) noexcept
-        : pool_(&pool), timeout_(timeout), where_(where) {}
+                       const detail::lease_place& place) noexcept
+        : pool_(&pool), timeout_(timeout), place_(place) {}
 
     /// In place: true when there is a resource, or a refusal.
     bool decide() noexcept {
-        grant_ = (*pool_)->begin_checkout(timeout_, where_, asked_);
-        return grant_.verdict != detail::pool_verdict::wait;
+        if (timeout_ >= duration::zero()) {
+            lent_ = (*pool_)->take(place_);
+            if (lent_) {
+                return true;
+            }
+        }
+        refusal_ = (*pool_)->refuse_or_wait(timeout_, asked_);
+        return refusal_.verdict != detail::pool_verdict::wait;
     }
     /// The result, once `decide` was true.
-    result<lease<T>> answer() && { return detail::lease_of<T>(**pool_, grant_); }
+    result<lease<T>> answer() && {
+        if (lent_) {
+            return detail::lease_of<T>(**pool_, lent_);
+        }
+        return (*pool_)->to_error(refusal_);
+    }
 
     /// Starts it with a completion token.
     template <class Token>
     auto start(Token&& token) && {
         return boost::asio::async_initiate<Token, void(result<lease<T>>)>(
             [](auto handler, std::shared_ptr<detail::pool_core> pool, duration timeout, time_point asked,
-               std::source_location where) {
+               const detail::lease_place& place) {
                 using waiter = detail::waiter_operation<detail::lease_waiter<T>, decltype(handler)>;
                 detail::pool_core& core = *pool;
                 // A token that starts later, such as deferred, begins to wait then.
                 const time_point begin = asked == time_point{} ? core.zone().now() : asked;
-                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool), where), timeout,
+                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool), place), timeout,
                              begin);
             },
-            token, *pool_, timeout_, asked_, where_);
+            token, *pool_, timeout_, asked_, place_);
     }
 
 private:
     const std::shared_ptr<detail::pool_core>* pool_;
     duration timeout_;
-    std::source_location where_;
+    detail::lease_place place_;
     time_point asked_{};  // when it was decided that it waits
-    detail::pool_grant grant_;
+    detail::pool_lent lent_;
+    detail::pool_refusal refusal_;
 };
 
 /// A pool of resources of one type, for example connections: keeps some open, lends them one at a time, makes more
@@ -209,7 +221,10 @@ public:
     /// Errors: `exhausted`; `connect_failed` with the cause while no resource lives and the backend refuses, with
     /// `retry_after` the time to the next attempt; `shut_down`. Does not allocate.
     [[nodiscard]] result<lease<T>> try_checkout(std::source_location where = std::source_location::current()) const {
-        return detail::lease_of<T>(*core_, core_->try_checkout(where));
+        if (const detail::pool_lent lent = core_->take(where)) [[likely]] {
+            return detail::lease_of<T>(*core_, lent);
+        }
+        return core_->to_error(core_->refuse());
     }
 
     /// Lends a free resource, or waits for one in a FIFO queue: `co_await pool.checkout()`.
@@ -220,23 +235,27 @@ public:
     ///
     /// Errors: those of `try_checkout`, where `exhausted` is only for a timeout of zero; `queue_full`;
     /// `wait_timed_out`; `canceled`. A negative timeout is `invalid_argument`, at the call.
-    checkout_operation<T> checkout(checkout_options options = {},
+    checkout_operation<T> checkout(std::source_location where = std::source_location::current()) const {
+        return {core_, core_->options().checkout_timeout, where};
+    }
+    /// The same with options.
+    checkout_operation<T> checkout(const checkout_options& options,
                                    std::source_location where = std::source_location::current()) const {
-        return {core_, timeout_of(options.timeout), where};
+        return {core_, options.timeout.value_or(core_->options().checkout_timeout), where};
     }
 
     /// The same with a completion token. Signature: `void(result<lease<T>>)`. Completes on the token's associated
     /// executor, by default the io_context's, never inside this call.
     template <class Token>
-    auto checkout(checkout_options options, Token&& token,
+    auto checkout(const checkout_options& options, Token&& token,
                   std::source_location where = std::source_location::current()) const {
         return checkout(options, where).start(std::forward<Token>(token));
     }
     /// The same with a completion token and without options.
     template <class Token>
-        requires(!std::convertible_to<Token, checkout_options>)
+        requires(!std::convertible_to<Token, checkout_options> && !std::convertible_to<Token, std::source_location>)
     auto checkout(Token&& token, std::source_location where = std::source_location::current()) const {
-        return checkout(checkout_options{}, where).start(std::forward<Token>(token));
+        return checkout(where).start(std::forward<Token>(token));
     }
 
     /// Checks out, runs `op(resource, args...)` or `op(call_context, resource, args...)`, and gives the resource back.
@@ -247,18 +266,19 @@ public:
     /// operation is cancelled when it has passed, and the result is `timed_out`; a resource whose operation timed out,
     /// was cancelled, or never ended is in doubt and closed.
     ///
+    /// A lease that it holds past `leak_threshold` is blamed on the type of `op`, which for a closure names the
+    /// function that it stands in; `with_options` names the place of the call.
+    ///
     /// Errors: those of `checkout`, `timed_out`, `operation_failed`, and what `op` gives.
     template <class Op, class... Args>
         requires(!std::same_as<std::remove_cvref_t<Op>, with_options>)
     [[nodiscard]] auto with(Op&& op, Args&&... args) const {
-        return with(with_options{}, std::forward<Op>(op), std::forward<Args>(args)...);
+        return run_with({}, detail::lease_place({}, typeid(Op)), std::forward<Op>(op), std::forward<Args>(args)...);
     }
     /// The same with options.
     template <class Op, class... Args>
     [[nodiscard]] auto with(with_options options, Op&& op, Args&&... args) const {
-        detail::check_temporaries<Op, Args...>();
-        return detail::pool_with<T, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            core_, options, detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
+        return run_with(options, options.where, std::forward<Op>(op), std::forward<Args>(args)...);
     }
 
     /// `with`, started with a completion token. Signature: `void(result<U>)`.
@@ -305,8 +325,11 @@ public:
 private:
     explicit resource_pool(std::shared_ptr<detail::pool_core> core) noexcept : core_(std::move(core)) {}
 
-    [[nodiscard]] duration timeout_of(const std::optional<duration>& asked) const {
-        return asked.value_or(core_->options().checkout_timeout);
+    template <class Op, class... Args>
+    auto run_with(const with_options& options, const detail::lease_place& place, Op&& op, Args&&... args) const {
+        detail::check_temporaries<Op, Args...>();
+        return detail::pool_with<T, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            core_, options, place, detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
     }
 
     std::shared_ptr<detail::pool_core> core_;

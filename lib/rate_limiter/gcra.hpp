@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include <headgate/impl/int128.hpp>
+#include <headgate/impl/limiter_decision.hpp>
 #include <headgate/quota.hpp>
 #include <headgate/time.hpp>
 
@@ -46,14 +47,14 @@ public:
         if (!q.is_none()) {
             const auto sustained = static_cast<std::int64_t>(q.sustained());
             const auto common = std::gcd(period, sustained);
-            den_ = sustained / common;
-            step_ = period / common;
+            rate_.den = sustained / common;
+            rate_.step = period / common;
         } else {
             // Nothing passes, so the step only says how fast a live change to none() forgets what was used before it.
-            step_ = std::chrono::nanoseconds{std::chrono::hours{24}}.count();
+            rate_.step = std::chrono::nanoseconds{std::chrono::hours{24}}.count();
         }
-        burst_ = static_cast<std::int64_t>(q.burst());
-        capacity_ = static_cast<int128>(step_) * burst_;
+        rate_.burst = static_cast<std::int64_t>(q.burst());
+        capacity_ = static_cast<int128>(rate_.step) * rate_.burst;
     }
 
     [[nodiscard]] static int128 tat(const quota_state& s) noexcept {
@@ -65,12 +66,13 @@ public:
     }
 
     [[nodiscard]] int128 ticks(time_point t) const noexcept {
-        return static_cast<int128>(t.time_since_epoch().count()) * den_;
+        return static_cast<int128>(t.time_since_epoch().count()) * rate_.den;
     }
 
-    [[nodiscard]] std::int64_t step() const noexcept { return step_; }
-    [[nodiscard]] std::int64_t den() const noexcept { return den_; }
-    [[nodiscard]] std::int64_t burst() const noexcept { return burst_; }
+    [[nodiscard]] const gcra_rate& rate() const noexcept { return rate_; }
+    [[nodiscard]] std::int64_t step() const noexcept { return rate_.step; }
+    [[nodiscard]] std::int64_t den() const noexcept { return rate_.den; }
+    [[nodiscard]] std::int64_t burst() const noexcept { return rate_.burst; }
     [[nodiscard]] int128 capacity() const noexcept { return capacity_; }
 
     [[nodiscard]] quota_state fresh(time_point now) const noexcept {
@@ -82,7 +84,7 @@ public:
     /// How far the cost is over what `now` allows, in ticks: it passes iff that is not positive.
     [[nodiscard]] int128 excess(const quota_state& s, std::int64_t cost, time_point now) const noexcept {
         const int128 at = ticks(now);
-        return std::max(tat(s), at) + static_cast<int128>(step_) * cost - at - capacity_;
+        return std::max(tat(s), at) + static_cast<int128>(rate_.step) * cost - at - capacity_;
     }
 
     [[nodiscard]] bool passes(const quota_state& s, std::int64_t cost, time_point now) const noexcept {
@@ -90,13 +92,13 @@ public:
     }
 
     void charge(quota_state& s, std::int64_t cost, time_point now) const noexcept {
-        store(s, std::max(tat(s), ticks(now)) + static_cast<int128>(step_) * cost);
+        store(s, std::max(tat(s), ticks(now)) + static_cast<int128>(rate_.step) * cost);
     }
 
     /// The wait after which the cost passes, given that nothing else comes; needs 1 <= cost <= burst.
     [[nodiscard]] int128 wait_ns(const quota_state& s, std::int64_t cost, time_point now) const noexcept {
         const int128 over = excess(s, cost, now);
-        return over <= 0 ? 0 : ceil_div(over, den_);
+        return over <= 0 ? 0 : ceil_div(over, rate_.den);
     }
 
     /// Whether the state equals that of a key never seen.
@@ -111,26 +113,24 @@ public:
         const int128 owed = debt(s, now);
         // More than any burst only when time went backwards: hold it, so that the conversion stays in its range.
         constexpr int128 most = int128{1} << 33;
-        const int128 whole = owed / step_;
+        const int128 whole = owed / rate_.step;
         if (whole >= most) {
             return {static_cast<std::int64_t>(most), 0, 1};
         }
-        return {static_cast<std::int64_t>(whole), static_cast<std::int64_t>(owed % step_), step_};
+        return {static_cast<std::int64_t>(whole), static_cast<std::int64_t>(owed % rate_.step), rate_.step};
     }
 
     /// The state in which `u` is used; rounded up by less than a tick, so nothing is forgiven.
     [[nodiscard]] quota_state from_used(const permits_used& u, time_point now) const noexcept {
         quota_state s{};
-        const int128 part = ceil_div(static_cast<int128>(u.part) * step_, u.of);
-        store(s, ticks(now) + static_cast<int128>(step_) * u.whole + part);
+        const int128 part = ceil_div(static_cast<int128>(u.part) * rate_.step, u.of);
+        store(s, ticks(now) + static_cast<int128>(rate_.step) * u.whole + part);
         return s;
     }
 
 private:
-    std::int64_t step_ = 1;
-    std::int64_t den_ = 1;
+    gcra_rate rate_;
     int128 capacity_ = 0;
-    std::int64_t burst_ = 0;
 };
 
 }  // namespace headgate::detail

@@ -139,6 +139,13 @@ error refusal(const decision& d) {
     }
 }
 
+result<grant> to_result(const decision& d) {
+    if (d.what == verdict::granted) {
+        return d.granted;
+    }
+    return refusal(d);
+}
+
 limiter::limiter(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_core> core,
                  std::uint32_t max_waiters)
     : primitive(std::move(zone), primitive_kind::rate_limiter, std::move(name)),
@@ -157,19 +164,38 @@ result<std::uint32_t> limiter::tier(std::string_view name) const {
                  "tier \"" + std::string(name) + "\" is unknown to limiter \"" + this->name() + '"');
 }
 
-// What the straight path leaves: a shard with waiters, and the first grant of a key.
-decision limiter::decide_slowly(const limiter_request& r, time_point now, decision d) noexcept {
+straight_answer limiter::straight(const limiter_request& r, time_point now) noexcept {
+    if (zone().refusing()) [[unlikely]] {
+        return {nullptr, 0};
+    }
+    return core_->straight(r.hash, r.tier, r.cost, now);
+}
+
+straight_answer limiter::straight(const limiter_request& r) noexcept {
+    core_->prefetch(r.hash);
+    return straight(r, zone().now());
+}
+
+// A bucket near by has a queue: perhaps it is this one.
+decision limiter::decide_queued(const limiter_request& r, time_point now) noexcept {
+    const std::lock_guard guard(queues_->mutex);
+    auto bucket = core_->open(r.hash, now);
+    const auto queue = queues_->find(bucket.ref());
+    const auto largest = bucket.largest_cost(r.tier);
+    if (!queue || r.cost == 0 || !largest || r.cost > *largest) {
+        return bucket.try_charge(r.tier, r.cost, now);
+    }
+    bucket.count_refused();
+    return {.what = verdict::rate_limited, .retry_after = limiter_queues::behind(bucket, *queue, r, now)};
+}
+
+decision limiter::decide(const limiter_request& r, time_point now) noexcept {
+    if (zone().refusing()) {
+        return {.what = verdict::shut_down};
+    }
+    decision d = core_->try_acquire_generally(r.hash, r.tier, r.cost, now);
     if (d.what == verdict::queued) {
-        const std::lock_guard guard(queues_->mutex);
-        auto bucket = core_->open(r.hash, now);
-        const auto queue = queues_->find(bucket.ref());
-        const auto largest = bucket.largest_cost(r.tier);
-        if (!queue || r.cost == 0 || !largest || r.cost > *largest) {
-            d = bucket.try_charge(r.tier, r.cost, now);
-        } else {
-            d = {.what = verdict::rate_limited, .retry_after = limiter_queues::behind(bucket, *queue, r, now)};
-            bucket.count_refused();
-        }
+        d = decide_queued(r, now);
     }
     if (d.overflow_began) {
         emit({.kind = event_kind::keys_overflowed});
@@ -178,35 +204,6 @@ decision limiter::decide_slowly(const limiter_request& r, time_point now, decisi
         sweep_when_large(now);
     }
     return d;
-}
-
-decision limiter::decide(const limiter_request& r, time_point now) noexcept {
-    if (zone().refusing()) [[unlikely]] {
-        return {.what = verdict::shut_down};
-    }
-    const decision d = core_->try_acquire(r.hash, r.tier, r.cost, now);
-    if (d.what == verdict::queued || d.inserted || d.overflow_began) [[unlikely]] {
-        return decide_slowly(r, now, d);
-    }
-    return d;
-}
-
-result<grant> limiter::try_acquire(const limiter_request& r, time_point now) {
-    const decision d = decide(r, now);
-    if (d.what == verdict::granted) [[likely]] {
-        return d.granted;
-    }
-    return refusal(d);
-}
-
-result<grant> limiter::try_acquire(const limiter_request& r) {
-    core_->prefetch(r.hash);
-    return try_acquire(r, zone().now());
-}
-
-decision limiter::decide(const limiter_request& r) noexcept {
-    core_->prefetch(r.hash);
-    return decide(r, zone().now());
 }
 
 void limiter::enqueue(acquire_waiter& w, time_point now, duration max_wait, bool refused_before) {

@@ -83,8 +83,9 @@ limiter_core::~limiter_core() {
 
 limiter_core::plan* limiter_core::add_plan(const tier_spec& spec) {
     auto made = std::make_unique<plan>(spec.quotas, settings_.unix_offset);
-    made->simple =
-        spec.quotas.size() == 1 && spec.quotas[0].algorithm() == quota_algorithm::gcra && !settings_.track_keys;
+    made->capacity = static_cast<std::int64_t>(made->only.capacity());
+    made->simple = spec.quotas.size() == 1 && spec.quotas[0].algorithm() == quota_algorithm::gcra &&
+                   !settings_.track_keys && made->capacity == made->only.capacity();
     for (std::size_t id = 1; id <= max_id; ++id) {
         if (plans_[id].load(std::memory_order_relaxed) == nullptr) {
             made->id = static_cast<std::uint8_t>(id);
@@ -117,8 +118,8 @@ std::vector<tier_spec> limiter_core::tiers() const {
     return out;
 }
 
-decision limiter_core::try_acquire_slowly(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                          time_point now) noexcept {
+decision limiter_core::try_acquire_generally(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                             time_point now) noexcept {
     open_bucket bucket{*this, hash, false, now};
     if (bucket.shard_->queues != 0) {
         return {verdict::queued, false, {}, {}};

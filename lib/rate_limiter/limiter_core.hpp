@@ -108,7 +108,15 @@ public:
     [[nodiscard]] std::vector<tier_spec> tiers() const;
     /// Worth a call between hashing a key and reading the clock: a cache miss then overlaps with the clock.
     void prefetch(std::uint64_t hash) const noexcept { std::as_const(table_).shard_of(hash).prefetch(hash); }
-    /// `queued` when a bucket of the key's shard has a wait queue: then the shell looks whether it is this one.
+    /// Decides for a key that is known in the tier that is asked for, under one gcra quota, with nobody waiting nearby;
+    /// for all else it has no answer, and nothing has happened.
+    [[nodiscard]] straight_answer straight(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                           time_point now) noexcept;
+    /// Decides in every case. `queued` when a bucket of the key's shard has a wait queue: then the shell looks whether
+    /// it is this one.
+    [[nodiscard]] decision try_acquire_generally(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                                 time_point now) noexcept;
+    /// The straight path, else the general one; they give the same answers.
     [[nodiscard]] decision try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                        time_point now) noexcept;
     /// The key as it is seen from `tier`, or from the tier that it is in.
@@ -215,8 +223,9 @@ private:
         gcra only;
         std::uint32_t tier = 0;
         std::uint8_t id = 0;
-        /// One gcra quota and no tracking: what the straight path decides.
+        /// One gcra quota, no tracking, and a capacity of 64 bits: what the straight path decides.
         bool simple = false;
+        std::int64_t capacity = 0;
         /// What took its place, and when.
         std::atomic<const plan*> successor{nullptr};
         time_point replaced_at{};
@@ -258,7 +267,6 @@ private:
     void put(std::uint64_t* slot, const plan& p, const judge::states& in) const noexcept;
     [[nodiscard]] key_usage usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier,
                                   time_point now) const;
-    decision try_acquire_slowly(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost, time_point now) noexcept;
     void clear() noexcept;
 
     struct saved;
@@ -283,40 +291,52 @@ private:
     std::size_t sweep_cursor_ = 0;
 };
 
-// The straight path: one gcra quota, a key that is known in the tier that is asked for, nobody waiting nearby. All else
-// goes the general way, with the same answers.
-inline decision limiter_core::try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                          time_point now) noexcept {
+inline straight_answer limiter_core::straight(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                              time_point now) noexcept {
+    constexpr straight_answer no_answer{nullptr, 0};
     key_shard& s = table_.shard_of(hash);
     s.lock.lock();
     const plan* p = current(tier);
     std::uint64_t* slot = s.find(hash);
-    if (slot != nullptr && p != nullptr && p->simple && static_cast<std::uint8_t>(slot[0]) == p->id && s.queues == 0 &&
-        cost - 1 < cost_ceiling) [[likely]] {
-        const gcra& g = p->only;
-        const quota_state before{slot[1], slot[2]};
-        const int128 at = g.ticks(now);
-        const int128 after =
-            std::max(gcra::tat(before), at) + static_cast<int128>(g.step()) * static_cast<std::int64_t>(cost);
-        const int128 debt = after - at;
-        if (debt <= g.capacity()) {
-            quota_state charged;
-            gcra::store(charged, after);
-            slot[1] = charged.low;
-            slot[2] = charged.high;
-            ++s.granted;
-            s.lock.unlock();
-            return {verdict::granted, false, {}, {debt, g.step(), g.den(), static_cast<std::uint64_t>(g.burst())}};
-        }
-        ++s.refused;
+    if (slot == nullptr || p == nullptr || !p->simple || static_cast<std::uint8_t>(slot[0]) != p->id || s.queues != 0)
+        [[unlikely]] {
         s.lock.unlock();
-        if (cost > static_cast<std::uint64_t>(g.burst())) {
-            return {verdict::cost_exceeds_limit, false, {}, {}};
-        }
-        return {verdict::rate_limited, false, to_duration(ceil_div(debt - g.capacity(), g.den())), {}};
+        return no_answer;
     }
+    const gcra& g = p->only;
+    const int128 at = g.ticks(now);
+    const int128 before = std::max<int128>(gcra::tat({slot[1], slot[2]}) - at, 0);
+    std::int64_t charge = 0;
+    std::int64_t debt = 0;
+    if (cost - 1 >= static_cast<std::uint64_t>(g.burst()) || static_cast<uint128>(before) >> 63 != 0 ||
+        __builtin_mul_overflow(g.step(), static_cast<std::int64_t>(cost), &charge) ||
+        __builtin_add_overflow(static_cast<std::int64_t>(before), charge, &debt)) [[unlikely]] {
+        s.lock.unlock();
+        return no_answer;
+    }
+    if (debt <= p->capacity) [[likely]] {
+        quota_state charged;
+        gcra::store(charged, at + debt);
+        slot[1] = charged.low;
+        slot[2] = charged.high;
+        ++s.granted;
+        s.lock.unlock();
+        return {&g.rate(), debt};
+    }
+    ++s.refused;
     s.lock.unlock();
-    return try_acquire_slowly(hash, tier, cost, now);
+    return {&g.rate(), p->capacity - debt};
+}
+
+inline decision limiter_core::try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                          time_point now) noexcept {
+    if (const straight_answer a = straight(hash, tier, cost, now)) [[likely]] {
+        if (a.granted()) {
+            return {verdict::granted, false, {}, a.as_grant()};
+        }
+        return {verdict::rate_limited, false, a.retry_after(), {}};
+    }
+    return try_acquire_generally(hash, tier, cost, now);
 }
 
 }  // namespace headgate::detail

@@ -3,6 +3,8 @@
 
 #include <headgate/impl/pool_core.hpp>
 
+#include <boost/core/demangle.hpp>
+
 #include <algorithm>
 #include <array>
 #include <functional>
@@ -53,11 +55,18 @@ std::string what(const std::exception_ptr& cause) {
 
 }  // namespace
 
+std::string lease_place::text() const {
+    if (operation != nullptr) {
+        return boost::core::demangle(operation->name());
+    }
+    return std::string(where.file_name()) + ":" + std::to_string(where.line());
+}
+
 // The waiters ---------------------------------------------------------------------------------------------------------
 
 checkout_waiter::~checkout_waiter() {
-    if (grant_.slot != no_slot) {
-        pool_->settle_return(grant_.slot, true);
+    if (lent_) {
+        pool_->settle_return(lent_.slot, true);
     }
 }
 
@@ -181,17 +190,17 @@ void pool_core::tell(event_kind what, std::string detail, std::source_location w
 
 // Checkout ------------------------------------------------------------------------------------------------------------
 
-pool_grant pool_core::count_refusal(pool_decision why) noexcept {
+pool_refusal pool_core::count_refusal(pool_decision why) noexcept {
     switch (why.verdict) {
         case pool_verdict::queue_full: ++queue_full_; break;
         case pool_verdict::connect_failed: ++refused_down_; break;
         case pool_verdict::exhausted: ++exhausted_; break;
         default: break;
     }
-    return {why.verdict, no_slot, nullptr, why.retry_after};
+    return {why.verdict, why.retry_after};
 }
 
-pool_grant pool_core::refuse() noexcept {
+pool_refusal pool_core::refuse() noexcept {
     const time_point now = zone().now();
     const std::lock_guard guard(lock_);
     if (zone().refusing()) {
@@ -200,7 +209,7 @@ pool_grant pool_core::refuse() noexcept {
     return count_refusal(machine_.explain(now));
 }
 
-pool_grant pool_core::refuse_or_wait(duration timeout, time_point& asked) noexcept {
+pool_refusal pool_core::refuse_or_wait(duration timeout, time_point& asked) noexcept {
     if (timeout < duration::zero()) {
         return {pool_verdict::invalid};
     }
@@ -220,17 +229,17 @@ pool_grant pool_core::refuse_or_wait(duration timeout, time_point& asked) noexce
     return count_refusal(why);
 }
 
-error pool_core::refusal(const pool_grant& grant) const {
-    if (grant.verdict == pool_verdict::invalid) {
+error pool_core::to_error(const pool_refusal& refusal) const {
+    if (refusal.verdict == pool_verdict::invalid) {
         return error(errc::invalid_argument,
                      "the checkout's timeout is negative; it must be positive, or 0 for no wait");
     }
     std::exception_ptr cause;
-    if (grant.verdict == pool_verdict::connect_failed) {
+    if (refusal.verdict == pool_verdict::connect_failed) {
         const std::lock_guard guard(lock_);
         cause = cause_;
     }
-    return error(code_of(grant.verdict), std::move(cause), grant.retry_after);
+    return error(code_of(refusal.verdict), std::move(cause), refusal.retry_after);
 }
 
 void pool_core::enqueue(checkout_waiter& w, duration timeout, time_point now) noexcept {
@@ -250,9 +259,9 @@ void pool_core::enqueue(checkout_waiter& w, duration timeout, time_point now) no
         switch (d.verdict) {
             case pool_verdict::granted:
                 ++granted_;
-                w.grant_ = {pool_verdict::granted, d.slot, resources_[d.slot], {}};
+                w.lent_ = {resources_[d.slot], d.slot};
                 if (timed_) {
-                    places_[d.slot] = w.where_;
+                    places_[d.slot] = w.place_;
                 }
                 break;
             case pool_verdict::wait:
@@ -262,7 +271,7 @@ void pool_core::enqueue(checkout_waiter& w, duration timeout, time_point now) no
                 w.arm(zone(), saturating_add(now, timeout));
                 break;
             default:
-                w.grant_.retry_after = count_refusal(d).retry_after;
+                w.retry_after_ = count_refusal(d).retry_after;
                 w.refusal_ = code_of(d.verdict);
                 w.cause_ = d.verdict == pool_verdict::connect_failed ? cause_ : nullptr;
                 break;
@@ -287,9 +296,9 @@ checkout_waiter* pool_core::hand_over(slot_index i) noexcept {
     checkout_waiter& w = queue_.front();
     queue_.pop_front();
     ++granted_;
-    w.grant_ = {pool_verdict::granted, i, resources_[i], {}};
+    w.lent_ = {resources_[i], i};
     if (timed_) {
-        places_[i] = w.where_;
+        places_[i] = w.place_;
     }
     return w.settle(zone()) ? &w : nullptr;
 }
@@ -304,7 +313,7 @@ void pool_core::end_waiters(errc why, waiter_list<checkout_waiter>& ended) noexc
         checkout_waiter& w = queue_.front();
         queue_.pop_front();
         w.refusal_ = why;
-        w.grant_.retry_after = retry_after;
+        w.retry_after_ = retry_after;
         if (down) {
             ++refused_down_;
             w.cause_ = cause_;
@@ -475,7 +484,7 @@ void pool_core::run(bool fired) noexcept {
         slot_index slot;
         void* resource;
         checkout_waiter* first;
-        std::source_location place;
+        lease_place place;
     };
     const auto self = weak_from_this().lock();
     if (!self) {
@@ -522,10 +531,7 @@ void pool_core::run(bool fired) noexcept {
                 case pool_task::connect: start_connect(s.slot); break;
                 case pool_task::ping: start_ping(s.slot, s.resource); break;
                 case pool_task::retire: close_resource(s.resource); break;
-                case pool_task::leak:
-                    tell(event_kind::lease_leaked,
-                         std::string(s.place.file_name()) + ":" + std::to_string(s.place.line()), s.place);
-                    break;
+                case pool_task::leak: tell(event_kind::lease_leaked, s.place.text(), s.place.where); break;
                 case pool_task::hand_over:
                     if (s.first != nullptr) {
                         s.first->complete();

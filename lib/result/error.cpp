@@ -6,59 +6,55 @@
 #include <boost/system/errc.hpp>
 
 namespace headgate {
-namespace {
+namespace detail {
 
-class category final : public boost::system::error_category {
-public:
-    const char* name() const noexcept override { return "headgate"; }
+constinit const errc_category the_errc_category;
 
-    std::string message(int value) const override {
-        switch (static_cast<errc>(value)) {
-            case errc::rate_limited: return "the rate limit is reached";
-            case errc::cost_exceeds_limit: return "the cost is larger than the limit could ever grant";
-            case errc::queue_full: return "the wait queue is full";
-            case errc::wait_timed_out: return "the deadline passed while waiting";
-            case errc::timed_out: return "the deadline passed while the operation ran";
-            case errc::exhausted: return "the pool has nothing free";
-            case errc::connect_failed: return "the pool cannot connect";
-            case errc::circuit_open: return "the circuit is open";
-            case errc::canceled: return "the operation was canceled";
-            case errc::shut_down: return "the zone is closed";
-            case errc::operation_failed: return "the protected operation failed";
-            case errc::invalid_argument: return "a parameter is out of its range";
-            case errc::invalid_config: return "the configuration has mistakes";
-            case errc::invalid_snapshot: return "the saved state cannot be read";
-            case errc::unknown_name: return "nothing has that name";
-            case errc::name_taken: return "the name is taken already";
-            case errc::would_block: return "only a round trip could answer";
-        }
-        return "unknown headgate error " + std::to_string(value);
-    }
-
-    boost::system::error_condition default_error_condition(int value) const noexcept override {
-        namespace generic = boost::system::errc;
-        switch (static_cast<errc>(value)) {
-            case errc::rate_limited:
-            case errc::queue_full:
-            case errc::exhausted:
-            case errc::circuit_open:
-            case errc::would_block: return make_error_condition(generic::resource_unavailable_try_again);
-            case errc::wait_timed_out:
-            case errc::timed_out: return make_error_condition(generic::timed_out);
-            case errc::canceled: return make_error_condition(generic::operation_canceled);
-            case errc::cost_exceeds_limit:
-            case errc::invalid_argument: return make_error_condition(generic::invalid_argument);
-            default: return {value, *this};
-        }
-    }
-};
-
-}  // namespace
-
-const boost::system::error_category& error_category() noexcept {
-    static const category instance;
-    return instance;
+const char* errc_category::name() const noexcept {
+    return "headgate";
 }
+
+std::string errc_category::message(int value) const {
+    switch (static_cast<errc>(value)) {
+        case errc::rate_limited: return "the rate limit is reached";
+        case errc::cost_exceeds_limit: return "the cost is larger than the limit could ever grant";
+        case errc::queue_full: return "the wait queue is full";
+        case errc::wait_timed_out: return "the deadline passed while waiting";
+        case errc::timed_out: return "the deadline passed while the operation ran";
+        case errc::exhausted: return "the pool has nothing free";
+        case errc::connect_failed: return "the pool cannot connect";
+        case errc::circuit_open: return "the circuit is open";
+        case errc::canceled: return "the operation was canceled";
+        case errc::shut_down: return "the zone is closed";
+        case errc::operation_failed: return "the protected operation failed";
+        case errc::invalid_argument: return "a parameter is out of its range";
+        case errc::invalid_config: return "the configuration has mistakes";
+        case errc::invalid_snapshot: return "the saved state cannot be read";
+        case errc::unknown_name: return "nothing has that name";
+        case errc::name_taken: return "the name is taken already";
+        case errc::would_block: return "only a round trip could answer";
+    }
+    return "unknown headgate error " + std::to_string(value);
+}
+
+boost::system::error_condition errc_category::default_error_condition(int value) const noexcept {
+    namespace generic = boost::system::errc;
+    switch (static_cast<errc>(value)) {
+        case errc::rate_limited:
+        case errc::queue_full:
+        case errc::exhausted:
+        case errc::circuit_open:
+        case errc::would_block: return make_error_condition(generic::resource_unavailable_try_again);
+        case errc::wait_timed_out:
+        case errc::timed_out: return make_error_condition(generic::timed_out);
+        case errc::canceled: return make_error_condition(generic::operation_canceled);
+        case errc::cost_exceeds_limit:
+        case errc::invalid_argument: return make_error_condition(generic::invalid_argument);
+        default: return {value, *this};
+    }
+}
+
+}  // namespace detail
 
 std::string error::message() const {
     std::string text = code.message();

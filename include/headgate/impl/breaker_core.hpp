@@ -20,9 +20,7 @@ struct breaker_decision {
     breaker_admission admission{};
     bool shut_down{};
 
-    [[nodiscard]] error refusal() const noexcept {
-        return shut_down ? error(errc::shut_down) : error(errc::circuit_open, admission.retry_after);
-    }
+    [[nodiscard]] errc why() const noexcept { return shut_down ? errc::shut_down : errc::circuit_open; }
 };
 
 /// The state behind a `circuit_breaker`: the machine under a lock, the timer of its probes, its events.

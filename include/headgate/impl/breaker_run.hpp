@@ -110,7 +110,7 @@ public:
     bool begin() {
         const breaker_decision decision = core_->begin();
         if (!decision.admission.admitted) [[unlikely]] {
-            early_.emplace(decision.refusal());
+            early_.emplace(decision.why(), decision.admission.retry_after);
             return false;
         }
         ticket_ = decision.admission.ticket;

@@ -66,13 +66,12 @@ public:
     [[nodiscard]] const hash_seed& seed() const noexcept { return *seed_; }
     [[nodiscard]] result<std::uint32_t> tier(std::string_view name) const;
 
-    /// Decides in place. A refusal for want of permits is `rate_limited`, with those who wait counted.
-    [[nodiscard]] decision decide(const limiter_request& r, time_point now) noexcept;
+    /// The straight path of the core; for all else it has no answer, and `decide` says what holds.
+    [[nodiscard]] straight_answer straight(const limiter_request& r, time_point now) noexcept;
     /// The same at the time on the zone's clock, whose reading overlaps with the way to the key's memory.
-    [[nodiscard]] decision decide(const limiter_request& r) noexcept;
-    /// `decide` as a result, in one piece: what a decision carries never goes through memory.
-    [[nodiscard]] result<grant> try_acquire(const limiter_request& r, time_point now);
-    [[nodiscard]] result<grant> try_acquire(const limiter_request& r);
+    [[nodiscard]] straight_answer straight(const limiter_request& r) noexcept;
+    /// Decides in place, in every case. A refusal for want of permits is `rate_limited`, with those who wait counted.
+    [[nodiscard]] decision decide(const limiter_request& r, time_point now) noexcept;
 
     /// Decides, or queues: completes `w` sooner or later, through its executor. `refused_before` says that `decide` has
     /// counted a refusal of this same call.
@@ -94,7 +93,7 @@ public:
     void on_timer() noexcept;
 
 private:
-    decision decide_slowly(const limiter_request& r, time_point now, decision d) noexcept;
+    decision decide_queued(const limiter_request& r, time_point now) noexcept;
     void sweep_when_large(time_point now);
 
     std::unique_ptr<limiter_core> core_;
@@ -107,6 +106,15 @@ private:
 
 /// The error that a refusing verdict is.
 [[nodiscard]] HEADGATE_DECL error refusal(const decision& d);
+
+[[nodiscard]] HEADGATE_DECL result<grant> to_result(const decision& d);
+
+[[nodiscard]] inline result<grant> to_result(const straight_answer& a) noexcept {
+    if (a.granted()) [[likely]] {
+        return a.as_grant();
+    }
+    return result<grant>(std::in_place_type<error>, errc::rate_limited, a.retry_after());
+}
 
 }  // namespace headgate::detail
 

@@ -33,6 +33,27 @@ struct decision {
     bool inserted = false;
 };
 
+/// The figures of a gcra quota that a grant or a refusal is made of.
+struct gcra_rate {
+    std::int64_t step = 1;   ///< Ticks for each permit.
+    std::int64_t den = 1;    ///< Ticks for each nanosecond.
+    std::int64_t burst = 0;  ///< Permits.
+};
+
+/// An answer of the straight path. Two words, so that it is returned in registers: a larger one goes through memory,
+/// where it is read in other widths than it was written, which costs as much as the decision.
+struct straight_answer {
+    const gcra_rate* rate;  ///< Null: the general path decides.
+    std::int64_t debt;      ///< In ticks, after the charge; negative: refused, by so many ticks.
+
+    [[nodiscard]] explicit operator bool() const noexcept { return rate != nullptr; }
+    [[nodiscard]] bool granted() const noexcept { return debt >= 0; }
+    [[nodiscard]] grant as_grant() const noexcept {
+        return {debt, rate->step, rate->den, static_cast<std::uint64_t>(rate->burst)};
+    }
+    [[nodiscard]] duration retry_after() const noexcept { return to_duration(ceil_div(-debt, rate->den)); }
+};
+
 }  // namespace headgate::detail
 
 #endif

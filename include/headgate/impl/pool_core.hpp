@@ -12,6 +12,7 @@
 #include <mutex>
 #include <source_location>
 #include <string>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -28,20 +29,38 @@ namespace headgate::detail {
 
 class pool_core;
 
-/// A resource that is lent, or why there is none. Trivially copyable: the `result` is made of it where it is needed.
-struct pool_grant {
-    pool_verdict verdict = pool_verdict::exhausted;
-    slot_index slot = no_slot;
+/// A resource that is lent; null when none is. Two words, so that it is returned in registers.
+struct pool_lent {
     void* resource = nullptr;
+    slot_index slot = no_slot;
+
+    [[nodiscard]] explicit operator bool() const noexcept { return resource != nullptr; }
+};
+
+/// Why nothing was lent. `wait` when the caller may.
+struct pool_refusal {
+    pool_verdict verdict = pool_verdict::exhausted;
     duration retry_after{};
+};
+
+/// Whom a leak is blamed on: a place, or where nobody named one, the type of the operation that holds the lease.
+struct lease_place {
+    std::source_location where{};
+    const std::type_info* operation = nullptr;
+
+    lease_place() = default;
+    lease_place(std::source_location place) noexcept : where(place) {}
+    lease_place(std::source_location place, const std::type_info& op) noexcept : where(place), operation(&op) {}
+
+    [[nodiscard]] HEADGATE_DECL std::string text() const;
 };
 
 /// A caller in the queue of a pool. It owns what it was granted until that is taken: when its completion is destroyed
 /// instead of run, the resource goes to the next in line.
 class HEADGATE_DECL checkout_waiter : public waiter {
 public:
-    checkout_waiter(std::shared_ptr<pool_core> pool, std::source_location where) noexcept
-        : pool_(std::move(pool)), where_(where) {}
+    checkout_waiter(std::shared_ptr<pool_core> pool, const lease_place& place) noexcept
+        : pool_(std::move(pool)), place_(place) {}
 
     void on_cancel() noexcept override;
 
@@ -49,8 +68,8 @@ protected:
     ~checkout_waiter();
 
     /// What was granted, once; `refusal` says why there is nothing.
-    [[nodiscard]] pool_grant grant() noexcept { return std::exchange(grant_, pool_grant{}); }
-    [[nodiscard]] error refusal(duration retry_after) const { return error(refusal_, cause_, retry_after); }
+    [[nodiscard]] pool_lent lent() noexcept { return std::exchange(lent_, pool_lent{}); }
+    [[nodiscard]] error refusal() const { return error(refusal_, cause_, retry_after_); }
 
 private:
     friend class pool_core;
@@ -58,8 +77,9 @@ private:
     void on_deadline() noexcept override;
 
     std::shared_ptr<pool_core> pool_;
-    std::source_location where_;
-    pool_grant grant_;
+    lease_place place_;
+    pool_lent lent_;
+    duration retry_after_{};
     errc refusal_ = errc::shut_down;
     std::exception_ptr cause_;
 };
@@ -132,17 +152,34 @@ public:
 
     // Checkout and return; any thread.
 
-    pool_grant try_checkout(std::source_location where) noexcept {
-        const pool_grant grant = take(where);
-        return grant.slot != no_slot ? grant : refuse();
+    /// Lends the next idle resource; nobody passes a waiter.
+    pool_lent take(const lease_place& place) noexcept {
+        const time_point now = timed_ ? zone().coarse_now() : time_point{};
+        lock_.lock();
+        const slot_index i = zone().refusing() ? no_slot : machine_.take(now);
+        if (i == no_slot) {
+            lock_.unlock();
+            return {};
+        }
+        ++granted_;
+        void* const resource = resources_[i];
+        bool wakes = false;
+        if (timed_) {
+            places_[i] = place;
+            wakes = machine_.claim_poll();
+        }
+        lock_.unlock();
+        if (wakes) {
+            wake();
+        }
+        return {resource, i};
     }
-    /// As `try_checkout`; `wait` when the caller would have to and may: then `asked` is the time.
-    pool_grant begin_checkout(duration timeout, std::source_location where, time_point& asked) noexcept {
-        const pool_grant grant = timeout < duration::zero() ? pool_grant{} : take(where);
-        return grant.slot != no_slot ? grant : refuse_or_wait(timeout, asked);
-    }
+    /// Why `take` gave nothing, to one who does not wait.
+    [[gnu::noinline]] pool_refusal refuse() noexcept;
+    /// The same to one who would wait for `timeout`; with `wait`, `asked` is the time.
+    [[gnu::noinline]] pool_refusal refuse_or_wait(duration timeout, time_point& asked) noexcept;
     /// The error of a refusal.
-    [[nodiscard]] error refusal(const pool_grant& grant) const;
+    [[nodiscard]] error to_error(const pool_refusal& refusal) const;
     /// `asked` is when the wait began.
     void enqueue(checkout_waiter& w, duration timeout, time_point asked) noexcept;
 
@@ -218,29 +255,6 @@ private:
     friend class pool_task_run;
     class last_run;
 
-    pool_grant take(std::source_location where) noexcept {
-        const time_point now = timed_ ? zone().coarse_now() : time_point{};
-        lock_.lock();
-        const slot_index i = zone().refusing() ? no_slot : machine_.take(now);
-        if (i == no_slot) {
-            lock_.unlock();
-            return {};
-        }
-        ++granted_;
-        void* const resource = resources_[i];
-        bool wakes = false;
-        if (timed_) {
-            places_[i] = where;
-            wakes = machine_.claim_poll();
-        }
-        lock_.unlock();
-        if (wakes) {
-            wake();
-        }
-        return {pool_verdict::granted, i, resource, {}};
-    }
-    [[gnu::noinline]] pool_grant refuse() noexcept;
-    [[gnu::noinline]] pool_grant refuse_or_wait(duration timeout, time_point& asked) noexcept;
     [[gnu::noinline]] void give_back_reset(slot_index i, void* resource) noexcept;
     /// Does what follows from an event; called under the lock, and releases it.
     [[gnu::noinline]] void finish(slot_index i, pool_settled settled, bool usable) noexcept;
@@ -250,7 +264,7 @@ private:
     void run(bool fired) noexcept;
 
     // Under the lock.
-    pool_grant count_refusal(pool_decision why) noexcept;
+    pool_refusal count_refusal(pool_decision why) noexcept;
     [[nodiscard]] checkout_waiter* hand_over(slot_index i) noexcept;
     void end_waiters(errc why, waiter_list<checkout_waiter>& ended) noexcept;
     void end_drains(errc why, waiter_list<pool_drain_waiter>& ended) noexcept;
@@ -273,7 +287,7 @@ private:
     std::uint32_t pins_ = 0;  // returns that still use this object after the lock
     std::uint64_t granted_ = 0;
     std::vector<void*> resources_;
-    std::vector<std::source_location> places_;
+    std::vector<lease_place> places_;
     waiter_list<checkout_waiter> queue_;
     waiter_list<pool_drain_waiter> drains_;
     std::exception_ptr cause_;  // of the last failed connect

@@ -30,25 +30,21 @@ protected:
 };
 
 template <class T>
-result<lease<T>> lease_of(pool_core& pool, const pool_grant& grant) {
-    if (grant.slot != no_slot) {
-        return lease<T>(&pool, static_cast<T*>(grant.resource), grant.slot);
-    }
-    return pool.refusal(grant);
+result<lease<T>> lease_of(pool_core& pool, const pool_lent& lent) noexcept {
+    return result<lease<T>>(std::in_place_type<lease<T>>, &pool, static_cast<T*>(lent.resource), lent.slot);
 }
 
 template <class T>
 class lease_waiter : public checkout_waiter {
 public:
-    lease_waiter(std::shared_ptr<pool_core> pool, std::source_location where) noexcept
-        : checkout_waiter(pool, where), pool_(*pool) {}
+    lease_waiter(std::shared_ptr<pool_core> pool, const lease_place& place) noexcept
+        : checkout_waiter(pool, place), pool_(*pool) {}
 
     result<lease<T>> take() {
-        const pool_grant granted = grant();
-        if (granted.slot != no_slot) {
+        if (const pool_lent granted = lent()) {
             return lease_of<T>(pool_, granted);
         }
-        return refusal(granted.retry_after);
+        return refusal();
     }
 
 protected:
@@ -286,7 +282,7 @@ inline bool ended_midway(const error& e) noexcept {
 
 template <class T, class Op, class... Args>
 boost::asio::awaitable<call_result<Op, T&, Args...>, call_executor<Op, T&, Args...>> pool_with(
-    std::shared_ptr<pool_core> pool, with_options options, Op op, Args... args) {
+    std::shared_ptr<pool_core> pool, with_options options, lease_place place, Op op, Args... args) {
     using result_type = call_result<Op, T&, Args...>;
     duration wait = options.checkout_timeout.value_or(pool->options().checkout_timeout);
     time_point end = time_point::max();
@@ -294,7 +290,7 @@ boost::asio::awaitable<call_result<Op, T&, Args...>, call_executor<Op, T&, Args.
         end = saturating_add(pool->zone().now(), options.timeout);
         wait = std::min(wait, options.timeout);
     }
-    result<lease<T>> lent = co_await checkout_operation<T>(pool, wait, options.where);
+    result<lease<T>> lent = co_await checkout_operation<T>(pool, wait, place);
     if (!lent) {
         co_return result_type(std::move(lent).error());
     }
