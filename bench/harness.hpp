@@ -32,16 +32,22 @@ struct row {
     std::size_t n = 200'000;
 };
 
-/// A line that was measured once: bytes, or the quantile of a delay.
+/// A line that has no baseline: bytes, or the quantile of a delay.
 struct value_row {
     std::string name;
     double value = 0;
-    double target = 0;
+    double target = 0;  ///< Largest value; 0 for none.
     std::string unit = "bytes";
 };
 
+/// Measures several lines at once. It runs when a filter is a part of its name.
+struct study {
+    std::string name;
+    std::function<std::vector<value_row>()> run;
+};
+
 void add(row r);
-void add(value_row r);
+void add(study s);
 
 /// Heap allocations of this process so far.
 std::size_t allocations() noexcept;

@@ -79,8 +79,8 @@ std::vector<row>& rows() {
     return all;
 }
 
-std::vector<value_row>& value_rows() {
-    static std::vector<value_row> all;
+std::vector<study>& studies() {
+    static std::vector<study> all;
     return all;
 }
 
@@ -152,8 +152,8 @@ void add(row r) {
     rows().push_back(std::move(r));
 }
 
-void add(value_row r) {
-    value_rows().push_back(std::move(r));
+void add(study s) {
+    studies().push_back(std::move(s));
 }
 
 std::size_t allocations() noexcept {
@@ -242,13 +242,18 @@ int main(int argc, char** argv) {
             all.push_back(bench::measure(r));
         }
     }
-    for (const auto& r : bench::value_rows()) {
-        const bool met = r.target == 0 || r.value <= r.target;
-        std::printf("%-52s %9.1f %s, target %.0f %s\n", r.name.c_str(), r.value, r.unit.c_str(), r.target,
-                    r.target == 0 ? "(none)"
-                    : met         ? "met"
-                                  : "MISSED");
-        all.push_back({{"name", r.name}, {r.unit, r.value}, {"target", r.target}, {"met", met}});
+    for (const auto& s : bench::studies()) {
+        if (s.name.find(filter) == std::string::npos) {
+            continue;
+        }
+        for (const auto& r : s.run()) {
+            const bool met = r.target == 0 || r.value <= r.target;
+            std::printf("%-52s %9.1f %s%s\n", r.name.c_str(), r.value, r.unit.c_str(),
+                        r.target == 0
+                            ? ""
+                            : (", <= " + std::to_string(std::lround(r.target)) + (met ? " met" : " MISSED")).c_str());
+            all.push_back({{"name", r.name}, {r.unit, r.value}, {"target", r.target}, {"met", met}});
+        }
     }
     std::ofstream(output) << all.dump(2) << '\n';
 }

@@ -7,6 +7,8 @@
 
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <memory>
 #include <thread>
@@ -55,6 +57,38 @@ asio::awaitable<void> contend(headgate::resource_pool<int> pool, std::size_t n) 
         auto lease = co_await pool.checkout({.timeout = 1h});
         benchmark::DoNotOptimize(lease);
     }
+}
+
+asio::awaitable<void> wait_for(asio::steady_timer& timer) {
+    co_await timer.async_wait(asio::use_awaitable);
+}
+
+// Ten thousand that wait. What `co_spawn` itself takes for each is no waiter's: it is measured with coroutines that
+// wait for a bare timer, and given beside.
+std::vector<value_row> measure_waiters() {
+    constexpr std::size_t waiters = 10'000;
+    asio::io_context io(1);
+    headgate::zone zone(io, "waiters");
+    auto pool =
+        headgate::resource_pool<int>::create(zone, "pool", {.size = 1, .max_waiters = 2 * waiters}, backend{}).value();
+    connect(io, pool);
+    auto held = pool.try_checkout();
+    asio::steady_timer timer(io, 1h);
+    const auto bytes_each = [&](auto start) {
+        const std::size_t before = heap_bytes();
+        for (std::size_t i = 0; i < waiters; ++i) {
+            start();
+        }
+        io.restart();
+        io.poll();
+        return static_cast<double>(heap_bytes() - before) / waiters;
+    };
+    const double on_timer = bytes_each([&] { asio::co_spawn(io, wait_for(timer), asio::detached); });
+    const double spawned = bytes_each([&] { asio::co_spawn(io, contend(pool, 1), asio::detached); });
+    const double callback = bytes_each([&] { pool.checkout([](headgate::result<headgate::lease<int>>) {}); });
+    return {{"memory/waiter/callback", callback, 512},
+            {"memory/waiter/spawned_coroutine", spawned, 512},
+            {"memory/waiter/spawned_coroutine_on_a_bare_timer", on_timer}};
 }
 
 }  // namespace
@@ -120,21 +154,7 @@ void add_pool() {
             .target = -0.6,
             .n = 2'000'000});
 
-    // Memory of a waiter: coroutine frame and all.
-    constexpr std::size_t waiters = 10'000;
-    asio::io_context io(1);
-    headgate::zone zone(io, "waiters");
-    auto pool =
-        headgate::resource_pool<int>::create(zone, "pool", {.size = 1, .max_waiters = waiters}, backend{}).value();
-    connect(io, pool);
-    auto held = pool.try_checkout();
-    const std::size_t before = heap_bytes();
-    for (std::size_t i = 0; i < waiters; ++i) {
-        asio::co_spawn(io, contend(pool, 1), asio::detached);
-    }
-    io.restart();
-    io.poll();
-    add(value_row{"memory/waiter_with_its_coroutine", static_cast<double>(heap_bytes() - before) / waiters, 512});
+    add(study{"memory/waiter", measure_waiters});
 }
 
 }  // namespace bench

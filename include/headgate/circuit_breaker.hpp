@@ -185,6 +185,12 @@ public:
         return headgate::success();
     }
 
+    /// Takes other options, and keeps what it knows: its state and how long it stays open, failures in a row, the
+    /// window and all counts. Calls that run now still count. The mode changes only when `options.mode` is another than
+    /// in the options before, so that a mode that `set_mode` set survives. Errors: `invalid_argument`, with nothing
+    /// changed.
+    result<void> reconfigure(const breaker_options& options) { return core_->reconfigure(options); }
+
     /// Who decides.
     [[nodiscard]] breaker_mode mode() const { return core_->look().mode; }
 

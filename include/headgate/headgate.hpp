@@ -6,6 +6,7 @@
 
 // Every public header of the library.
 #include <headgate/breaker_options.hpp>
+#include <headgate/busy_key.hpp>
 #include <headgate/call_context.hpp>
 #include <headgate/call_outcome.hpp>
 #include <headgate/circuit_breaker.hpp>

@@ -5,6 +5,7 @@
 #define HEADGATE_OPERATION_HPP
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
@@ -38,7 +39,10 @@ public:
 
     template <class Handle>
     void await_suspend(Handle caller) {
-        waiting_ = std::move(*operation_).start(use_awaitable_t<Executor>{});
+        // The operation outlives the wait, so the frame of the wait refers to it and stays small.
+        use_awaitable_t<Executor> token;
+        waiting_ = async_initiate<use_awaitable_t<Executor>, void(Result)>(
+            [request = &operation_->request()](auto handler) { request->initiate(std::move(handler)); }, token);
         waiting_.await_suspend(caller);
     }
 
@@ -58,8 +62,8 @@ namespace headgate {
 /// strand of the latter. `as_awaitable()` gives an ordinary awaitable for everything else: `&&`, `||`, storing,
 /// `co_spawn`.
 ///
-/// `Operation` brings `decide()`, true when the answer is there; `answer()`, the result then; and `start(token)`, which
-/// initiates it as any asynchronous operation.
+/// `Operation` brings `decide()`, true when the answer is there; `answer()`, the result then; `request()`, a copyable
+/// object whose `initiate(handler)` starts it as an asynchronous operation; and `owner()`, what that object refers to.
 template <class Operation, class Result>
 class operation : public boost::asio::awaitable<eager<Operation, Result>, boost::asio::any_io_executor>,
                   public boost::asio::awaitable<eager<Operation, Result>, boost::asio::io_context::executor_type>,
@@ -68,6 +72,18 @@ class operation : public boost::asio::awaitable<eager<Operation, Result>, boost:
 public:
     /// What awaiting it gives.
     using value_type = Result;
+
+    /// Starts it with a completion token.
+    template <class Token>
+    auto start(Token&& token) && {
+        auto& self = static_cast<Operation&>(*this);
+        return boost::asio::async_initiate<Token, void(Result)>(
+            [](auto handler, auto owner, auto request) {
+                request.initiate(std::move(handler));
+                static_cast<void>(owner);  // held until here, which may be later: deferred
+            },
+            token, self.owner(), self.request());
+    }
 
     /// The same operation as an ordinary awaitable; it completes through its executor, never at once.
     template <class Executor = boost::asio::any_io_executor>

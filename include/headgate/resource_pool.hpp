@@ -105,55 +105,62 @@ class resource_pool;
 
 namespace headgate {
 
+namespace detail {
+
+/// A `checkout` that may have to wait.
+template <class T>
+struct checkout_request {
+    pool_core* from;
+    duration timeout;
+    lease_place place;
+    time_point asked{};  ///< When it was decided that it waits.
+
+    template <class Handler>
+    void initiate(Handler handler) {
+        using operation = waiter_operation<lease_waiter<T>, Handler>;
+        // A token that starts later, such as deferred, begins to wait then.
+        const time_point begin = asked == time_point{} ? from->zone().now() : asked;
+        from->enqueue(operation::create(from->zone_ptr(), std::move(handler), from->shared_from_this(), place), timeout,
+                      begin);
+    }
+};
+
+}  // namespace detail
+
 /// What `resource_pool::checkout` gives without a completion token; await it in the expression that makes it.
 template <class T>
 class [[nodiscard]] checkout_operation : public operation<checkout_operation<T>, result<lease<T>>> {
 public:
     /// What `checkout` makes.
-    checkout_operation(const std::shared_ptr<detail::pool_core>& pool, duration timeout,
-                       const detail::lease_place& place) noexcept
-        : pool_(&pool), timeout_(timeout), place_(place) {}
+    checkout_operation(detail::pool_core& pool, duration timeout, const detail::lease_place& place) noexcept
+        : request_{&pool, timeout, place} {}
 
     /// In place: true when there is a resource, or a refusal.
     bool decide() noexcept {
-        if (timeout_ >= duration::zero()) {
-            lent_ = (*pool_)->take(place_);
+        if (request_.timeout >= duration::zero()) {
+            lent_ = request_.from->take(request_.place);
             if (lent_) {
                 return true;
             }
         }
-        refusal_ = (*pool_)->refuse_or_wait(timeout_, asked_);
+        refusal_ = request_.from->refuse_or_wait(request_.timeout, request_.asked);
         return refusal_.verdict != detail::pool_verdict::wait;
     }
     /// The result, once `decide` was true.
     result<lease<T>> answer() && {
         if (lent_) {
-            return detail::lease_of<T>(**pool_, lent_);
+            return detail::lease_of<T>(*request_.from, lent_);
         }
-        return (*pool_)->to_error(refusal_);
+        return request_.from->to_error(refusal_);
     }
 
-    /// Starts it with a completion token.
-    template <class Token>
-    auto start(Token&& token) && {
-        return boost::asio::async_initiate<Token, void(result<lease<T>>)>(
-            [](auto handler, std::shared_ptr<detail::pool_core> pool, duration timeout, time_point asked,
-               const detail::lease_place& place) {
-                using waiter = detail::waiter_operation<detail::lease_waiter<T>, decltype(handler)>;
-                detail::pool_core& core = *pool;
-                // A token that starts later, such as deferred, begins to wait then.
-                const time_point begin = asked == time_point{} ? core.zone().now() : asked;
-                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool), place), timeout,
-                             begin);
-            },
-            token, *pool_, timeout_, asked_, place_);
-    }
+    /// What starts it, and what that refers to.
+    [[nodiscard]] detail::checkout_request<T>& request() noexcept { return request_; }
+    /// Keeps the pool.
+    [[nodiscard]] std::shared_ptr<void> owner() const { return request_.from->shared_from_this(); }
 
 private:
-    const std::shared_ptr<detail::pool_core>* pool_;
-    duration timeout_;
-    detail::lease_place place_;
-    time_point asked_{};  // when it was decided that it waits
+    detail::checkout_request<T> request_;
     detail::pool_lent lent_;
     detail::pool_refusal refusal_;
 };
@@ -236,12 +243,12 @@ public:
     /// Errors: those of `try_checkout`, where `exhausted` is only for a timeout of zero; `queue_full`;
     /// `wait_timed_out`; `canceled`. A negative timeout is `invalid_argument`, at the call.
     checkout_operation<T> checkout(std::source_location where = std::source_location::current()) const {
-        return {core_, core_->options().checkout_timeout, where};
+        return {*core_, core_->options().checkout_timeout, where};
     }
     /// The same with options.
     checkout_operation<T> checkout(const checkout_options& options,
                                    std::source_location where = std::source_location::current()) const {
-        return {core_, options.timeout.value_or(core_->options().checkout_timeout), where};
+        return {*core_, options.timeout.value_or(core_->options().checkout_timeout), where};
     }
 
     /// The same with a completion token. Signature: `void(result<lease<T>>)`. Completes on the token's associated

@@ -4,6 +4,7 @@
 #include <headgate/impl/breaker_machine.hpp>
 
 #include <limits>
+#include <utility>
 
 namespace headgate::detail {
 namespace {
@@ -25,6 +26,14 @@ void breaker_window::clear(time_point now) noexcept {
     total_ = {};
     current_ = 0;
     slice_end_ = saturating_add(now, slice_);
+}
+
+void breaker_window::resize(duration window, time_point now) noexcept {
+    roll(now);
+    const counts kept = total_;
+    slice_ = window / slices;
+    clear(now);
+    ring_[current_] = total_ = kept;
 }
 
 void breaker_window::advance(time_point now) noexcept {
@@ -118,7 +127,14 @@ void breaker_machine::end_probe(const breaker_ticket& ticket, call_outcome outco
         const duration usual = longer_reset_time();
         const bool told = failed && trip_for.count() > 0;
         open(told ? breaker_reason::failed_for : breaker_reason::probe_failed, now, told ? trip_for : usual, out);
-    } else if (++probes_succeeded_ == options_.probes) {
+    } else {
+        ++probes_succeeded_;
+        close_after_probes(now, out);
+    }
+}
+
+void breaker_machine::close_after_probes(time_point now, breaker_transitions& out) {
+    if (probes_succeeded_ >= options_.probes) {
         close(breaker_reason::probes_succeeded, now, out);
     }
 }
@@ -220,6 +236,37 @@ void breaker_machine::set_mode(breaker_mode mode, time_point now, breaker_transi
     }
 }
 
+void breaker_machine::reconfigure(const breaker_options& options, time_point now, breaker_transitions& out) {
+    now = hold(now);
+    judge_probes(now, out);
+    const breaker_options before = std::exchange(options_, options);
+    adopt(before.window, now);
+    if (state_ == breaker_state::half_open) {
+        close_after_probes(now, out);  // as many as are needed now may have succeeded already
+    }
+    if (options.mode != before.mode) {
+        set_mode(options.mode, now, out);
+    }
+}
+
+// Makes what is derived from the options follow them.
+void breaker_machine::adopt(duration window_before, time_point now) {
+    times_calls_ = options_.slow_after.has_value();
+    windowed_ = options_.failure_ratio || options_.slow_ratio;
+    consecutive_limit_ = options_.consecutive_failures.value_or(UINT32_MAX);
+    failure_bound_ = bound(options_.failure_ratio);
+    slow_bound_ = bound(options_.slow_ratio);
+    reset_time_ = state_ == breaker_state::closed
+                      ? options_.reset_timeout
+                      : std::clamp(reset_time_, options_.reset_timeout, options_.max_reset_timeout);
+    if (options_.window != window_before) {
+        window_.resize(options_.window, now);
+    }
+    if (options_.probes > probes_.size()) {
+        probes_.resize(options_.probes, vacant);
+    }
+}
+
 void breaker_machine::open(breaker_reason reason, time_point at, duration how_long, breaker_transitions& out) {
     open_until_ = how_long == duration::max() ? time_point::max() : saturating_add(at, how_long);
     change(breaker_state::open, reason, at, out);
@@ -261,7 +308,7 @@ breaker_snapshot breaker_machine::snapshot(time_point now, breaker_transitions& 
     if (state_ == breaker_state::open) {
         s.next_probe =
             open_until_ == time_point::max() ? duration::max() : std::max(duration{}, saturating_sub(open_until_, now));
-    } else if (probes_running_ + probes_succeeded_ == options_.probes) {
+    } else if (probes_running_ + probes_succeeded_ >= options_.probes) {
         s.next_probe = saturating_sub(first_deadline_, now);
     }
     return s;

@@ -12,16 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include <headgate/busy_key.hpp>
 #include <headgate/impl/spinlock.hpp>
 
 namespace headgate::detail {
-
-/// A key that came often: its text, how often at most, and by how much that may be too many.
-struct busy_key {
-    std::string text;
-    std::uint64_t count = 0;
-    std::uint64_t error = 0;
-};
 
 /// The keys that came most often, with their text, in bounded memory: Space-Saving (Metwally, Agrawal, El Abbadi:
 /// "Efficient computation of frequent and top-k elements in data streams"). A key that is not among them takes the

@@ -11,6 +11,7 @@
 
 #include <headgate/rate_limiter.hpp>
 
+#include "rate_limiter/busiest_keys.hpp"
 #include "rate_limiter/limiter_core.hpp"
 
 namespace headgate::detail {
@@ -19,8 +20,17 @@ namespace {
 
 // A table with fewer keys than this is not worth a timer, which would keep the io_context running.
 constexpr std::uint64_t sweep_from_keys = 1024;
-constexpr duration sweep_interval = std::chrono::seconds(1);
-constexpr std::size_t sweep_rounds = 16;  // intervals in which the sweep goes around once
+// One step of the sweep looks at so many shards, of some 250 keys each: tens of microseconds for which a call on the
+// same thread may have to wait. It goes around once a minute, or slower when steps would follow each other without a
+// pause.
+constexpr std::size_t sweep_step = 4;
+constexpr duration sweep_round = std::chrono::minutes(1);
+constexpr duration shortest_sweep_interval = std::chrono::milliseconds(1);
+
+duration sweep_interval(const limiter_core& core) {
+    const auto steps = static_cast<duration::rep>(std::max<std::size_t>(1, core.shards() / sweep_step));
+    return std::max(shortest_sweep_interval, sweep_round / steps);
+}
 
 struct ref_hash {
     std::size_t operator()(const bucket_ref& r) const noexcept { return static_cast<std::size_t>(r.hash) ^ r.overflow; }
@@ -147,10 +157,11 @@ result<grant> to_result(const decision& d) {
 }
 
 limiter::limiter(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_core> core,
-                 std::uint32_t max_waiters)
+                 std::uint32_t max_waiters, std::uint32_t busiest)
     : primitive(std::move(zone), primitive_kind::rate_limiter, std::move(name)),
       core_(std::move(core)),
       seed_(&core_->seed()),
+      busiest_(busiest == 0 ? nullptr : std::make_unique<detail::busiest_keys>(busiest)),
       max_waiters_(max_waiters),
       queues_(std::make_unique<limiter_queues>(*this)) {}
 
@@ -162,6 +173,14 @@ result<std::uint32_t> limiter::tier(std::string_view name) const {
     }
     return error(errc::invalid_argument,
                  "tier \"" + std::string(name) + "\" is unknown to limiter \"" + this->name() + '"');
+}
+
+void limiter::note(const key& key, std::uint64_t hash) {
+    busiest_->hit(hash, [&] { return key.text(); });
+}
+
+std::vector<busy_key> limiter::busiest_keys() const {
+    return busiest_ ? busiest_->list() : std::vector<busy_key>{};
 }
 
 straight_answer limiter::straight(const limiter_request& r, time_point now) noexcept {
@@ -381,13 +400,13 @@ void limiter::sweep_when_large(time_point now) {
     }
     const std::lock_guard guard(queues_->mutex);
     if (!queues_->closed && !queues_->sweeping.exchange(true)) {
-        queues_->sweep.arm(zone(), shared_from_this(), saturating_add(now, sweep_interval));
+        queues_->sweep.arm(zone(), shared_from_this(), saturating_add(now, sweep_interval(*core_)));
     }
 }
 
 void limiter::on_timer() noexcept {
     const time_point now = zone().now();
-    const auto report = core_->sweep(std::max<std::size_t>(1, core_->shards() / sweep_rounds), now);
+    const auto report = core_->sweep(sweep_step, now);
     if (report.overflow_ended) {
         emit({.kind = event_kind::keys_recovered});
     }
@@ -399,7 +418,7 @@ void limiter::on_timer() noexcept {
         queues_->sweep.disarm(zone());
         queues_->sweeping = false;
     } else {
-        queues_->sweep.arm(zone(), shared_from_this(), saturating_add(now, sweep_interval));
+        queues_->sweep.arm(zone(), shared_from_this(), saturating_add(now, sweep_interval(*core_)));
     }
 }
 
@@ -464,6 +483,10 @@ result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_lim
     if (options.max_waiters == 0) {
         return error(errc::invalid_argument, "max_waiters is 0; it must be at least 1");
     }
+    if (options.busiest > 1000) {
+        return error(errc::invalid_argument,
+                     "busiest is " + std::to_string(options.busiest) + "; it must be at most 1000");
+    }
     const detail::limiter_settings settings{.seed = secret_seed(),
                                             .max_keys = options.max_keys,
                                             .track_keys = options.track_keys,
@@ -472,8 +495,8 @@ result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_lim
     if (!core) {
         return core.error();
     }
-    auto impl =
-        std::make_shared<detail::limiter>(zone.core(), std::move(name), std::move(core).value(), options.max_waiters);
+    auto impl = std::make_shared<detail::limiter>(zone.core(), std::move(name), std::move(core).value(),
+                                                  options.max_waiters, options.busiest);
     if (auto added = zone.core()->add(impl); !added) {
         return added.error();
     }

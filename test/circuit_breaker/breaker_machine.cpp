@@ -585,3 +585,102 @@ TEST_CASE("breaker: near the end of time nothing overflows") {
     CHECK(young.end(a.ticket, good, time_point::max(), {}, none) == call_record::recorded);
     CHECK(young.snapshot(time_point::max(), none).window_calls == 1);
 }
+
+TEST_CASE("breaker: other options keep the state, the failures in a row and the window") {
+    bench b({.consecutive_failures = 5, .failure_ratio = 0.5, .min_calls = 20, .window = 10s});
+    const auto change = [&](const breaker_options& o) {
+        REQUIRE(validate(o));
+        b.note([&](auto& out) { return b.machine.reconfigure(o, b.now, out), 0; });
+    };
+    CHECK(b.calls(3, bad));
+    change({.consecutive_failures = 10, .failure_ratio = 0.5, .min_calls = 20, .window = 20s});
+    CHECK(b.snapshot().consecutive_failures == 3);
+    CHECK(b.snapshot().window_calls == 3);
+    CHECK(b.calls(3, bad));
+    CHECK(b.machine.state() == closed);
+    // A bound below what was counted opens at the next failure, not by itself.
+    change({.consecutive_failures = 2});
+    CHECK(b.machine.state() == closed);
+    CHECK(b.calls(1, good));
+    CHECK(b.calls(1, bad));
+    CHECK(b.machine.state() == closed);
+    CHECK(b.calls(1, bad));
+    CHECK(b.machine.state() == open);
+    // Open stays open for as long as it was to be.
+    const duration left = b.snapshot().next_probe;
+    change({.consecutive_failures = 2, .reset_timeout = 1s});
+    CHECK(b.machine.state() == open);
+    CHECK(b.snapshot().next_probe == left);
+}
+
+TEST_CASE("breaker: what the window held when its length changed expires together, after the new length") {
+    bench b({.consecutive_failures = {}, .failure_ratio = 0.5, .min_calls = 100, .window = 10s});
+    CHECK(b.calls(4, good));
+    b.now += 5s;
+    const breaker_options longer{.consecutive_failures = {}, .failure_ratio = 0.5, .min_calls = 100, .window = 60s};
+    b.note([&](auto& out) { return b.machine.reconfigure(longer, b.now, out), 0; });
+    CHECK(b.calls(1, bad));
+    b.now += 60s - 1ns;
+    CHECK(b.snapshot().window_calls == 5);
+    b.now += 1ns;
+    CHECK(b.snapshot().window_calls == 0);
+}
+
+TEST_CASE("breaker: fewer probes than have succeeded already close it, and a half-open breaker never wedges") {
+    bench b({.consecutive_failures = 1, .reset_timeout = 1s, .probes = 3});
+    CHECK(b.calls(1, bad));
+    b.now += 1s;
+    CHECK(b.calls(2, good));
+    CHECK(b.machine.state() == half_open);
+    const auto running = b.begin();
+    REQUIRE(running.admitted);
+    b.note([&](auto& out) {
+        return b.machine.reconfigure({.consecutive_failures = 1, .reset_timeout = 1s, .probes = 2}, b.now, out), 0;
+    });
+    CHECK(b.machine.state() == closed);
+    CHECK(b.log.back().reason == breaker_reason::probes_succeeded);
+    CHECK(b.end(running, bad) == call_record::stale);
+    CHECK(b.machine.state() == closed);
+}
+
+TEST_CASE("breaker: more probes at once after a change, and the old ones keep their deadlines") {
+    bench b({.consecutive_failures = 1, .reset_timeout = 1s, .probes = 1, .probe_deadline = 10s});
+    CHECK(b.calls(1, bad));
+    b.now += 1s;
+    CHECK(b.begin().admitted);
+    CHECK_FALSE(b.begin().admitted);
+    b.note([&](auto& out) {
+        return b.machine.reconfigure(
+                   {.consecutive_failures = 1, .reset_timeout = 1s, .probes = 3, .probe_deadline = 1min}, b.now, out),
+               0;
+    });
+    CHECK(b.begin().admitted);
+    CHECK(b.begin().admitted);
+    CHECK_FALSE(b.begin().admitted);
+    b.now += 10s;
+    b.expire();
+    CHECK(b.machine.state() == open);
+}
+
+TEST_CASE("breaker: a call that began before calls were timed is not slow") {
+    bench b;
+    const auto untimed = b.begin();
+    b.note([&](auto& out) {
+        return b.machine.reconfigure({.slow_ratio = 0.1, .slow_after = 1ms, .min_calls = 1}, b.now, out), 0;
+    });
+    b.end(untimed, good);
+    CHECK(b.snapshot().slow == 0);
+    CHECK(b.machine.state() == closed);
+    CHECK(b.calls(1, good, 1ms));
+    CHECK(b.machine.state() == open);
+}
+
+TEST_CASE("breaker: a mode that was set by hand survives other options, a mode in them does not") {
+    bench b;
+    b.set_mode(breaker_mode::forced_open);
+    b.note([&](auto& out) { return b.machine.reconfigure({.probes = 2}, b.now, out), 0; });
+    CHECK(b.machine.mode() == breaker_mode::forced_open);
+    b.note([&](auto& out) { return b.machine.reconfigure({.mode = breaker_mode::observe}, b.now, out), 0; });
+    CHECK(b.machine.mode() == breaker_mode::observe);
+    CHECK(b.machine.state() == closed);
+}

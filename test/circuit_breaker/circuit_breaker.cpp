@@ -630,5 +630,20 @@ TEST_CASE("breaker: handle, zone and io_context go in every order while an opera
     }
 }
 
+TEST_CASE_FIXTURE(fixture, "breaker: reconfigure takes other options, refuses bad ones, and tells") {
+    std::vector<event_kind> events;
+    const auto sub = z->on_event([&](const event& e) { events.push_back(e.kind); });
+    auto breaker = make({.consecutive_failures = 5});
+    fail(breaker, 2);
+    const auto bad_options = breaker.reconfigure({.probes = 0});
+    REQUIRE_FALSE(bad_options);
+    CHECK(bad_options.error() == errc::invalid_argument);
+    REQUIRE(breaker.reconfigure({.consecutive_failures = 3, .slow_after = 1s}));
+    fail(breaker, 1);
+    CHECK(breaker.state() == breaker_state::open);
+    clock.run(io);
+    CHECK(events == std::vector{event_kind::reconfigured, event_kind::breaker_state});
+}
+
 }  // namespace
 }  // namespace headgate

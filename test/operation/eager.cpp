@@ -29,21 +29,25 @@ public:
     bool decide() noexcept { return at_once_; }
     result<int> answer() && { return value_; }
 
-    template <class Token>
-    auto start(Token&& token) && {
-        return asio::async_initiate<Token, void(result<int>)>(
-            [](auto handler, zone* z, int value) {
-                z->sleep_for(1s, [handler = std::move(handler), value](result<void>) mutable {
-                    std::move(handler)(result<int>(value));
-                });
-            },
-            token, &zone_, value_);
-    }
+    struct later {
+        zone* z;
+        int value;
+
+        template <class Handler>
+        void initiate(Handler handler) {
+            z->sleep_for(1s, [handler = std::move(handler), answer = value](result<void>) mutable {
+                std::move(handler)(result<int>(answer));
+            });
+        }
+    };
+    later& request() noexcept { return request_; }
+    std::shared_ptr<void> owner() const { return zone_.core(); }
 
 private:
     zone& zone_;
     int value_;
     bool at_once_;
+    later request_{&zone_, value_};
 };
 
 answer_operation answer(zone& z, int value, bool at_once) {

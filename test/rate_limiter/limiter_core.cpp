@@ -663,3 +663,36 @@ TEST_CASE("limiter: the busiest keys keep their text in bounded memory") {
     CHECK(list[2].count == 21);
     CHECK(list[2].error == 1);
 }
+
+TEST_CASE("limiter: the straight path answers as the general one does, at every size of quota and time") {
+    const std::uint64_t seed = 20260101;
+    MESSAGE("seed " << seed);
+    std::mt19937_64 random(seed);
+    const auto one_of = [&](std::initializer_list<std::int64_t> values) {
+        return values.begin()[random() % values.size()];
+    };
+    for (int round = 0; round < 400; ++round) {
+        const auto permits = static_cast<std::uint64_t>(one_of({1, 3, 10, 1'000'000, 0xffff'ffff}));
+        const auto burst = static_cast<std::uint64_t>(one_of({1, 2, 1000, 0xffff'ffff}));
+        const duration period{one_of({1, 999, 1'000'000'007, 86'400'000'000'000, 9'000'000'000'000'000'000})};
+        const auto q = quota::per(permits, period, burst).value();
+        const auto straight = limiter_core::make({.seed = 1}, {{"default", {q}}}).value();
+        const auto general = limiter_core::make({.seed = 1}, {{"default", {q}}}).value();
+        time_point now{duration{one_of({0, 1'000'000'000, 4'000'000'000'000'000'000})}};
+        for (int i = 0; i < 300; ++i) {
+            now = saturating_add(now, duration{one_of({0, 1, -5, 1000, 100'000'000, 3'600'000'000'000})});
+            const auto cost = static_cast<std::uint64_t>(one_of({1, 1, 1, 2, 1000, 0xffff'ffff, 0x1'0000'0000}));
+            const decision a = straight->try_acquire(42, 0, cost, now);
+            const decision b = general->try_acquire_generally(42, 0, cost, now);
+            REQUIRE(a.what == b.what);
+            REQUIRE(a.retry_after == b.retry_after);
+            if (a.what == verdict::granted) {
+                REQUIRE(a.granted.remaining() == b.granted.remaining());
+                REQUIRE(a.granted.reset_after() == b.granted.reset_after());
+                REQUIRE(a.granted.limit() == b.granted.limit());
+            }
+        }
+        REQUIRE(straight->counts().granted == general->counts().granted);
+        REQUIRE(straight->counts().refused == general->counts().refused);
+    }
+}

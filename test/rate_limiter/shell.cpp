@@ -473,5 +473,37 @@ TEST_CASE_FIXTURE(fixture,
     ::unlink(path.c_str());
 }
 
+TEST_CASE_FIXTURE(fixture, "limiter: the busiest keys are told with their text, by every way to ask") {
+    auto limiter =
+        rate_limiter::create(*z, "limiter", {.tiers = {{"default", {quota::per(2, 1min).value()}}}, .busiest = 2})
+            .value();
+    for (int i = 0; i < 5; ++i) {
+        (void)limiter.try_acquire(key("tenant", 7));
+    }
+    asio::co_spawn(
+        io,
+        [](rate_limiter l) -> asio::awaitable<void> {
+            for (int i = 0; i < 3; ++i) {
+                (void)co_await l.acquire("bob");
+            }
+        }(limiter),
+        asio::detached);
+    clock.run(io);
+    const auto busy = limiter.busiest_keys();
+    REQUIRE(busy.size() == 2);
+    CHECK(busy[0].text == "tenant:7");
+    CHECK(busy[0].count == 5);
+    CHECK(busy[1].text == "bob");
+    CHECK(busy[1].count == 3);
+}
+
+TEST_CASE_FIXTURE(fixture, "limiter: busiest is bounded") {
+    const auto made =
+        rate_limiter::create(*z, "limiter", {.tiers = {{"default", {quota::per(2, 1min).value()}}}, .busiest = 1001});
+    REQUIRE_FALSE(made);
+    CHECK(made.error() == errc::invalid_argument);
+    CHECK(*made.error().detail == "busiest is 1001; it must be at most 1000");
+}
+
 }  // namespace
 }  // namespace headgate

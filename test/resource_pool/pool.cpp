@@ -1154,5 +1154,25 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(closed == std::vector<int>{1});
 }
 
+TEST_CASE_FIXTURE(fixture, "pool: a lease held by with() is blamed on its operation, or on the place in its options") {
+    std::vector<event> events;
+    auto sub = z->on_event([&](const event& e) { events.push_back(e); });
+    auto pool = make({.size = 1, .leak_threshold = 10s});
+    struct slow_report {
+        awaitable<void> operator()(thing&, zone* where) const { (void)co_await where->sleep_for(11s); }
+    };
+    spawn(io.get_executor(), pool.with(slow_report{}, &*z), [](const result<void>&) {});
+    clock.run(io);
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].detail.find("slow_report") != std::string::npos);
+    const auto line = std::source_location::current().line() + 1;
+    const with_options here{};
+    spawn(io.get_executor(), pool.with(here, slow_report{}, &*z), [](const result<void>&) {});
+    clock.run(io);
+    REQUIRE(events.size() == 2);
+    CHECK(events[1].where.line() == line);
+    CHECK(events[1].detail.find("pool.cpp:") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace headgate

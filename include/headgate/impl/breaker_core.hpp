@@ -4,6 +4,7 @@
 #ifndef HEADGATE_IMPL_BREAKER_CORE_HPP
 #define HEADGATE_IMPL_BREAKER_CORE_HPP
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -36,7 +37,7 @@ public:
 
     /// Precondition: the caller has a reference. After an admission `end` must be called, once.
     [[nodiscard]] breaker_decision begin() noexcept {
-        if (machine_.times_calls()) {
+        if (times_calls_.load(std::memory_order_relaxed)) {
             const time_point now = zone().now();  // not under the lock
             return decide([now] { return now; });
         }
@@ -60,6 +61,7 @@ public:
     bool trip(duration how_long);
     void reset();
     void set_mode(breaker_mode mode);
+    result<void> reconfigure(const breaker_options& options);
     [[nodiscard]] breaker_snapshot look();
 
     void close() noexcept override;
@@ -100,9 +102,10 @@ private:
     template <class Event>
     auto locked(Event event);
 
-    mutable spinlock lock_;
+    alignas(64) mutable spinlock lock_;
     bool orphaned_ = false;
-    bool armed_ = false;  // in the zone's wheel, or on the way to on_deadline
+    bool armed_ = false;             // in the zone's wheel, or on the way to on_deadline
+    std::atomic<bool> times_calls_;  // the machine's, for a look without the lock
     time_point armed_for_ = time_point::max();
     breaker_machine machine_;
     std::shared_ptr<breaker_core> self_;  // while armed

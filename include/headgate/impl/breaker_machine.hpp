@@ -71,6 +71,9 @@ public:
 
     void clear(time_point now) noexcept;
 
+    /// Looks back for another time from now on; what was counted so far expires together, as if it were of this slice.
+    void resize(duration window, time_point now) noexcept;
+
     /// Drops the slices that have expired.
     void roll(time_point now) noexcept {
         if (now >= slice_end_) [[unlikely]] {
@@ -111,7 +114,7 @@ public:
     /// `options` are valid. `seed` is for the jitter.
     breaker_machine(const breaker_options& options, time_point now, std::uint64_t seed);
 
-    /// Whether every `begin` asks for the time; else only a breaker that is not closed does. Never changes.
+    /// Whether every `begin` asks for the time; else only a breaker that is not closed does.
     [[nodiscard]] bool times_calls() const noexcept { return times_calls_; }
 
     /// A call wants to run. `clock` is called at most once, and only when the time matters.
@@ -165,6 +168,10 @@ public:
     /// kept.
     void set_mode(breaker_mode mode, time_point now, breaker_transitions& out);
 
+    /// Takes other options, and keeps what it knows: state, generation, counts, how long it is open. The mode changes
+    /// when it is another than in the options before.
+    void reconfigure(const breaker_options& options, time_point now, breaker_transitions& out);
+
     /// Calls that have begun and not ended, expired probes included.
     [[nodiscard]] std::uint64_t running() const noexcept { return counts_.admitted - ended_; }
     [[nodiscard]] breaker_state state() const noexcept { return state_; }
@@ -189,7 +196,9 @@ private:
         const bool failed = outcome == call_outcome::failure;
         counts_.failures += failed;
         counts_.successes += !failed;
-        const bool slow = times_calls_ && saturating_sub(now, ticket.began) >= *options_.slow_after;
+        // A call that began before calls were timed has no beginning.
+        const bool slow =
+            times_calls_ && ticket.began != time_point{} && saturating_sub(now, ticket.began) >= *options_.slow_after;
         counts_.slow += slow;
         return slow;
     }
@@ -211,6 +220,8 @@ private:
     void end_probe(const breaker_ticket& ticket, call_outcome outcome, bool slow, time_point now, duration trip_for,
                    breaker_transitions& out);
 
+    void adopt(duration window_before, time_point now);
+    void close_after_probes(time_point now, breaker_transitions& out);
     std::uint32_t take_place(time_point deadline) noexcept;
     void leave_place(std::uint32_t place) noexcept;
     duration longer_reset_time() noexcept;
@@ -219,6 +230,7 @@ private:
     void close(breaker_reason reason, time_point at, breaker_transitions& out);
     void change(breaker_state to, breaker_reason reason, time_point at, breaker_transitions& out);
 
+    // What a call touches stands first and together: two threads hand it to each other with every call.
     breaker_state state_ = breaker_state::closed;
     breaker_mode mode_;
     bool times_calls_;
@@ -227,6 +239,7 @@ private:
     std::uint32_t consecutive_limit_;
     std::uint64_t generation_ = 1;
     time_point latest_;
+    time_point first_deadline_ = vacant;
     std::uint64_t ended_ = 0;
     breaker_snapshot counts_{};  // only its counters are kept up
     breaker_window window_;
@@ -238,7 +251,6 @@ private:
     duration reset_time_;
     std::uint64_t random_;
     std::vector<time_point> probes_;  // the deadline of each probe that runs
-    time_point first_deadline_ = vacant;
     std::uint32_t probes_running_ = 0;
     std::uint32_t probes_succeeded_ = 0;
 };

@@ -9,14 +9,18 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include <headgate/busy_key.hpp>
 #include <headgate/impl/key_hash.hpp>
 #include <headgate/impl/limiter_decision.hpp>
 #include <headgate/impl/waiter.hpp>
 #include <headgate/impl/zone_core.hpp>
+#include <headgate/key.hpp>
 
 namespace headgate::detail {
 
+class busiest_keys;
 class limiter;
 class limiter_core;
 class limiter_queues;
@@ -59,12 +63,17 @@ private:
 class HEADGATE_DECL limiter final : public primitive, public std::enable_shared_from_this<limiter> {
 public:
     limiter(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_core> core,
-            std::uint32_t max_waiters);
+            std::uint32_t max_waiters, std::uint32_t busiest);
     ~limiter() override;
 
     [[nodiscard]] limiter_core& core() const noexcept { return *core_; }
     [[nodiscard]] const hash_seed& seed() const noexcept { return *seed_; }
     [[nodiscard]] result<std::uint32_t> tier(std::string_view name) const;
+
+    /// Whether calls `note` their keys.
+    [[nodiscard]] bool notes_keys() const noexcept { return busiest_ != nullptr; }
+    void note(const key& key, std::uint64_t hash);
+    [[nodiscard]] std::vector<busy_key> busiest_keys() const;
 
     /// The straight path of the core; for all else it has no answer, and `decide` says what holds.
     [[nodiscard]] straight_answer straight(const limiter_request& r, time_point now) noexcept;
@@ -98,6 +107,7 @@ private:
 
     std::unique_ptr<limiter_core> core_;
     const hash_seed* seed_;
+    std::unique_ptr<detail::busiest_keys> busiest_;
     std::uint32_t max_waiters_;
     /// Refusals that the core counted of calls that then waited.
     std::atomic<std::uint64_t> uncounted_{0};

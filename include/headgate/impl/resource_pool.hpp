@@ -290,7 +290,7 @@ boost::asio::awaitable<call_result<Op, T&, Args...>, call_executor<Op, T&, Args.
         end = saturating_add(pool->zone().now(), options.timeout);
         wait = std::min(wait, options.timeout);
     }
-    result<lease<T>> lent = co_await checkout_operation<T>(pool, wait, place);
+    result<lease<T>> lent = co_await checkout_operation<T>(*pool, wait, place);
     if (!lent) {
         co_return result_type(std::move(lent).error());
     }

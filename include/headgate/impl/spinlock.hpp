@@ -10,7 +10,7 @@
 
 namespace headgate::detail {
 
-/// A lock for critical sections of nanoseconds: a test-and-set, then a growing pause, then the processor is given up.
+/// A lock for critical sections of nanoseconds: a test-and-set, then a few pauses, then the processor is given up.
 /// Meets BasicLockable. Nothing that blocks, allocates often, or belongs to the user runs under it.
 class spinlock {
 public:
@@ -24,12 +24,11 @@ public:
     void unlock() noexcept { locked_.store(false, std::memory_order_release); }
 
 private:
-    // Backs off twice as long each time. A waiter that keeps looking takes the line, and what the lock guards with it,
-    // from the holder's cache at every turn; one that stays away lets the holder go on at full speed.
+    // Looks seldom. A waiter that keeps looking takes the line, and what the lock guards beside it, from the holder's
+    // cache at every turn; one that stays away for about a microsecond lets the holder go on at full speed.
     [[gnu::noinline]] void wait() noexcept {
-        constexpr int longest_pause = 1024;
-        for (int pauses = 32;;) {
-            for (int i = 0; i < pauses; ++i) {
+        for (int looks = 1;; ++looks) {
+            for (int i = 0; i < 64; ++i) {
 #if defined(__x86_64__) || defined(__i386__)
                 __builtin_ia32_pause();
 #endif
@@ -37,9 +36,7 @@ private:
             if (!locked_.load(std::memory_order_relaxed) && !locked_.exchange(true, std::memory_order_acquire)) {
                 return;
             }
-            if (pauses < longest_pause) {
-                pauses *= 2;
-            } else {
+            if (looks % 8 == 0) {
                 ::sched_yield();
             }
         }
