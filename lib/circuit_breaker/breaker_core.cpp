@@ -23,9 +23,14 @@ result<std::shared_ptr<breaker_core>> breaker_core::create(const std::shared_ptr
 
 breaker_core::breaker_core(const std::shared_ptr<zone_core>& zone, std::string name, const breaker_options& options,
                            std::uint64_t seed)
-    : primitive(zone, primitive_kind::circuit_breaker, std::move(name)),
-      times_calls_(options.slow_after.has_value()),
-      machine_(options, zone->now(), seed) {}
+    : primitive(zone, primitive_kind::circuit_breaker, std::move(name)), machine_(options, zone->now(), seed) {
+    follow_options();
+}
+
+void breaker_core::follow_options() noexcept {
+    times_calls_.store(machine_.times_calls(), std::memory_order_relaxed);
+    exact_ends_.store(machine_.exact_ends(), std::memory_order_relaxed);
+}
 
 void breaker_core::last_reference_gone(breaker_core* core) noexcept {
     {
@@ -127,7 +132,7 @@ result<void> breaker_core::reconfigure(const breaker_options& options) {
     BOOST_OUTCOME_TRYV(validate(options));
     locked([&](time_point now, auto& changes) {
         machine_.reconfigure(options, now, changes);
-        times_calls_.store(machine_.times_calls(), std::memory_order_relaxed);
+        follow_options();
         return 0;
     });
     emit({.kind = event_kind::reconfigured});

@@ -46,7 +46,11 @@ public:
 
     /// Ends the call of `ticket`. It may be the end of this breaker too: the caller does not touch it afterwards.
     call_record end(const breaker_ticket& ticket, call_outcome outcome, duration trip_for) noexcept {
-        const time_point now = zone().now();
+        // A success of a closed breaker only goes into a slice of the window, and a tick of the kernel is enough for
+        // that.
+        const bool exact = outcome == call_outcome::failure || ticket.probe != breaker_ticket::no_probe ||
+                           exact_ends_.load(std::memory_order_relaxed);
+        const time_point now = exact ? zone().now() : zone().coarse_now();
         breaker_transitions changes;
         lock_.lock();
         const call_record record = machine_.end(ticket, outcome, now, trip_for, changes);
@@ -82,6 +86,12 @@ private:
         breaker_transitions changes;
         const std::lock_guard guard(lock_);
         const bool refusing = zone().refusing();
+        if (machine_.state() == breaker_state::open && !refusing) {
+            const time_point about = zone().coarse_now();
+            if (machine_.stays_open(about)) {
+                return {machine_.refuse(about), false};
+            }
+        }
         breaker_decision decision =
             refusing ? breaker_decision{{}, true} : breaker_decision{machine_.begin(clock, changes), false};
         if (needs_care(changes, refusing)) [[unlikely]] {
@@ -96,6 +106,7 @@ private:
     }
 
     void on_deadline() noexcept override;
+    void follow_options() noexcept;
     std::shared_ptr<breaker_core> settle(const breaker_transitions& changes) noexcept;
     std::shared_ptr<breaker_core> follow_deadline() noexcept;
     void end_with_care(const breaker_transitions& changes) noexcept;
@@ -104,8 +115,10 @@ private:
 
     alignas(64) mutable spinlock lock_;
     bool orphaned_ = false;
-    bool armed_ = false;             // in the zone's wheel, or on the way to on_deadline
-    std::atomic<bool> times_calls_;  // the machine's, for a look without the lock
+    bool armed_ = false;  // in the zone's wheel, or on the way to on_deadline
+    // The machine's, for a look without the lock.
+    std::atomic<bool> times_calls_;
+    std::atomic<bool> exact_ends_;
     time_point armed_for_ = time_point::max();
     breaker_machine machine_;
     std::shared_ptr<breaker_core> self_;  // while armed

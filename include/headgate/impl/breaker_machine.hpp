@@ -91,6 +91,7 @@ public:
     }
 
     [[nodiscard]] const counts& total() const noexcept { return total_; }
+    [[nodiscard]] duration slice() const noexcept { return slice_; }
 
 private:
     static constexpr std::size_t slices = 10;
@@ -116,6 +117,21 @@ public:
 
     /// Whether every `begin` asks for the time; else only a breaker that is not closed does.
     [[nodiscard]] bool times_calls() const noexcept { return times_calls_; }
+
+    /// Whether the end of every call needs the exact time; else a success in the closed state does with one that is
+    /// `coarse_error` behind.
+    [[nodiscard]] bool exact_ends() const noexcept { return times_calls_ || window_.slice() < coarse_error; }
+
+    /// Whether the breaker refuses for certain, when all that is known is that it is no later than `coarse_error` after
+    /// `about`. Then `refuse` does it, with the time left from `about`.
+    [[nodiscard]] bool stays_open(time_point about) const noexcept {
+        return state_ == breaker_state::open && mode_ == breaker_mode::automatic &&
+               saturating_add(about, coarse_error) < open_until_;
+    }
+    breaker_admission refuse(time_point about) noexcept {
+        ++counts_.refused;
+        return {false, saturating_sub(open_until_, std::max(latest_, about)), {}};
+    }
 
     /// A call wants to run. `clock` is called at most once, and only when the time matters.
     template <class Clock>
@@ -179,6 +195,8 @@ public:
     [[nodiscard]] breaker_snapshot snapshot(time_point now, breaker_transitions& out);
 
 private:
+    // How far the kernel's coarse clock is behind, with a margin: a tick is 1 to 10 ms.
+    static constexpr duration coarse_error = std::chrono::milliseconds(40);
     // A place in `probes_` that no probe holds.
     static constexpr time_point vacant = time_point::max();
 
