@@ -6,11 +6,17 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/post.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <string>
+#include <typeinfo>
 #include <utility>
 
+#include <headgate/event.hpp>
+#include <headgate/export.hpp>
+#include <headgate/impl/deadline.hpp>
 #include <headgate/impl/zone_core.hpp>
 #include <headgate/time.hpp>
 
@@ -18,49 +24,63 @@ namespace headgate {
 
 namespace detail {
 
-/// A running operation with a deadline. The armed deadline keeps it alive; the signal is emitted on the caller's
-/// executor.
-class call_state final : public deadline, public std::enable_shared_from_this<call_state> {
-public:
-    call_state(std::shared_ptr<zone_core> zone, boost::asio::any_io_executor executor) noexcept
-        : zone_(std::move(zone)), executor_(std::move(executor)) {}
+/// Whose operation it is that ignores its cancellation; what an `overrun` event tells.
+struct call_owner {
+    primitive_kind kind{};
+    const std::string* name = nullptr;
+    const std::type_info* operation = nullptr;
+};
 
-    void begin(time_point when) {
-        self_ = shared_from_this();
-        when_ = when;
-        zone_->arm(*this, when);
+/// The deadline of a running operation, inside of the object that runs it: no allocation unless it fires.
+///
+/// It fires on the zone's strand, and cancels on the executor of the coroutine that awaits the call. The object may go
+/// at any time between: `end` waits out the few instructions in which the strand hands over, and what was handed over
+/// then finds nothing.
+class HEADGATE_DECL call_deadline final : public deadline {
+public:
+    call_deadline() = default;
+    ~call_deadline() { end(); }
+
+    /// Arms it, once. `zone` and what `owner` names outlive it.
+    void begin(zone_core& zone, boost::asio::any_io_executor executor, time_point when, const call_owner& owner) {
+        zone_ = &zone;
+        executor_ = std::move(executor);
+        until_ = when;
+        owner_ = owner;
+        zone.arm(*this, when);
     }
 
-    /// The operation has ended. Once, on the caller's executor.
+    /// The operation has ended, or is given up. On the caller's executor.
     void end() noexcept {
-        ended_ = true;
-        if (zone_->disarm(*this)) {
-            self_.reset();
+        if (zone_ != nullptr && !std::exchange(zone_, nullptr)->disarm(*this)) [[unlikely]] {
+            detach();
         }
     }
 
-    /// Whether the deadline cancelled the operation.
+    /// Whether it cancelled the operation.
     [[nodiscard]] bool fired() const noexcept { return fired_; }
-    [[nodiscard]] time_point deadline_time() const noexcept { return when_; }
-    [[nodiscard]] const zone_core& zone() const noexcept { return *zone_; }
+    /// For the time that is left, before `begin` too.
+    void set_until(time_point when) noexcept { until_ = when; }
+    [[nodiscard]] time_point until() const noexcept { return until_; }
     [[nodiscard]] boost::asio::cancellation_signal& signal() noexcept { return signal_; }
 
 private:
-    void on_deadline() noexcept override {
-        boost::asio::post(executor_, [self = std::move(self_)] {
-            if (!self->ended_) {
-                self->fired_ = true;
-                self->signal_.emit(boost::asio::cancellation_type::terminal);
-            }
-        });
-    }
+    /// What is on its way to the executor; shared, so that it may find that the call has gone.
+    struct handover {
+        call_deadline* call;
+    };
 
-    std::shared_ptr<zone_core> zone_;
+    void on_deadline() noexcept override;
+    void cancel();
+    void detach() noexcept;
+
+    zone_core* zone_ = nullptr;
+    time_point until_ = time_point::max();
     boost::asio::any_io_executor executor_;
     boost::asio::cancellation_signal signal_;
-    std::shared_ptr<call_state> self_;
-    time_point when_ = time_point::max();
-    bool ended_ = false;
+    call_owner owner_;
+    std::shared_ptr<handover> handed_;
+    std::atomic<bool> handed_over_{false};
     bool fired_ = false;
 };
 
@@ -76,28 +96,29 @@ public:
     /// Of a call without a deadline.
     call_context() = default;
     /// Of a running call; made by the library.
-    explicit call_context(detail::call_state* state) noexcept : state_(state) {}
+    call_context(detail::call_deadline& call, const detail::zone_core& zone) noexcept : call_(&call), zone_(&zone) {}
 
     /// When the call must have ended; `time_point::max()` when there is no deadline.
     [[nodiscard]] time_point deadline() const noexcept {
-        return state_ != nullptr ? state_->deadline_time() : time_point::max();
+        return call_ != nullptr ? call_->until() : time_point::max();
     }
 
     /// What is left until then, never negative; `duration::max()` when there is no deadline.
     [[nodiscard]] duration time_left() const noexcept {
-        if (state_ == nullptr) {
+        if (call_ == nullptr) {
             return duration::max();
         }
-        return std::max(duration::zero(), saturating_sub(state_->deadline_time(), state_->zone().now()));
+        return std::max(duration::zero(), saturating_sub(call_->until(), zone_->now()));
     }
 
     /// Fired when the deadline passes; not connected when there is none.
     [[nodiscard]] boost::asio::cancellation_slot slot() const noexcept {
-        return state_ != nullptr ? state_->signal().slot() : boost::asio::cancellation_slot{};
+        return call_ != nullptr ? call_->signal().slot() : boost::asio::cancellation_slot{};
     }
 
 private:
-    detail::call_state* state_ = nullptr;
+    detail::call_deadline* call_ = nullptr;
+    const detail::zone_core* zone_ = nullptr;
 };
 
 }  // namespace headgate

@@ -141,8 +141,9 @@ public:
     [[nodiscard]] auto run(const call_options<Judge>& options, Op&& op, Args&&... args) const {
         static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
         detail::check_temporaries<Op, Args...>();
-        return detail::breaker_call<Judge, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            core_, options, detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
+        return detail::policy_call<detail::breaker_policy<Judge>, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            detail::breaker_policy<Judge>(core_, options), detail::unwrap(std::forward<Op>(op)),
+            detail::unwrap(std::forward<Args>(args))...);
     }
 
     /// The same with a completion token, which comes first. The operation runs as a coroutine of its own on the
@@ -161,8 +162,8 @@ public:
     /// The same with options.
     template <class Judge, class Token, class Op, class... Args>
     auto async_run(const call_options<Judge>& options, Token&& token, Op&& op, Args&&... args) const {
-        return detail::start_breaker_call(std::forward<Token>(token),
-                                          run(options, std::forward<Op>(op), std::forward<Args>(args)...));
+        return detail::start_call(core_->zone_ptr(), std::forward<Token>(token),
+                                  run(options, std::forward<Op>(op), std::forward<Args>(args)...));
     }
 
     /// Opens at once for `how_long`, or for the usual reset time when that is not positive; `duration::max()` is until

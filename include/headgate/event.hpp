@@ -14,7 +14,7 @@
 namespace headgate {
 
 /// What kind of primitive a name belongs to.
-enum class primitive_kind : std::uint8_t { rate_limiter, resource_pool, circuit_breaker };
+enum class primitive_kind : std::uint8_t { rate_limiter, resource_pool, circuit_breaker, bulkhead, guard };
 
 /// The kind's name as it stands in configuration and metrics.
 constexpr std::string_view to_string(primitive_kind kind) noexcept {
@@ -22,6 +22,8 @@ constexpr std::string_view to_string(primitive_kind kind) noexcept {
         case primitive_kind::rate_limiter: return "rate_limiter";
         case primitive_kind::resource_pool: return "resource_pool";
         case primitive_kind::circuit_breaker: return "circuit_breaker";
+        case primitive_kind::bulkhead: return "bulkhead";
+        case primitive_kind::guard: return "guard";
     }
     return "unknown";
 }
@@ -35,7 +37,7 @@ enum class event_kind : std::uint8_t {
     resource_replaced,  ///< A pool closed a resource that was broken, doubtful, idle for too long or too old.
     lease_leaked,       ///< A lease is held past `leak_threshold`; `where` is the place of its checkout.
     reconfigured,       ///< A primitive took new parameters.
-    overrun,            ///< A cancelled operation ignores its cancellation and keeps its caller.
+    overrun,            ///< An operation ignores that its deadline cancelled it a second ago; `detail` is its type.
 };
 
 /// Something worth telling, delivered in order on the zone's strand.

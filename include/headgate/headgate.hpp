@@ -27,6 +27,7 @@
 #include <headgate/take.hpp>
 #include <headgate/time.hpp>
 #include <headgate/virtual_clock.hpp>
+#include <headgate/with_timeout.hpp>
 #include <headgate/zone.hpp>
 
 #endif

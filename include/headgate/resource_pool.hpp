@@ -17,7 +17,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <headgate/impl/invoke.hpp>
+#include <headgate/impl/call.hpp>
 #include <headgate/impl/pool_core.hpp>
 #include <headgate/operation.hpp>
 #include <headgate/pool_options.hpp>
@@ -291,8 +291,8 @@ public:
     /// `with`, started with a completion token. Signature: `void(result<U>)`.
     template <class Token, class Op, class... Args>
     auto async_with(Token&& token, with_options options, Op&& op, Args&&... args) const {
-        return spawn(core_->zone().executor(), with(options, std::forward<Op>(op), std::forward<Args>(args)...),
-                     std::forward<Token>(token));
+        return detail::start_call(core_->zone_ptr(), std::forward<Token>(token),
+                                  with(options, std::forward<Op>(op), std::forward<Args>(args)...));
     }
 
     /// Changes the size under load: grows by connecting, shrinks by closing idle resources now and lent ones when they
@@ -335,8 +335,9 @@ private:
     template <class Op, class... Args>
     auto run_with(const with_options& options, const detail::lease_place& place, Op&& op, Args&&... args) const {
         detail::check_temporaries<Op, Args...>();
-        return detail::pool_with<T, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            core_, options, place, detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
+        return detail::policy_call<detail::pool_policy<T>, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            detail::pool_policy<T>(core_, options, place), detail::unwrap(std::forward<Op>(op)),
+            detail::unwrap(std::forward<Args>(args))...);
     }
 
     std::shared_ptr<detail::pool_core> core_;

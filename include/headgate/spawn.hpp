@@ -86,6 +86,14 @@ auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Execu
         token, std::move(operation));
 }
 
+/// The same for a protected call, such as `breaker.run(op)` and `pool.with(op)`.
+template <class BodyExecutor, class Call, class Token>
+    requires(!std::is_convertible_v<BodyExecutor&, boost::asio::execution_context&>) &&
+            requires(Call call) { std::move(call).as_awaitable(); }
+auto spawn(const BodyExecutor& executor, Call call, Token&& token) {
+    return spawn(executor, std::move(call).as_awaitable(), std::forward<Token>(token));
+}
+
 /// The same on the executor of an execution context.
 template <class Context, class T, class Executor, class Token>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#include <headgate/impl/invoke.hpp>
+#include <headgate/with_timeout.hpp>
 
 #include <doctest/doctest.h>
 
@@ -30,11 +30,10 @@ struct fixture {
     auto run(duration limit, Op op, Args... args) {
         using result_type = detail::call_result<Op, Args...>;
         std::optional<result_type> out;
-        const auto when = limit == duration::max() ? time_point::max() : clock.now() + limit;
-        auto body = [](zone& zn, time_point w, Op o, Args... a) -> asio::awaitable<result_type> {
-            co_return co_await detail::run_until(zn.core(), w, o, std::move(a)...);
+        auto body = [](zone& zn, duration l, Op o, Args... a) -> asio::awaitable<result_type> {
+            co_return co_await with_timeout(zn, l, o, a...);
         };
-        spawn(io, body(z, when, std::move(op), std::move(args)...), [&](result_type r) { out.emplace(std::move(r)); });
+        spawn(io, body(z, limit, std::move(op), std::move(args)...), [&](result_type r) { out.emplace(std::move(r)); });
         clock.run(io);
         return std::move(out.value());
     }
@@ -93,7 +92,7 @@ TEST_CASE_FIXTURE(fixture, "the caller's cancellation reaches an operation whose
     auto body = [](zone& zn) -> asio::awaitable<result<void>> {
         auto op = [&zn]() -> asio::awaitable<result<void>> { co_return co_await zn.sleep_for(1h); };
         co_await asio::this_coro::throw_if_cancelled(false);
-        co_return co_await detail::run_until(zn.core(), zn.now() + 2h, op);
+        co_return co_await with_timeout(zn, 2h, op);
     };
     spawn(io, body(z), asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { got = std::move(r); }));
     io.poll();
@@ -126,9 +125,9 @@ TEST_CASE("destroying the io_context while an operation with a deadline runs lea
                 co_return co_await zn.sleep_for(1h);
             };
             if (e) {
-                co_return co_await detail::run_until(zn.core(), zn.now() + 2h, plain);
+                co_return co_await with_timeout(zn, 2h, plain);
             }
-            co_return co_await detail::run_until(zn.core(), zn.now() + 2h, context);
+            co_return co_await with_timeout(zn, 2h, context);
         };
         spawn(io, body(z, enforced, token), asio::detached);
         io.poll();

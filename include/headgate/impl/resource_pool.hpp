@@ -257,51 +257,70 @@ private:
     std::shared_ptr<Backend> backend_;
 };
 
-/// Discards the lease unless it is told that the operation has ended well enough.
-template <class T>
-class in_doubt {
-public:
-    explicit in_doubt(lease<T>& l) noexcept : lease_(&l) {}
-    in_doubt(const in_doubt&) = delete;
-    in_doubt& operator=(const in_doubt&) = delete;
-    ~in_doubt() {
-        if (lease_ != nullptr) {
-            lease_->discard();
-        }
-    }
-    void trust() noexcept { lease_ = nullptr; }
-
-private:
-    lease<T>* lease_;
-};
-
-/// Not thrown by the operation, but by its end: what it left behind cannot be known.
+/// Whether an operation ended midway, so that what it left behind cannot be known.
 inline bool ended_midway(const error& e) noexcept {
     return e == errc::timed_out || e == errc::canceled;
 }
 
-template <class T, class Op, class... Args>
-boost::asio::awaitable<call_result<Op, T&, Args...>, call_executor<Op, T&, Args...>> pool_with(
-    std::shared_ptr<pool_core> pool, with_options options, lease_place place, Op op, Args... args) {
-    using result_type = call_result<Op, T&, Args...>;
-    duration wait = options.checkout_timeout.value_or(pool->options().checkout_timeout);
-    time_point end = time_point::max();
-    if (options.timeout > duration::zero()) {
-        end = saturating_add(pool->zone().now(), options.timeout);
-        wait = std::min(wait, options.timeout);
+/// What `resource_pool::with` puts around an operation.
+template <class T>
+class pool_policy {
+public:
+    pool_policy(const std::shared_ptr<pool_core>& pool, const with_options& options, const lease_place& place)
+        : pool_(pool),
+          place_(place),
+          wait_(options.checkout_timeout.value_or(pool->options().checkout_timeout)),
+          timeout_(options.timeout) {}
+
+    admission admit(std::optional<error>& refusal) {
+        if (timeout_ > duration::zero()) {
+            until_ = saturating_add(pool_->zone().now(), timeout_);
+            wait_ = std::min(wait_, timeout_);
+        }
+        checkout_operation<T> checkout(*pool_, wait_, place_);
+        if (!checkout.decide()) {
+            return admission::wait;
+        }
+        return take(std::move(checkout).answer(), refusal) ? admission::run : admission::refused;
     }
-    result<lease<T>> lent = co_await checkout_operation<T>(*pool, wait, place);
-    if (!lent) {
-        co_return result_type(std::move(lent).error());
+
+    template <class Executor>
+    boost::asio::awaitable<std::optional<error>, Executor> wait() {
+        std::optional<error> refusal;
+        checkout_operation<T> checkout(*pool_, wait_, place_);
+        take(co_await std::move(checkout), refusal);
+        co_return refusal;
     }
-    lease<T> held = std::move(lent).value();
-    in_doubt<T> guard(held);
-    result_type r = co_await run_until(pool->zone_ptr(), end, op, *held, std::move(args)...);
-    if (r || !ended_midway(r.error())) {
-        guard.trust();
+
+    [[nodiscard]] std::tuple<T&> leading() const noexcept { return {*lease_}; }
+    [[nodiscard]] time_point until() const noexcept { return until_; }
+    [[nodiscard]] zone_core& zone() const noexcept { return pool_->zone(); }
+    [[nodiscard]] call_owner owner() const noexcept { return {pool_->kind(), &pool_->name()}; }
+
+    template <class V>
+    void settle(const result<V>& r) noexcept {
+        r ? lease_.reset() : settle(r.error());
     }
-    co_return r;
-}
+    void settle(const error& e) noexcept { ended_midway(e) ? lease_.discard() : lease_.reset(); }
+    void drop() noexcept { lease_.discard(); }
+
+private:
+    bool take(result<lease<T>> lent, std::optional<error>& refusal) {
+        if (lent) {
+            lease_ = std::move(lent).value();
+        } else {
+            refusal.emplace(std::move(lent).error());
+        }
+        return static_cast<bool>(lease_);
+    }
+
+    std::shared_ptr<pool_core> pool_;
+    lease_place place_;
+    duration wait_;
+    duration timeout_;
+    time_point until_ = time_point::max();
+    lease<T> lease_;
+};
 
 }  // namespace detail
 }  // namespace headgate

@@ -1,0 +1,349 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_IMPL_CALL_HPP
+#define HEADGATE_IMPL_CALL_HPP
+
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <headgate/call_context.hpp>
+#include <headgate/impl/invoke.hpp>
+#include <headgate/result.hpp>
+#include <headgate/spawn.hpp>
+#include <headgate/take.hpp>
+
+#if defined(__GNUC__) && !defined(__clang__)
+// g++ takes the coroutine frames of a caller's closures and local types for types of this header, and warns.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsubobject-linkage"
+#endif
+
+namespace headgate {
+
+/// Tags our specialisation of `boost::asio::awaitable`; never a value.
+template <class Call, class Result>
+struct protected_call;
+
+}  // namespace headgate
+
+/// @cond
+/// What `co_await` makes of a protected call: it is admitted in `await_ready`, forwards to the operation's own
+/// awaitable, and is settled in `await_resume`: no frame stands between the caller's and the operation's.
+///
+/// It refers to the call, which lives until the end of the co_await expression that names it.
+template <class Call, class Result, class Executor>
+class boost::asio::awaitable<headgate::protected_call<Call, Result>, Executor> {
+public:
+    using value_type = Result;
+    using executor_type = Executor;
+
+    awaitable() noexcept = default;  // as the empty base of the call
+    awaitable(Call&& call) noexcept : call_(&call) {}
+
+    bool await_ready() { return !call_->begin(); }
+
+    template <class Handle>
+    void await_suspend(Handle caller) {
+        call_->suspend(caller);
+    }
+
+    value_type await_resume() { return call_->finish(); }
+
+private:
+    Call* call_ = nullptr;
+};
+/// @endcond
+
+namespace headgate::detail {
+
+enum class admission : std::uint8_t { run, refused, wait };
+
+/// The executor of the coroutine behind a handle, as `co_await this_coro::executor` in it would give.
+template <class Handle>
+auto executor_of(Handle caller) {
+    return caller.promise().await_transform(boost::asio::this_coro::executor).await_resume();
+}
+
+/// Awaits `operation` so that `deadline`, and the caller's own cancellation, reach it: one co_spawn.
+template <class T, class Executor>
+boost::asio::awaitable<result<T>, Executor> enforce(Executor executor, call_deadline& deadline,
+                                                    boost::asio::cancellation_slot& caller,
+                                                    boost::asio::awaitable<result<T>, Executor> operation) {
+    boost::asio::use_awaitable_t<Executor> token;
+    return boost::asio::async_initiate<boost::asio::use_awaitable_t<Executor>, void(result<T>)>(
+        [executor = std::move(executor), &deadline, &caller](auto handler,
+                                                             boost::asio::awaitable<result<T>, Executor> body) {
+            caller = boost::asio::get_associated_cancellation_slot(handler);
+            if (caller.is_connected()) {
+                caller.assign([&deadline](boost::asio::cancellation_type type) { deadline.signal().emit(type); });
+            }
+            spawn(executor, std::move(body),
+                  boost::asio::bind_cancellation_slot(deadline.signal().slot(), std::move(handler)));
+        },
+        token, std::move(operation));
+}
+
+/// A call of an operation that something protects: what admits and settles it, the operation, its arguments, its
+/// deadline, and its awaitable.
+///
+/// `Policy` brings
+///   `admission admit(std::optional<error>& refusal)`  in place: may it run;
+///   `leading()`                                       a tuple of references that the operation gets first;
+///   `time_point until()`                              when it must have ended; after `admit`;
+///   `zone_core& zone()`, `call_owner owner()`         for the deadline;
+///   `void settle(const result<T>&)`                   how it ended; may throw before it has settled;
+///   `void settle(const error&)`, `void drop()`        the same for an exception, and for a call that is given up;
+/// and, where `admit` may say `wait`,
+///   `awaitable<std::optional<error>, Executor> wait<Executor>()`  waits, and admits; an error is a refusal.
+template <class Policy, class Op, class... Args>
+class policy_call;
+
+template <class Policy>
+inline constexpr bool may_wait = requires(Policy& p) { p.template wait<boost::asio::any_io_executor>(); };
+
+/// How an operation of a policy is called: the leading arguments, then those given.
+template <class Policy, class Op, class... Args>
+struct call_shape;
+template <class Leading, class Op, class... Args>
+struct call_shape_of;
+template <class... Leading, class Op, class... Args>
+struct call_shape_of<std::tuple<Leading...>, Op, Args...> {
+    using result_type = call_result<Op, Leading..., Args...>;
+    using executor_type = call_executor<Op, Leading..., Args...>;
+    using awaitable_type =
+        decltype(call(std::declval<Op&>(), std::declval<call_context>(), std::declval<Leading>()...,
+                      std::declval<Args>()...));
+    static constexpr bool with_context = takes_context<Op, Leading..., Args...>;
+};
+template <class Policy, class Op, class... Args>
+struct call_shape : call_shape_of<decltype(std::declval<Policy&>().leading()), Op, Args...> {};
+
+template <class Policy, class Op, class... Args>
+class policy_call
+    : public boost::asio::awaitable<protected_call<policy_call<Policy, Op, Args...>,
+                                                   typename call_shape<Policy, Op, Args...>::result_type>,
+                                    typename call_shape<Policy, Op, Args...>::executor_type> {
+    using shape = call_shape<Policy, Op, Args...>;
+
+public:
+    using value_type = typename shape::result_type;
+    using executor_type = typename shape::executor_type;
+
+    template <class O, class... A>
+    explicit policy_call(Policy policy, O&& op, A&&... args)
+        : policy_(std::move(policy)), op_(std::forward<O>(op)), args_(std::forward<A>(args)...) {}
+
+    // Only what has not begun is moved.
+    policy_call(policy_call&& other) noexcept(std::is_nothrow_move_constructible_v<Op>)
+        : policy_call::awaitable(),
+          policy_(std::move(other.policy_)),
+          op_(std::move(other.op_)),
+          args_(std::move(other.args_)) {}
+    policy_call& operator=(policy_call&&) = delete;
+
+    ~policy_call() {
+        // The operation first: what it holds may end by using what protects it. Moved out, because the assignment of
+        // an awaitable may forget what it held (Boost 1.81).
+        {
+            const auto plain = std::move(plain_);
+        }
+        {
+            const auto slow = std::move(slow_);
+        }
+        stop_deadline();
+        policy_.drop();
+    }
+
+    /// The same call as an ordinary awaitable: for `&&`, `||`, storing, `co_spawn`.
+    [[nodiscard]] boost::asio::awaitable<value_type, executor_type> as_awaitable() && {
+        return later(std::move(*this));
+    }
+
+    [[nodiscard]] Policy& policy() noexcept { return policy_; }
+
+    // For the awaitable: ------------------------------------------------------------------------------------------
+
+    /// False when the result is there without suspending: refused, or the operation threw before it was a coroutine.
+    bool begin() {
+        admission_ = policy_.admit(early_);
+        if (admission_ == admission::run) [[likely]] {
+            try {
+                make();
+            } catch (...) {
+                early_.emplace(error_of(std::current_exception()));
+                return false;
+            }
+        }
+        return admission_ != admission::refused;
+    }
+
+    template <class Handle>
+    void suspend(Handle caller) {
+        if constexpr (may_wait<Policy>) {
+            if (admission_ == admission::wait) {
+                slow_ = wait_and_run(*this);
+                slow_.await_suspend(caller);
+                return;
+            }
+        }
+        if (deadline_.until() != time_point::max()) {
+            start_deadline(executor_of(caller));
+            if constexpr (!shape::with_context) {
+                slow_ = enforce(executor_type(executor_of(caller)), deadline_, caller_, as_result(std::move(plain_)));
+                slow_.await_suspend(caller);
+                return;
+            }
+        }
+        plain_.await_suspend(caller);
+    }
+
+    value_type finish() {
+        if (!early_) {
+            try {
+                value_type result = take();
+                stop_deadline();
+                if (!result && deadline_.fired()) [[unlikely]] {
+                    result = value_type(error(errc::timed_out));
+                }
+                policy_.settle(std::as_const(result));
+                return result;
+            } catch (...) {
+                early_.emplace(error_of(std::current_exception()));
+            }
+        }
+        stop_deadline();
+        if (deadline_.fired()) {
+            early_.emplace(errc::timed_out, early_->cause);
+        }
+        policy_.settle(std::as_const(*early_));
+        return std::move(*early_);
+    }
+
+private:
+    static boost::asio::awaitable<value_type, executor_type> later(policy_call self) {
+        co_return co_await std::move(self);
+    }
+
+    // What `suspend` does when there is room at once, after a wait.
+    static boost::asio::awaitable<value_type, executor_type> wait_and_run(policy_call& self) {
+        std::optional<error> refusal = co_await self.policy_.template wait<executor_type>();
+        if (refusal) {
+            co_return value_type(std::move(*refusal));
+        }
+        self.make();
+        if (self.deadline_.until() != time_point::max()) {
+            const executor_type executor = co_await boost::asio::this_coro::executor;
+            self.start_deadline(executor);
+            if constexpr (!shape::with_context) {
+                co_return co_await enforce(executor, self.deadline_, self.caller_, as_result(std::move(self.plain_)));
+            }
+        }
+        co_return co_await as_result(std::move(self.plain_));
+    }
+
+    void make() {
+        deadline_.set_until(policy_.until());
+        const bool limited = deadline_.until() != time_point::max();
+        const call_context context = limited ? call_context(deadline_, policy_.zone()) : call_context();
+        plain_ = std::apply([&](auto&&... leading) {
+            return std::apply(
+                [&](Args&... args) {
+                    return call(op_, context, std::forward<decltype(leading)>(leading)..., std::move(args)...);
+                },
+                args_);
+        }, policy_.leading());
+    }
+
+    value_type take() {
+        if (slow_.valid()) {
+            return slow_.await_resume();
+        }
+        if constexpr (std::is_same_v<typename shape::awaitable_type, boost::asio::awaitable<void, executor_type>>) {
+            plain_.await_resume();
+            return headgate::success();
+        } else {
+            return plain_.await_resume();
+        }
+    }
+
+    void start_deadline(executor_type executor) {
+        call_owner owner = policy_.owner();
+        owner.operation = &typeid(Op);
+        deadline_.begin(policy_.zone(), std::move(executor), deadline_.until(), owner);
+    }
+
+    void stop_deadline() noexcept {
+        deadline_.end();
+        if (caller_.is_connected()) {
+            caller_.clear();
+            caller_ = {};
+        }
+    }
+
+    Policy policy_;
+    Op op_;
+    [[no_unique_address]] std::tuple<Args...> args_;
+    admission admission_ = admission::refused;
+    std::optional<error> early_;
+    call_deadline deadline_;
+    boost::asio::cancellation_slot caller_;  // while `enforce` has a handler in it
+    typename shape::awaitable_type plain_;
+    boost::asio::awaitable<value_type, executor_type> slow_;
+};
+
+/// Counts an operation of the zone while it lives.
+class counted_operation {
+public:
+    explicit counted_operation(std::shared_ptr<zone_core> zone) noexcept : zone_(std::move(zone)) {
+        zone_->operation_started();
+    }
+    counted_operation(counted_operation&&) noexcept = default;
+    counted_operation& operator=(counted_operation&&) = delete;
+    ~counted_operation() {
+        if (zone_) {
+            zone_->operation_finished();
+        }
+    }
+
+private:
+    std::shared_ptr<zone_core> zone_;
+};
+
+template <class Call>
+boost::asio::awaitable<typename Call::value_type, typename Call::executor_type> counted_call(counted_operation,
+                                                                                             Call call) {
+    co_return co_await std::move(call);
+}
+
+/// Runs a protected call as a coroutine of its own, for any completion token.
+template <class Token, class Call>
+auto start_call(const std::shared_ptr<zone_core>& zone, Token&& token, Call call) {
+    return boost::asio::async_initiate<Token, void(typename Call::value_type)>(
+        [zone](auto handler, Call protected_one) {
+            const auto executor = boost::asio::get_associated_executor(handler, zone->executor());
+            spawn(executor, counted_call(counted_operation(zone), std::move(protected_one)), std::move(handler));
+        },
+        token, std::move(call));
+}
+
+}  // namespace headgate::detail
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+#endif
