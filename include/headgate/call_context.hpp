@@ -99,9 +99,7 @@ public:
     call_context(detail::call_deadline& call, const detail::zone_core& zone) noexcept : call_(&call), zone_(&zone) {}
 
     /// When the call must have ended; `time_point::max()` when there is no deadline.
-    [[nodiscard]] time_point deadline() const noexcept {
-        return call_ != nullptr ? call_->until() : time_point::max();
-    }
+    [[nodiscard]] time_point deadline() const noexcept { return call_ != nullptr ? call_->until() : time_point::max(); }
 
     /// What is left until then, never negative; `duration::max()` when there is no deadline.
     [[nodiscard]] duration time_left() const noexcept {

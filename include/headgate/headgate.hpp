@@ -6,6 +6,7 @@
 
 // Every public header of the library.
 #include <headgate/breaker_options.hpp>
+#include <headgate/bulkhead.hpp>
 #include <headgate/busy_key.hpp>
 #include <headgate/call_context.hpp>
 #include <headgate/call_outcome.hpp>
@@ -14,7 +15,9 @@
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>
 #include <headgate/grant.hpp>
+#include <headgate/guard.hpp>
 #include <headgate/key.hpp>
+#include <headgate/latency.hpp>
 #include <headgate/operation.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/pool_status.hpp>

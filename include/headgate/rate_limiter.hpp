@@ -192,7 +192,7 @@ public:
         detail::limiter_request request{hash_of(key), options.cost, 0};
         if (!options.tier.empty()) [[unlikely]] {
             const auto found = impl_->tier(options.tier);
-            request.tier = found ? found.value() : unknown_tier;
+            request.tier = found ? found.value() : detail::limiter::unknown_tier;
         }
         return {*impl_, request, options};
     }
@@ -237,9 +237,10 @@ public:
     /// The name that it was created with.
     [[nodiscard]] const std::string& name() const noexcept { return impl_->name(); }
 
-private:
-    static constexpr std::uint32_t unknown_tier = ~std::uint32_t{0};
+    /// For headgate's own layers.
+    [[nodiscard]] const std::shared_ptr<detail::limiter>& core() const noexcept { return impl_; }
 
+private:
     std::uint64_t hash_of(const key& key) {
         const std::uint64_t hash = key.hash(impl_->seed());
         if (impl_->notes_keys()) [[unlikely]] {

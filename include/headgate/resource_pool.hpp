@@ -243,12 +243,12 @@ public:
     /// Errors: those of `try_checkout`, where `exhausted` is only for a timeout of zero; `queue_full`;
     /// `wait_timed_out`; `canceled`. A negative timeout is `invalid_argument`, at the call.
     checkout_operation<T> checkout(std::source_location where = std::source_location::current()) const {
-        return {*core_, core_->options().checkout_timeout, where};
+        return {*core_, core_->checkout_timeout(), where};
     }
     /// The same with options.
     checkout_operation<T> checkout(const checkout_options& options,
                                    std::source_location where = std::source_location::current()) const {
-        return {*core_, options.timeout.value_or(core_->options().checkout_timeout), where};
+        return {*core_, options.timeout.value_or(core_->checkout_timeout()), where};
     }
 
     /// The same with a completion token. Signature: `void(result<lease<T>>)`. Completes on the token's associated
@@ -298,6 +298,16 @@ public:
     /// Changes the size under load: grows by connecting, shrinks by closing idle resources now and lent ones when they
     /// come back. Errors: `invalid_argument`.
     result<void> resize(std::uint32_t size, std::uint32_t max_overflow) { return core_->resize(size, max_overflow); }
+
+    /// Takes other options under load, and keeps every resource, lease and waiter; as `resize` where the size changes.
+    /// Lifetimes are drawn anew when `max_lifetime` changes. Errors: `invalid_argument`, with nothing changed.
+    result<void> reconfigure(const pool_options& options) {
+        if (auto valid = validate(options); !valid) {
+            return valid;
+        }
+        core_->reconfigure(options);
+        return headgate::success();
+    }
 
     /// Lends nothing until `resume`; who asks waits, and what comes back stays.
     void pause() { core_->pause(); }

@@ -9,7 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include <headgate/busy_key.hpp>
 #include <headgate/event.hpp>
+#include <headgate/latency.hpp>
 
 namespace headgate {
 
@@ -20,12 +22,20 @@ struct metric {
     bool counter = false;   ///< Whether it only grows.
 };
 
+/// The latencies of a primitive.
+struct latency_snapshot {
+    std::string_view name;        ///< Static text in snake_case: "wait" or "run".
+    latency_histogram durations;  ///< All since it was made.
+};
+
 /// One primitive as plain data.
 struct primitive_snapshot {
-    primitive_kind kind{};        ///< What it is.
-    std::string name;             ///< As it was registered.
-    std::string_view state;       ///< Static text, such as "half_open"; empty where there are no states.
-    std::vector<metric> metrics;  ///< All of its numbers.
+    primitive_kind kind{};                      ///< What it is.
+    std::string name;                           ///< As it was registered.
+    std::string_view state;                     ///< Static text, such as "half_open"; empty where there are no states.
+    std::vector<metric> metrics;                ///< All of its numbers.
+    std::vector<latency_snapshot> latencies{};  ///< How long callers waited, or calls ran.
+    std::vector<busy_key> busiest{};            ///< Of a limiter that follows them, the busiest first.
 
     /// The value of the metric `metric_name`; zero when there is none.
     [[nodiscard]] double operator[](std::string_view metric_name) const noexcept {

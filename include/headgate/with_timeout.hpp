@@ -57,9 +57,9 @@ private:
 /// second raises an `overrun` event with its type. `op` and `args` are stored by value; see `take` for what some
 /// compilers refuse. Await what it returns plainly, or `as_awaitable()`.
 ///
-/// Gives `result<T>`. Errors: `timed_out`, with what the operation threw as cause; `operation_failed` with the exception
-/// as cause; `canceled`; `shut_down` when the zone takes no new work; and what `op` gives. A timeout of zero or less is
-/// over at once: the operation is cancelled at the first thing that it waits for.
+/// Gives `result<T>`. Errors: `timed_out`, with what the operation threw as cause; `operation_failed` with the
+/// exception as cause; `canceled`; `shut_down` when the zone takes no new work; and what `op` gives. A timeout of zero
+/// or less is over at once: the operation is cancelled at the first thing that it waits for.
 template <class Op, class... Args>
 [[nodiscard]] auto with_timeout(const zone& zone, duration timeout, Op&& op, Args&&... args) {
     detail::check_temporaries<Op, Args...>();

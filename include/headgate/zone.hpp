@@ -9,6 +9,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,10 +24,21 @@
 
 namespace headgate {
 
+class key;
+struct part_names;
+
+/// What a call does that names a circuit breaker which is not there.
+enum class missing_breaker : std::uint8_t {
+    refuse,  ///< It gets `unknown_name`.
+    run,     ///< It runs unprotected.
+};
+
 /// What a zone may be given besides its name.
 struct zone_options {
     /// Where time comes from; the steady clock when null. It outlives the zone.
     virtual_clock* clock = nullptr;
+    /// What `protect` and `make_guard` do about a breaker's name that is not there.
+    headgate::missing_breaker missing_breaker = headgate::missing_breaker::refuse;
 };
 
 /// Ends a subscription to the events of a zone when it is destroyed. Move-only.
@@ -74,7 +86,8 @@ public:
             throw system_error(
                 error(errc::invalid_argument, "the zone's name is empty; it must have at least one character"));
         }
-        core_ = detail::zone_core::create(context, std::move(name), options.clock);
+        core_ = detail::zone_core::create(context, std::move(name), options.clock,
+                                          options.missing_breaker == missing_breaker::run);
     }
 
     zone(const zone&) = delete;
@@ -134,6 +147,14 @@ public:
     auto drain(duration limit, Token&& token = {}) {
         return end(true, limit, std::forward<Token>(token));
     }
+
+    /// Runs `op` protected by the parts that `names` names, as a `guard` of them would: `guard::run` says how. Looks
+    /// the names up at each call; `make_guard` does it once. `Resource` is the type of the pool's resources, where one
+    /// is named. Needs `<headgate/guard.hpp>`.
+    ///
+    /// Further errors: `unknown_name`, `invalid_argument`, when it is awaited.
+    template <class Resource = void, class Op, class... Args>
+    [[nodiscard]] auto protect(const part_names& names, const key& key, Op&& op, Args&&... args) const;
 
     /// For headgate's own primitives.
     [[nodiscard]] const std::shared_ptr<detail::zone_core>& core() const noexcept { return core_; }

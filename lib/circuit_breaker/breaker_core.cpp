@@ -186,6 +186,8 @@ primitive_snapshot breaker_core::snapshot() const {
                    {"consecutive_failures", static_cast<double>(s.consecutive_failures), false},
                    {"probes_running", static_cast<double>(s.probes_running), false},
                    {"next_probe_seconds", std::chrono::duration<double>(s.next_probe).count(), false}};
+    const std::lock_guard guard(lock_);
+    out.latencies.push_back({"run", run_});
     return out;
 }
 

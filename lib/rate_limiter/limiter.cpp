@@ -225,6 +225,29 @@ decision limiter::decide(const limiter_request& r, time_point now) noexcept {
     return d;
 }
 
+std::optional<error> limiter::look(const limiter_request& r, time_point now) {
+    if (zone().refusing()) {
+        return error(errc::shut_down);
+    }
+    const std::lock_guard guard(queues_->mutex);
+    auto bucket = core_->open(r.hash, now);
+    const auto largest = bucket.largest_cost(r.tier);
+    if (!largest) {
+        return refusal({.what = verdict::unknown_tier});
+    }
+    if (r.cost == 0 || r.cost > *largest) {
+        return refusal({.what = r.cost == 0 ? verdict::zero_cost : verdict::cost_exceeds_limit});
+    }
+    if (const auto queue = queues_->find(bucket.ref())) {
+        return error(errc::rate_limited, limiter_queues::behind(bucket, *queue, r, now));
+    }
+    const auto at = bucket.next_time(r.tier, r.cost, now);
+    if (!at || *at > now) {
+        return error(errc::rate_limited, at ? saturating_sub(*at, now) : duration{});
+    }
+    return {};
+}
+
 void limiter::enqueue(acquire_waiter& w, time_point now, duration max_wait, bool refused_before) {
     waiter_list<acquire_waiter> done;
     {
@@ -439,6 +462,7 @@ primitive_snapshot limiter::snapshot() const {
     count("bytes", counts.bytes, false);
     count("waiting", waiting, false);
     count("overflowing", counts.overflowing ? 1 : 0, false);
+    s.busiest = busiest_keys();
     return s;
 }
 

@@ -142,11 +142,13 @@ void pool_task_run::on_deadline() noexcept {
 
 // Life ----------------------------------------------------------------------------------------------------------------
 
-pool_core::pool_core(std::shared_ptr<zone_core> zone, std::string name, const pool_options& options)
-    : primitive(std::move(zone), primitive_kind::resource_pool, std::move(name)),
+pool_core::pool_core(std::shared_ptr<zone_core> zone, std::string name, const pool_options& options,
+                     primitive_kind kind)
+    : primitive(std::move(zone), kind, std::move(name)),
       machine_(options, reinterpret_cast<std::uintptr_t>(this) ^
                             static_cast<std::uint64_t>(this->zone().now().time_since_epoch().count())),
       timed_(machine_.needs_time()),
+      checkout_timeout_(options.checkout_timeout.count()),
       options_(options) {}
 
 pool_core::~pool_core() = default;
@@ -260,13 +262,12 @@ void pool_core::enqueue(checkout_waiter& w, duration timeout, time_point now) no
             case pool_verdict::granted:
                 ++granted_;
                 w.lent_ = {resources_[d.slot], d.slot};
-                if (timed_) {
-                    places_[d.slot] = w.place_;
-                }
+                places_[d.slot] = w.place_;
                 break;
             case pool_verdict::wait:
                 ++queued_;
                 waits = true;
+                w.asked_ = now;
                 queue_.push_back(w);
                 w.arm(zone(), saturating_add(now, timeout));
                 break;
@@ -296,10 +297,9 @@ checkout_waiter* pool_core::hand_over(slot_index i) noexcept {
     checkout_waiter& w = queue_.front();
     queue_.pop_front();
     ++granted_;
+    wait_.record(saturating_sub(zone().now(), w.asked_));
     w.lent_ = {resources_[i], i};
-    if (timed_) {
-        places_[i] = w.place_;
-    }
+    places_[i] = w.place_;
     return w.settle(zone()) ? &w : nullptr;
 }
 
@@ -549,7 +549,7 @@ void pool_core::connected(slot_index i, void* resource) noexcept {
     lock_.lock();
     if (resources_.size() <= i) {
         resources_.resize(machine_.slots());
-        places_.resize(timed_ ? machine_.slots() : 0);
+        places_.resize(machine_.slots());
     }
     resources_[i] = resource;
     const bool recovered = machine_.failing();
@@ -593,21 +593,29 @@ void pool_core::pinged(slot_index i, bool alive) noexcept {
 // Control -------------------------------------------------------------------------------------------------------------
 
 result<void> pool_core::resize(std::uint32_t size, std::uint32_t max_overflow) {
-    pool_options wanted = options_;
-    wanted.size = size;
-    wanted.max_overflow = max_overflow;
-    if (auto valid = validate(wanted); !valid) {
+    if (auto valid = validate(pool_options{.size = size, .max_overflow = max_overflow}); !valid) {
         return valid;
     }
+    pool_options wanted = options();
+    wanted.size = size;
+    wanted.max_overflow = max_overflow;
+    reconfigure(wanted);
+    return headgate::success();
+}
+
+void pool_core::reconfigure(const pool_options& options) {
+    const time_point now = zone().now();
     lock_.lock();
-    machine_.resize(size, max_overflow);
+    options_ = options;
+    checkout_timeout_.store(options.checkout_timeout.count(), std::memory_order_relaxed);
+    machine_.reconfigure(options, now);
+    timed_.store(machine_.needs_time(), std::memory_order_relaxed);
     const bool wakes = machine_.claim_poll();
     lock_.unlock();
     tell(event_kind::reconfigured, {});
     if (wakes) {
         wake();
     }
-    return headgate::success();
 }
 
 void pool_core::pause() noexcept {
@@ -809,7 +817,8 @@ primitive_snapshot pool_core::snapshot() const {
              counter("queued", queued_), counter("wait_timed_out", timed_out_), counter("canceled", canceled_),
              counter("exhausted", exhausted_), counter("queue_full", queue_full_),
              counter("refused_connect_failed", refused_down_), counter("connects", connects_),
-             counter("connect_failures", connect_failures_), counter("closed", closed_), counter("leaks", leaks_)}};
+             counter("connect_failures", connect_failures_), counter("closed", closed_), counter("leaks", leaks_)},
+            {{"wait", wait_}}};
 }
 
 }  // namespace headgate::detail

@@ -4,6 +4,7 @@
 #include <headgate/impl/pool_machine.hpp>
 
 #include <algorithm>
+#include <utility>
 
 namespace headgate::detail {
 
@@ -13,14 +14,18 @@ bool on(duration d) noexcept {
     return d > duration::zero();
 }
 
+/// Whether it matters since when a resource is idle or lent.
+bool is_timed(const pool_options& o) noexcept {
+    return on(o.idle_timeout) || on(o.ping_interval) || on(o.overflow_ttl) || on(o.leak_threshold);
+}
+
 }  // namespace
 
 pool_machine::pool_machine(const pool_options& options, std::uint64_t seed)
     : options_(options),
       size_(options.size),
       max_overflow_(options.max_overflow),
-      timed_(on(options.idle_timeout) || on(options.ping_interval) || on(options.overflow_ttl) ||
-             on(options.leak_threshold)),
+      timed_(is_timed(options)),
       random_(seed) {}
 
 // Checkout ------------------------------------------------------------------------------------------------------------
@@ -167,6 +172,28 @@ void pool_machine::resize(std::uint32_t size, std::uint32_t max_overflow) noexce
     max_overflow_ = max_overflow;
     scan_at_ = time_point::min();
     dirty_ = true;
+}
+
+void pool_machine::reconfigure(const pool_options& options, time_point now) noexcept {
+    now = clamp(now);
+    const bool was_timed = std::exchange(timed_, is_timed(options));
+    const duration lifetime = options_.max_lifetime;
+    options_ = options;
+    for (slot& s : slots_) {
+        if (s.state == slot_state::vacant || s.state == slot_state::connecting) {
+            continue;
+        }
+        if (!was_timed) {
+            s.since = s.checked = now;  // nobody noted it before
+        }
+        if (options.max_lifetime != lifetime) {
+            s.expires = on(options.max_lifetime)
+                            ? saturating_add(now, jittered(options.max_lifetime, options.lifetime_jitter))
+                            : time_point::max();
+            s.doomed = false;
+        }
+    }
+    resize(options.size, options.max_overflow);
 }
 
 void pool_machine::pause() noexcept {

@@ -101,9 +101,10 @@ void primitive::emit(event e) const {
     zone_->emit(kind_, name_, std::move(e));
 }
 
-std::shared_ptr<zone_core> zone_core::create(asio::io_context& context, std::string name, virtual_clock* clock) {
+std::shared_ptr<zone_core> zone_core::create(asio::io_context& context, std::string name, virtual_clock* clock,
+                                             bool runs_without_breaker) {
     auto& service = asio::use_service<zone_service>(context);
-    const std::shared_ptr<zone_core> zone(new zone_core(context, std::move(name), clock));
+    const std::shared_ptr<zone_core> zone(new zone_core(context, std::move(name), clock, runs_without_breaker));
     service.add(zone);
     if (clock != nullptr) {
         clock->attach(zone);
@@ -111,8 +112,12 @@ std::shared_ptr<zone_core> zone_core::create(asio::io_context& context, std::str
     return zone;
 }
 
-zone_core::zone_core(asio::io_context& context, std::string name, virtual_clock* clock)
-    : context_(context), name_(std::move(name)), clock_(clock), strand_(asio::make_strand(context)) {
+zone_core::zone_core(asio::io_context& context, std::string name, virtual_clock* clock, bool runs_without_breaker)
+    : context_(context),
+      name_(std::move(name)),
+      clock_(clock),
+      runs_without_breaker_(runs_without_breaker),
+      strand_(asio::make_strand(context)) {
     state_ = std::make_unique<state>(*strand_);
     const auto system = clock != nullptr ? clock->system_now() : std::chrono::system_clock::now();
     system_offset_ = std::chrono::duration_cast<duration>(system.time_since_epoch()) - now().time_since_epoch();

@@ -13,6 +13,7 @@
 #include <headgate/impl/breaker_machine.hpp>
 #include <headgate/impl/spinlock.hpp>
 #include <headgate/impl/zone_core.hpp>
+#include <headgate/latency.hpp>
 
 namespace headgate::detail {
 
@@ -44,15 +45,25 @@ public:
         return decide([this] { return zone().now(); });
     }
 
+    /// As `begin`, at a time that the caller has read; the call is timed.
+    [[nodiscard]] breaker_decision begin(time_point now) noexcept {
+        breaker_decision decision = decide([now] { return now; });
+        decision.admission.ticket.began = now;
+        return decision;
+    }
+
     /// Ends the call of `ticket`. It may be the end of this breaker too: the caller does not touch it afterwards.
     call_record end(const breaker_ticket& ticket, call_outcome outcome, duration trip_for) noexcept {
         // A success of a closed breaker only goes into a slice of the window, and a tick of the kernel is enough for
         // that.
         const bool exact = outcome == call_outcome::failure || ticket.probe != breaker_ticket::no_probe ||
-                           exact_ends_.load(std::memory_order_relaxed);
+                           ticket.began != time_point{} || exact_ends_.load(std::memory_order_relaxed);
         const time_point now = exact ? zone().now() : zone().coarse_now();
         breaker_transitions changes;
         lock_.lock();
+        if (ticket.began != time_point{}) {
+            run_.record(saturating_sub(now, ticket.began));
+        }
         const call_record record = machine_.end(ticket, outcome, now, trip_for, changes);
         if (needs_care(changes, zone().refusing())) [[unlikely]] {
             end_with_care(changes);
@@ -121,6 +132,7 @@ private:
     std::atomic<bool> exact_ends_;
     time_point armed_for_ = time_point::max();
     breaker_machine machine_;
+    latency_histogram run_;               // of the calls that are timed
     std::shared_ptr<breaker_core> self_;  // while armed
 };
 

@@ -124,9 +124,8 @@ template <class... Leading, class Op, class... Args>
 struct call_shape_of<std::tuple<Leading...>, Op, Args...> {
     using result_type = call_result<Op, Leading..., Args...>;
     using executor_type = call_executor<Op, Leading..., Args...>;
-    using awaitable_type =
-        decltype(call(std::declval<Op&>(), std::declval<call_context>(), std::declval<Leading>()...,
-                      std::declval<Args>()...));
+    using awaitable_type = decltype(call(std::declval<Op&>(), std::declval<call_context>(), std::declval<Leading>()...,
+                                         std::declval<Args>()...));
     static constexpr bool with_context = takes_context<Op, Leading..., Args...>;
 };
 template <class Policy, class Op, class... Args>
@@ -134,9 +133,9 @@ struct call_shape : call_shape_of<decltype(std::declval<Policy&>().leading()), O
 
 template <class Policy, class Op, class... Args>
 class policy_call
-    : public boost::asio::awaitable<protected_call<policy_call<Policy, Op, Args...>,
-                                                   typename call_shape<Policy, Op, Args...>::result_type>,
-                                    typename call_shape<Policy, Op, Args...>::executor_type> {
+    : public boost::asio::awaitable<
+          protected_call<policy_call<Policy, Op, Args...>, typename call_shape<Policy, Op, Args...>::result_type>,
+          typename call_shape<Policy, Op, Args...>::executor_type> {
     using shape = call_shape<Policy, Op, Args...>;
 
 public:
@@ -259,13 +258,15 @@ private:
         deadline_.set_until(policy_.until());
         const bool limited = deadline_.until() != time_point::max();
         const call_context context = limited ? call_context(deadline_, policy_.zone()) : call_context();
-        plain_ = std::apply([&](auto&&... leading) {
-            return std::apply(
-                [&](Args&... args) {
-                    return call(op_, context, std::forward<decltype(leading)>(leading)..., std::move(args)...);
-                },
-                args_);
-        }, policy_.leading());
+        plain_ = std::apply(
+            [&](auto&&... leading) {
+                return std::apply(
+                    [&](Args&... args) {
+                        return call(op_, context, std::forward<decltype(leading)>(leading)..., std::move(args)...);
+                    },
+                    args_);
+            },
+            policy_.leading());
     }
 
     value_type take() {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,9 @@ private:
 /// The asynchronous shell of a rate limiter: its decisions come from `limiter_core`, it keeps those who wait.
 class HEADGATE_DECL limiter final : public primitive, public std::enable_shared_from_this<limiter> {
 public:
+    /// What a request names whose tier is not there: `decide` says so.
+    static constexpr std::uint32_t unknown_tier = ~std::uint32_t{0};
+
     limiter(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_core> core,
             std::uint32_t max_waiters, std::uint32_t busiest);
     ~limiter() override;
@@ -81,6 +85,9 @@ public:
     [[nodiscard]] straight_answer straight(const limiter_request& r) noexcept;
     /// Decides in place, in every case. A refusal for want of permits is `rate_limited`, with those who wait counted.
     [[nodiscard]] decision decide(const limiter_request& r, time_point now) noexcept;
+
+    /// Whether `decide` would refuse, and why; spends and counts nothing.
+    [[nodiscard]] std::optional<error> look(const limiter_request& r, time_point now);
 
     /// Decides, or queues: completes `w` sooner or later, through its executor. `refused_before` says that `decide` has
     /// counted a refusal of this same call.

@@ -6,6 +6,7 @@
 
 #include <boost/asio/cancellation_signal.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -21,6 +22,7 @@
 #include <headgate/impl/spinlock.hpp>
 #include <headgate/impl/waiter.hpp>
 #include <headgate/impl/zone_core.hpp>
+#include <headgate/latency.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/pool_status.hpp>
 #include <headgate/result.hpp>
@@ -78,6 +80,7 @@ private:
 
     std::shared_ptr<pool_core> pool_;
     lease_place place_;
+    time_point asked_{};
     pool_lent lent_;
     duration retry_after_{};
     errc refusal_ = errc::shut_down;
@@ -143,7 +146,8 @@ private:
 /// costs no atomic operation; what is lent keeps the core until it came back.
 class HEADGATE_DECL pool_core : public primitive, public std::enable_shared_from_this<pool_core> {
 public:
-    pool_core(std::shared_ptr<zone_core> zone, std::string name, const pool_options& options);
+    pool_core(std::shared_ptr<zone_core> zone, std::string name, const pool_options& options,
+              primitive_kind kind = primitive_kind::resource_pool);
 
     /// The last `shared_ptr` is gone: deletes the core, now or with the return of its last lease.
     static void orphan(pool_core* core) noexcept;
@@ -154,7 +158,7 @@ public:
 
     /// Lends the next idle resource; nobody passes a waiter.
     pool_lent take(const lease_place& place) noexcept {
-        const time_point now = timed_ ? zone().coarse_now() : time_point{};
+        const time_point now = timed_.load(std::memory_order_relaxed) ? zone().coarse_now() : time_point{};
         lock_.lock();
         const slot_index i = zone().refusing() ? no_slot : machine_.take(now);
         if (i == no_slot) {
@@ -164,7 +168,7 @@ public:
         ++granted_;
         void* const resource = resources_[i];
         bool wakes = false;
-        if (timed_) {
+        if (machine_.needs_time()) {
             places_[i] = place;
             wakes = machine_.claim_poll();
         }
@@ -192,7 +196,7 @@ public:
     }
     /// `give_back` after the reset.
     void settle_return(slot_index i, bool usable) noexcept {
-        const time_point now = timed_ ? zone().coarse_now() : time_point{};
+        const time_point now = timed_.load(std::memory_order_relaxed) ? zone().coarse_now() : time_point{};
         lock_.lock();
         const pool_settled settled = machine_.on_return(i, usable, now);
         // An idle resource is the end of it: from the unlock on, another thread may destroy this object.
@@ -206,11 +210,19 @@ public:
     // Control; any thread.
 
     result<void> resize(std::uint32_t size, std::uint32_t max_overflow);
+    /// Precondition: `options` are valid.
+    void reconfigure(const pool_options& options);
     void pause() noexcept;
     void resume() noexcept;
     [[nodiscard]] pool_status status() const noexcept;
     void enqueue(pool_drain_waiter& w, duration limit) noexcept;
-    [[nodiscard]] const pool_options& options() const noexcept { return options_; }
+    [[nodiscard]] pool_options options() const noexcept {
+        const std::lock_guard guard(lock_);
+        return options_;
+    }
+    [[nodiscard]] duration checkout_timeout() const noexcept {
+        return duration{checkout_timeout_.load(std::memory_order_relaxed)};
+    }
 
     // primitive
     void close() noexcept override;
@@ -246,6 +258,9 @@ protected:
     void connect_failed(slot_index i, std::exception_ptr cause) noexcept;
     void pinged(slot_index i, bool alive) noexcept;
 
+    /// Does what the machine wants done; on the strand, or before anybody else knows this object.
+    void run(bool fired) noexcept;
+
     /// What is left in the slots; for the destructor of the typed half, and under no lock.
     void destroy_resources() noexcept;
 
@@ -261,7 +276,6 @@ private:
     void unpin() noexcept;
 
     void wake() noexcept;
-    void run(bool fired) noexcept;
 
     // Under the lock.
     pool_refusal count_refusal(pool_decision why) noexcept;
@@ -280,7 +294,8 @@ private:
 
     mutable spinlock lock_;
     pool_machine machine_;
-    const bool timed_;
+    std::atomic<bool> timed_;                      // the machine's, for a look without the lock
+    std::atomic<duration::rep> checkout_timeout_;  // of the options, likewise
     bool resets_ = false;
     bool orphaned_ = false;
     reset_kind reset_ = reset_kind::none;
@@ -295,6 +310,7 @@ private:
     pool_options options_;
     std::vector<pool_task_run*> tasks_;  // on the strand
 
+    latency_histogram wait_;  // of those who were queued
     std::uint64_t queued_ = 0, timed_out_ = 0, canceled_ = 0, exhausted_ = 0, queue_full_ = 0, refused_down_ = 0;
     std::uint64_t connects_ = 0, connect_failures_ = 0, closed_ = 0, leaks_ = 0;
 };

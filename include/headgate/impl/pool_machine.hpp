@@ -122,6 +122,8 @@ public:
     // Control ---------------------------------------------------------------------------------------------------------
 
     void resize(std::uint32_t size, std::uint32_t max_overflow) noexcept;
+    /// Takes other options, and keeps every resource and waiter. Lifetimes are drawn anew, from `now` on.
+    void reconfigure(const pool_options& options, time_point now) noexcept;
     void pause() noexcept;
     void resume() noexcept;
     /// Refuses newcomers; those who wait are still served.

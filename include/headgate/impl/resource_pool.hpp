@@ -19,6 +19,8 @@ class checkout_operation;
 
 namespace detail {
 
+struct bulkhead_place;
+
 /// The resources of a pool have this type; what `find` looks for.
 template <class T>
 class typed_pool : public pool_core {
@@ -269,7 +271,7 @@ public:
     pool_policy(const std::shared_ptr<pool_core>& pool, const with_options& options, const lease_place& place)
         : pool_(pool),
           place_(place),
-          wait_(options.checkout_timeout.value_or(pool->options().checkout_timeout)),
+          wait_(options.checkout_timeout.value_or(pool->checkout_timeout())),
           timeout_(options.timeout) {}
 
     admission admit(std::optional<error>& refusal) {
@@ -292,7 +294,13 @@ public:
         co_return refusal;
     }
 
-    [[nodiscard]] std::tuple<T&> leading() const noexcept { return {*lease_}; }
+    [[nodiscard]] auto leading() const noexcept {
+        if constexpr (std::is_same_v<T, bulkhead_place>) {
+            return std::tuple<>();  // there is nothing to a place
+        } else {
+            return std::tuple<T&>(*lease_);
+        }
+    }
     [[nodiscard]] time_point until() const noexcept { return until_; }
     [[nodiscard]] zone_core& zone() const noexcept { return pool_->zone(); }
     [[nodiscard]] call_owner owner() const noexcept { return {pool_->kind(), &pool_->name()}; }

@@ -74,7 +74,8 @@ class HEADGATE_DECL zone_core : public std::enable_shared_from_this<zone_core> {
 public:
     using strand_type = asio::strand<asio::io_context::executor_type>;
 
-    static std::shared_ptr<zone_core> create(asio::io_context& context, std::string name, virtual_clock* clock);
+    static std::shared_ptr<zone_core> create(asio::io_context& context, std::string name, virtual_clock* clock,
+                                             bool runs_without_breaker = false);
     ~zone_core();
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
@@ -96,6 +97,12 @@ public:
 #endif
         return now();
     }
+
+    /// Null for the steady clock.
+    [[nodiscard]] const virtual_clock* clock() const noexcept { return clock_; }
+
+    /// Whether a breaker's name that is not there means to run unprotected.
+    [[nodiscard]] bool runs_without_breaker() const noexcept { return runs_without_breaker_; }
 
     /// System time minus steady time, fixed when the zone was made.
     [[nodiscard]] duration system_offset() const noexcept { return system_offset_; }
@@ -163,7 +170,7 @@ private:
     enum class stage : std::uint8_t { open, draining, closed };
     struct state;
 
-    zone_core(asio::io_context& context, std::string name, virtual_clock* clock);
+    zone_core(asio::io_context& context, std::string name, virtual_clock* clock, bool runs_without_breaker);
 
     void run_due() noexcept;
     void rearm();
@@ -174,6 +181,7 @@ private:
     asio::io_context& context_;
     std::string name_;
     virtual_clock* clock_;
+    bool runs_without_breaker_;
     duration system_offset_;
     std::optional<strand_type> strand_;
     std::atomic<stage> stage_{stage::open};

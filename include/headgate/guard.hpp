@@ -1,0 +1,165 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_GUARD_HPP
+#define HEADGATE_GUARD_HPP
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <headgate/bulkhead.hpp>
+#include <headgate/call_outcome.hpp>
+#include <headgate/circuit_breaker.hpp>
+#include <headgate/export.hpp>
+#include <headgate/impl/guard.hpp>
+#include <headgate/key.hpp>
+#include <headgate/rate_limiter.hpp>
+#include <headgate/resource_pool.hpp>
+#include <headgate/result.hpp>
+#include <headgate/take.hpp>
+#include <headgate/zone.hpp>
+
+namespace headgate {
+
+/// How a `guard` behaves besides its parts.
+struct guard_options {
+    /// What waiting, connecting and running may take together, `duration::max()` for no limit. What is left when the
+    /// operation begins is handed to it.
+    duration timeout = duration::max();
+    /// What `overrun` events of its operations are told under.
+    std::string_view name{};
+};
+
+/// How one call of a guard differs from the others.
+template <class Judge = default_judge>
+struct guard_call {
+    /// Permits of the limiter; at least 1.
+    std::uint64_t cost = 1;
+    /// Which tier of the limiter; empty is the first.
+    std::string_view tier{};
+    /// As `guard_options::timeout`; empty is the guard's.
+    std::optional<duration> timeout{};
+    /// What counts as a failure for the breaker; as `call_options::judge`.
+    Judge judge{};
+};
+
+/// Names of parts in a zone, for `zone::protect` and `make_guard`. Empty: without that part.
+struct part_names {
+    std::string_view limiter{};          ///< Of a rate limiter.
+    std::string_view breaker{};          ///< Of a circuit breaker.
+    std::string_view pool{};             ///< Of a resource pool, whose resource type is the template argument.
+    std::string_view bulkhead{};         ///< Of a bulkhead; not together with a pool.
+    duration timeout = duration::max();  ///< As `guard_options::timeout`.
+};
+
+/// Joins a rate limiter, a circuit breaker, a resource pool or a bulkhead, and a deadline into one protected operation:
+///
+///     headgate::guard guard(limiter, breaker, pool, headgate::guard_options{.timeout = 2s});
+///     result<int> r = co_await guard.run(user, op, args...);
+///
+/// Any of the parts, in any order, each at most once; `Resource` is deduced: the type of the pool's resources, `void`
+/// without a pool.
+///
+/// What can be given back is taken first, what is spent is spent last: the breaker's permit, then a resource or a
+/// place, then the quotas. Whichever refuses, what was taken before is given back, and nothing of anybody was spent; the
+/// error and its `retry_after` are those of the part that refused. Only the pool or bulkhead may wait, and a call that
+/// waits holds nothing: breaker and quotas are looked at before it queues, and asked when it has its resource.
+///
+/// A handle: copies refer to the same parts. All members are thread-safe.
+template <class Resource = void>
+class guard {
+public:
+    /// Of `rate_limiter`, `circuit_breaker`, `resource_pool<Resource>` or `bulkhead`, and `guard_options`. Deadlines run
+    /// on the zone of the first part. Throws `headgate::system_error` with `invalid_argument` when the parts do not
+    /// share one clock.
+    template <class... Parts>
+        requires(sizeof...(Parts) > 0) && (detail::is_guard_part<Parts> && ...)
+    explicit guard(const Parts&... parts) {
+        static_assert((detail::is_limiter_part<Parts> + ... + 0) <= 1, "headgate: a guard has at most one rate_limiter");
+        static_assert((detail::is_breaker_part<Parts> + ... + 0) <= 1,
+                      "headgate: a guard has at most one circuit_breaker");
+        static_assert((detail::is_place_part<Parts> + ... + 0) <= 1,
+                      "headgate: a guard has one resource_pool or one bulkhead");
+        static_assert((detail::is_primitive_part<Parts> + ... + 0) >= 1, "headgate: a guard has at least one part");
+        auto made = std::make_shared<detail::guard_parts>();
+        (made->add(parts), ...);
+        made->check_clocks();
+        parts_ = std::move(made);
+    }
+
+    /// Runs `op` if every part admits it, and settles with each how it ended.
+    ///
+    /// `op` gets, in this order and where it takes them: a `call_context`; the resource, when there is a pool; `args`. It
+    /// returns `awaitable<result<T>>`, `awaitable<T>` or `awaitable<void>`; `op` and `args` are stored by value, see
+    /// `take`. Gives `result<T>`; await it plainly, or use `as_awaitable()`. When all is free at once, no coroutine frame
+    /// but the operation's is made, and nothing is allocated.
+    ///
+    /// The deadline cancels an operation that takes a `call_context` through it, any other by one `co_spawn` around it;
+    /// the call ends when the operation has ended. Then it is `timed_out`, a failure for the breaker, and the resource is
+    /// in doubt and closed; a deadline that passes while waiting is `wait_timed_out`, and neutral. An operation that
+    /// ignores its cancellation for a second raises an `overrun` event. Cancelling the awaiting coroutine cancels what
+    /// the call waits for; a call that was cancelled or destroyed counts for nothing.
+    ///
+    /// Errors: those of the parts, `timed_out`, `operation_failed` with the exception as cause, and what `op` gives. A
+    /// pool's `connect_failed` is a failure for the breaker.
+    template <class Op, class... Args>
+        requires(!detail::is_guard_call<Op>)
+    [[nodiscard]] auto run(const key& key, Op&& op, Args&&... args) const {
+        return run(key, guard_call<>{}, std::forward<Op>(op), std::forward<Args>(args)...);
+    }
+    /// The same with options.
+    template <class Judge, class Op, class... Args>
+    [[nodiscard]] auto run(const key& key, const guard_call<Judge>& how, Op&& op, Args&&... args) const {
+        static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
+        detail::check_temporaries<Op, Args...>();
+        using policy = detail::guard_policy<Resource, Judge>;
+        return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            policy(parts_, parts_->request(key, how.cost, how.tier), how.timeout, how.judge, typeid(Op)),
+            detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
+    }
+
+    /// `run` with a completion token, which comes first. The operation runs as a coroutine of its own on the handler's
+    /// associated executor, by default the zone's. Signature: `void(result<T>)`. Never completes inside the call.
+    template <class Token, class... Call>
+    auto async_run(Token&& token, const key& key, Call&&... call) const {
+        return detail::start_call(parts_->zone, std::forward<Token>(token), run(key, std::forward<Call>(call)...));
+    }
+
+private:
+    template <class R>
+    friend result<guard<R>> make_guard(const zone& owner, const part_names& names);
+    friend class zone;
+
+    explicit guard(std::shared_ptr<const detail::guard_parts> parts) noexcept : parts_(std::move(parts)) {}
+
+    std::shared_ptr<const detail::guard_parts> parts_;
+};
+
+template <class... Parts>
+guard(const Parts&...) -> guard<detail::guard_resource_t<Parts...>>;
+
+/// A guard of parts that are registered in `owner`. Errors: `unknown_name` for a name that is not there or a pool of
+/// another type, unless it is a breaker's and the zone was made with `missing_breaker::run`; `invalid_argument` when no
+/// part is named, or both a pool and a bulkhead.
+template <class Resource = void>
+[[nodiscard]] result<guard<Resource>> make_guard(const zone& owner, const part_names& names) {
+    auto parts = detail::find_parts<Resource>(owner, names);
+    if (parts->broken) {
+        return *parts->broken;
+    }
+    return guard<Resource>(std::move(parts));
+}
+
+template <class Resource, class Op, class... Args>
+auto zone::protect(const part_names& names, const key& key, Op&& op, Args&&... args) const {
+    return guard<Resource>(detail::find_parts<Resource>(*this, names))
+        .run(key, std::forward<Op>(op), std::forward<Args>(args)...);
+}
+
+}  // namespace headgate
+
+#endif

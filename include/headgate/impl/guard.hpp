@@ -1,0 +1,299 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_IMPL_GUARD_HPP
+#define HEADGATE_IMPL_GUARD_HPP
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+#include <headgate/bulkhead.hpp>
+#include <headgate/circuit_breaker.hpp>
+#include <headgate/export.hpp>
+#include <headgate/impl/call.hpp>
+#include <headgate/rate_limiter.hpp>
+#include <headgate/resource_pool.hpp>
+#include <headgate/zone.hpp>
+
+namespace headgate {
+
+struct guard_options;
+struct part_names;
+template <class Judge>
+struct guard_call;
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_pool_part = false;
+template <class T>
+inline constexpr bool is_pool_part<resource_pool<T>> = true;
+template <class T>
+inline constexpr bool is_limiter_part = std::is_same_v<T, rate_limiter>;
+template <class T>
+inline constexpr bool is_breaker_part = std::is_same_v<T, circuit_breaker>;
+template <class T>
+inline constexpr bool is_place_part = is_pool_part<T> || std::is_same_v<T, bulkhead>;
+template <class T>
+inline constexpr bool is_primitive_part = is_limiter_part<T> || is_breaker_part<T> || is_place_part<T>;
+template <class T>
+inline constexpr bool is_guard_part = is_primitive_part<T> || std::is_same_v<T, guard_options>;
+
+template <class T>
+inline constexpr bool is_guard_call_v = false;
+template <class Judge>
+inline constexpr bool is_guard_call_v<guard_call<Judge>> = true;
+template <class T>
+inline constexpr bool is_guard_call = is_guard_call_v<std::remove_cvref_t<T>>;
+
+/// The resource type of the pool among some parts; void without one.
+template <class... Parts>
+struct guard_resource {
+    using type = void;
+};
+template <class First, class... Rest>
+struct guard_resource<First, Rest...> : guard_resource<Rest...> {};
+template <class T, class... Rest>
+struct guard_resource<resource_pool<T>, Rest...> {
+    using type = T;
+};
+template <class... Parts>
+using guard_resource_t = typename guard_resource<Parts...>::type;
+
+/// What a guard is made of. Does not change once it is made.
+struct HEADGATE_DECL guard_parts {
+    std::shared_ptr<zone_core> zone;
+    std::shared_ptr<detail::limiter> limiter;
+    std::shared_ptr<breaker_core> breaker;
+    std::shared_ptr<pool_core> pool;  ///< Of resources, or of places.
+    duration timeout = duration::max();
+    std::string name;
+    /// Why there is no guard, of one that was asked for by names.
+    std::optional<error> broken;
+
+    void add(const rate_limiter& part) { join(limiter, part.core()); }
+    void add(const circuit_breaker& part) { join(breaker, part.core()); }
+    void add(const bulkhead& part) { join(pool, part.core()); }
+    template <class T>
+    void add(const resource_pool<T>& part) {
+        join(pool, part.core());
+    }
+    void add(const guard_options& options);
+    /// Throws when the parts do not share one clock.
+    void check_clocks() const;
+
+    /// What the limiter is asked; the key's text need not live longer than the call.
+    [[nodiscard]] limiter_request request(const key& key, std::uint64_t cost, std::string_view tier) const;
+
+private:
+    template <class Part, class Core>
+    void join(std::shared_ptr<Part>& part, const std::shared_ptr<Core>& core) {
+        part = core;
+        if (!zone) {
+            zone = core->zone_ptr();
+        }
+    }
+};
+
+/// What the parts refused, settled and gave back, for one call.
+template <class Resource, class Judge>
+class guard_policy {
+    using lease_type = lease<std::conditional_t<std::is_void_v<Resource>, bulkhead_place, Resource>>;
+    using lease_value = std::remove_reference_t<decltype(*std::declval<lease_type>())>;
+
+public:
+    guard_policy(const std::shared_ptr<const guard_parts>& parts, const limiter_request& request,
+                 const std::optional<duration>& timeout, const Judge& judge, const std::type_info& operation) noexcept
+        : parts_(parts),
+          request_(request),
+          timeout_(timeout.value_or(parts->timeout)),
+          operation_(&operation),
+          judge_(judge) {}
+
+    admission admit(std::optional<error>& refusal) {
+        const guard_parts& parts = *parts_;
+        if (parts.broken) [[unlikely]] {
+            refusal = parts.broken;
+            return admission::refused;
+        }
+        now_ = parts.zone->now();
+        if (timeout_ != duration::max()) {
+            if (timeout_ <= duration::zero()) [[unlikely]] {
+                refusal.emplace(errc::wait_timed_out);
+                return admission::refused;
+            }
+            until_ = saturating_add(now_, timeout_);
+        }
+        if (parts.breaker && !ask_breaker(refusal)) [[unlikely]] {
+            return admission::refused;
+        }
+        if (parts.pool) {
+            const pool_lent lent = parts.pool->take(lease_place({}, *operation_));
+            if (!lent) [[unlikely]] {
+                return without_resource(refusal);
+            }
+            lease_ = lease_type(parts.pool.get(), static_cast<lease_value*>(lent.resource), lent.slot);
+        }
+        if (parts.limiter && !ask_limiter(refusal)) [[unlikely]] {
+            give_back();
+            return admission::refused;
+        }
+        return admission::run;
+    }
+
+    template <class Executor>
+    boost::asio::awaitable<std::optional<error>, Executor> wait() {
+        const guard_parts& parts = *parts_;
+        checkout_operation<lease_value> checkout(*parts.pool, longest_wait(), lease_place({}, *operation_));
+        result<lease_type> lent = co_await std::move(checkout);
+        std::optional<error> refusal;
+        now_ = parts.zone->now();
+        if (!lent) {
+            refusal.emplace(std::move(lent).error());
+            if (*refusal == errc::connect_failed && parts.breaker) {
+                std::optional<error> open;
+                if (ask_breaker(open)) {
+                    end(call_outcome::failure);
+                }
+            }
+        } else if (!parts.breaker || ask_breaker(refusal)) {
+            lease_ = std::move(lent).value();
+            if (parts.limiter && !ask_limiter(refusal)) {
+                give_back();
+            }
+        }
+        co_return refusal;
+    }
+
+    [[nodiscard]] auto leading() const noexcept {
+        if constexpr (std::is_void_v<Resource>) {
+            return std::tuple<>();
+        } else {
+            return std::tuple<Resource&>(*lease_);
+        }
+    }
+    [[nodiscard]] time_point until() const noexcept { return until_; }
+    [[nodiscard]] zone_core& zone() const noexcept { return *parts_->zone; }
+    [[nodiscard]] call_owner owner() const noexcept { return {primitive_kind::guard, &parts_->name}; }
+
+    template <class T>
+    void settle(const result<T>& r) {
+        if (running_) {
+            end(call_verdict(judge_(r)));
+        }
+        return_lease(r ? nullptr : &r.error());
+    }
+    void settle(const error& e) noexcept {
+        end(outcome_of(e));
+        return_lease(&e);
+    }
+    void drop() noexcept {
+        end(call_outcome::neutral);
+        lease_.discard();
+    }
+
+private:
+    bool ask_breaker(std::optional<error>& refusal) noexcept {
+        const breaker_decision decision = parts_->breaker->begin(now_);
+        if (!decision.admission.admitted) [[unlikely]] {
+            refusal.emplace(decision.why(), decision.admission.retry_after);
+            return false;
+        }
+        ticket_ = decision.admission.ticket;
+        running_ = true;
+        return true;
+    }
+
+    bool ask_limiter(std::optional<error>& refusal) {
+        limiter& l = *parts_->limiter;
+        if (const straight_answer a = l.straight(request_, now_)) [[likely]] {
+            if (!a.granted()) {
+                refusal.emplace(errc::rate_limited, a.retry_after());
+            }
+            return a.granted();
+        }
+        const decision d = l.decide(request_, now_);
+        if (d.what != verdict::granted) {
+            refusal.emplace(detail::refusal(d));
+        }
+        return d.what == verdict::granted;
+    }
+
+    // Nothing is free: may the call wait? It holds nothing meanwhile, and does not queue in vain.
+    admission without_resource(std::optional<error>& refusal) {
+        time_point asked;
+        const pool_refusal why = parts_->pool->refuse_or_wait(longest_wait(), asked);
+        end(why.verdict == pool_verdict::connect_failed ? call_outcome::failure : call_outcome::neutral);
+        if (why.verdict != pool_verdict::wait) {
+            refusal.emplace(parts_->pool->to_error(why));
+            return admission::refused;
+        }
+        if (parts_->limiter) {
+            refusal = parts_->limiter->look(request_, now_);
+        }
+        return refusal ? admission::refused : admission::wait;
+    }
+
+    [[nodiscard]] duration longest_wait() const noexcept {
+        return std::min(parts_->pool->checkout_timeout(), saturating_sub(until_, now_));
+    }
+
+    void give_back() noexcept {
+        lease_.reset();
+        end(call_outcome::neutral);
+    }
+
+    void return_lease(const error* e) noexcept {
+        e != nullptr && ended_midway(*e) ? lease_.discard() : lease_.reset();
+    }
+
+    void end(const call_verdict& v) noexcept {
+        if (std::exchange(running_, false)) {
+            parts_->breaker->end(ticket_, v.outcome, v.trip_for);
+        }
+    }
+
+    std::shared_ptr<const guard_parts> parts_;
+    limiter_request request_;
+    duration timeout_;
+    const std::type_info* operation_;
+    [[no_unique_address]] Judge judge_;
+    bool running_ = false;  // with the breaker
+    time_point now_{};
+    time_point until_ = time_point::max();
+    breaker_ticket ticket_{};
+    lease_type lease_;
+};
+
+/// What finds parts by their names, but for a pool, whose type it does not know.
+HEADGATE_DECL std::shared_ptr<guard_parts> find_untyped_parts(const headgate::zone& owner, const part_names& names,
+                                                              bool typed_pool);
+HEADGATE_DECL std::string_view pool_name(const part_names& names) noexcept;
+
+template <class Resource>
+std::shared_ptr<const guard_parts> find_parts(const headgate::zone& owner, const part_names& names) {
+    const auto parts = find_untyped_parts(owner, names, !std::is_void_v<Resource>);
+    if constexpr (!std::is_void_v<Resource>) {
+        if (!parts->broken) {
+            if (auto pool = resource_pool<Resource>::find(owner, pool_name(names))) {
+                parts->add(pool.value());
+            } else {
+                parts->broken = std::move(pool).error();
+            }
+        }
+    }
+    return parts;
+}
+
+}  // namespace detail
+}  // namespace headgate
+
+#endif

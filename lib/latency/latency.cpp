@@ -1,0 +1,41 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <headgate/latency.hpp>
+
+#include <cmath>
+#include <numeric>
+
+namespace headgate {
+
+std::uint64_t latency_histogram::count() const noexcept {
+    return std::accumulate(buckets_.begin(), buckets_.end(), std::uint64_t{0});
+}
+
+duration latency_histogram::quantile(double q) const noexcept {
+    const std::uint64_t all = count();
+    if (all == 0) {
+        return {};
+    }
+    const auto wanted = static_cast<std::uint64_t>(std::ceil(std::clamp(q, 0.0, 1.0) * static_cast<double>(all)));
+    std::uint64_t seen = 0;
+    std::size_t i = 0;
+    for (; i + 1 < size; ++i) {
+        seen += buckets_[i];
+        if (seen >= std::max<std::uint64_t>(wanted, 1)) {
+            break;
+        }
+    }
+    return duration{static_cast<duration::rep>(first(i) + (first(i + 1) - first(i)) / 2)};
+}
+
+std::uint64_t latency_histogram::count_up_to(duration d) const noexcept {
+    if (d < duration::zero()) {
+        return 0;
+    }
+    const std::size_t last = index(static_cast<std::uint64_t>(d.count()));
+    return std::accumulate(buckets_.begin(), buckets_.begin() + static_cast<std::ptrdiff_t>(last) + 1,
+                           std::uint64_t{0});
+}
+
+}  // namespace headgate
