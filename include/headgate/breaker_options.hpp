@@ -95,6 +95,8 @@ struct breaker_options {
     duration probe_deadline = std::chrono::seconds(30);
     /// Who decides, to begin with.
     breaker_mode mode = breaker_mode::automatic;
+
+    friend bool operator==(const breaker_options&, const breaker_options&) = default;
 };
 
 /// Whether `options` make sense; otherwise `errc::invalid_argument`, whose detail names the first member that does

@@ -28,6 +28,8 @@ struct bulkhead_options {
     std::uint32_t max_waiters = 10'000;
     /// How long a caller waits unless it says otherwise. Zero: not at all, `exhausted` at once.
     duration max_wait = std::chrono::seconds{5};
+
+    friend bool operator==(const bulkhead_options&, const bulkhead_options&) = default;
 };
 
 /// Says what is wrong with `options`: `invalid_argument`, whose detail names the member and what would be right.

@@ -72,6 +72,7 @@ private:
 
     void on_deadline() noexcept override;
     void cancel();
+    void await_handover() const noexcept;
     void detach() noexcept;
 
     zone_core* zone_ = nullptr;

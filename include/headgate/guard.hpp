@@ -65,21 +65,22 @@ struct part_names {
 /// without a pool.
 ///
 /// What can be given back is taken first, what is spent is spent last: the breaker's permit, then a resource or a
-/// place, then the quotas. Whichever refuses, what was taken before is given back, and nothing of anybody was spent; the
-/// error and its `retry_after` are those of the part that refused. Only the pool or bulkhead may wait, and a call that
-/// waits holds nothing: breaker and quotas are looked at before it queues, and asked when it has its resource.
+/// place, then the quotas. Whichever refuses, what was taken before is given back, and nothing of anybody was spent;
+/// the error and its `retry_after` are those of the part that refused. Only the pool or bulkhead may wait, and a call
+/// that waits holds nothing: breaker and quotas are looked at before it queues, and asked when it has its resource.
 ///
 /// A handle: copies refer to the same parts. All members are thread-safe.
 template <class Resource = void>
 class guard {
 public:
-    /// Of `rate_limiter`, `circuit_breaker`, `resource_pool<Resource>` or `bulkhead`, and `guard_options`. Deadlines run
-    /// on the zone of the first part. Throws `headgate::system_error` with `invalid_argument` when the parts do not
+    /// Of `rate_limiter`, `circuit_breaker`, `resource_pool<Resource>` or `bulkhead`, and `guard_options`. Deadlines
+    /// run on the zone of the first part. Throws `headgate::system_error` with `invalid_argument` when the parts do not
     /// share one clock.
     template <class... Parts>
         requires(sizeof...(Parts) > 0) && (detail::is_guard_part<Parts> && ...)
     explicit guard(const Parts&... parts) {
-        static_assert((detail::is_limiter_part<Parts> + ... + 0) <= 1, "headgate: a guard has at most one rate_limiter");
+        static_assert((detail::is_limiter_part<Parts> + ... + 0) <= 1,
+                      "headgate: a guard has at most one rate_limiter");
         static_assert((detail::is_breaker_part<Parts> + ... + 0) <= 1,
                       "headgate: a guard has at most one circuit_breaker");
         static_assert((detail::is_place_part<Parts> + ... + 0) <= 1,
@@ -93,14 +94,14 @@ public:
 
     /// Runs `op` if every part admits it, and settles with each how it ended.
     ///
-    /// `op` gets, in this order and where it takes them: a `call_context`; the resource, when there is a pool; `args`. It
-    /// returns `awaitable<result<T>>`, `awaitable<T>` or `awaitable<void>`; `op` and `args` are stored by value, see
-    /// `take`. Gives `result<T>`; await it plainly, or use `as_awaitable()`. When all is free at once, no coroutine frame
-    /// but the operation's is made, and nothing is allocated.
+    /// `op` gets, in this order and where it takes them: a `call_context`; the resource, when there is a pool; `args`.
+    /// It returns `awaitable<result<T>>`, `awaitable<T>` or `awaitable<void>`; `op` and `args` are stored by value, see
+    /// `take`. Gives `result<T>`; await it plainly, or use `as_awaitable()`. When all is free at once, no coroutine
+    /// frame but the operation's is made, and nothing is allocated.
     ///
     /// The deadline cancels an operation that takes a `call_context` through it, any other by one `co_spawn` around it;
-    /// the call ends when the operation has ended. Then it is `timed_out`, a failure for the breaker, and the resource is
-    /// in doubt and closed; a deadline that passes while waiting is `wait_timed_out`, and neutral. An operation that
+    /// the call ends when the operation has ended. Then it is `timed_out`, a failure for the breaker, and the resource
+    /// is in doubt and closed; a deadline that passes while waiting is `wait_timed_out`, and neutral. An operation that
     /// ignores its cancellation for a second raises an `overrun` event. Cancelling the awaiting coroutine cancels what
     /// the call waits for; a call that was cancelled or destroyed counts for nothing.
     ///

@@ -11,6 +11,7 @@
 #include <headgate/call_context.hpp>
 #include <headgate/call_outcome.hpp>
 #include <headgate/circuit_breaker.hpp>
+#include <headgate/config.hpp>
 #include <headgate/error.hpp>
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>
@@ -32,5 +33,6 @@
 #include <headgate/virtual_clock.hpp>
 #include <headgate/with_timeout.hpp>
 #include <headgate/zone.hpp>
+#include <headgate/zone_set.hpp>
 
 #endif

@@ -16,8 +16,9 @@
 
 namespace headgate {
 
-/// Counts durations in buckets that grow with them, after HdrHistogram (Gil Tene): sixteen buckets for each doubling, so
-/// that a quantile is off by at most 1/32 of itself, in 5 KiB, for durations up to 18 minutes; longer ones count as that.
+/// Counts durations in buckets that grow with them, after HdrHistogram (Gil Tene): sixteen buckets for each doubling,
+/// so that a quantile is off by at most 1/32 of itself, in 5 KiB, for durations up to 18 minutes; longer ones count as
+/// that.
 ///
 /// Recording is two increments. Not thread-safe: whoever owns it has a lock.
 class latency_histogram {

@@ -57,6 +57,8 @@ struct pool_options {
     duration ping_timeout = std::chrono::seconds{1};
     /// A lease held for longer raises one event that names where it was checked out. Zero: off.
     duration leak_threshold{};
+
+    friend bool operator==(const pool_options&, const pool_options&) = default;
 };
 
 /// The largest `size + max_overflow`.

@@ -32,6 +32,8 @@ struct tier {
     std::string name;
     /// 1 to 8, judged together: all pass and all are charged, or none is.
     std::vector<quota> quotas;
+
+    friend bool operator==(const tier&, const tier&) = default;
 };
 
 /// How a `rate_limiter` behaves.
@@ -47,7 +49,12 @@ struct rate_limiter_options {
     /// How many of the busiest keys `busiest_keys` tells, with their text; 0 to 1,000. Zero: off. Each call then
     /// searches so many words under a lock that all keys share: some 10 ns for 16 keys on one thread.
     std::uint32_t busiest = 0;
+
+    friend bool operator==(const rate_limiter_options&, const rate_limiter_options&) = default;
 };
+
+/// Says what is wrong with `options`: `invalid_argument`, whose detail names the member and what would be right.
+[[nodiscard]] HEADGATE_DECL result<void> validate(const rate_limiter_options& options);
 
 /// What a call asks for. Trivially destructible.
 struct acquire_options {

@@ -83,8 +83,8 @@ primitive_snapshot bulkhead_core::snapshot() const {
                                                                                   {"exhausted", "exhausted"},
                                                                                   {"queue_full", "queue_full"}}};
     for (const auto& [theirs, ours] : names) {
-        const auto found = std::find_if(pool.metrics.begin(), pool.metrics.end(),
-                                        [&](const metric& m) { return m.name == theirs; });
+        const auto found =
+            std::find_if(pool.metrics.begin(), pool.metrics.end(), [&](const metric& m) { return m.name == theirs; });
         out.metrics.push_back({ours, found->value, found->counter});
     }
     return out;

@@ -31,6 +31,7 @@ void call_deadline::on_deadline() noexcept {
 }
 
 void call_deadline::cancel() {
+    await_handover();  // the strand may still be in the last line of `on_deadline`
     if (!std::exchange(fired_, true)) {
         handed_over_.store(false, std::memory_order_relaxed);
         zone_->arm(*this, saturating_add(until_, overrun_grace));
@@ -44,10 +45,14 @@ void call_deadline::cancel() {
 }
 
 // The strand has taken the deadline out of the wheel: it is in `on_deadline`, or through with it.
-void call_deadline::detach() noexcept {
+void call_deadline::await_handover() const noexcept {
     while (!handed_over_.load(std::memory_order_acquire)) {
         std::this_thread::yield();
     }
+}
+
+void call_deadline::detach() noexcept {
+    await_handover();
     handed_->call = nullptr;
 }
 

@@ -15,8 +15,9 @@ void guard_parts::check_clocks() const {
         return part == nullptr || part->zone().clock() == zone->clock();
     };
     if (!shares(limiter.get()) || !shares(breaker.get()) || !shares(pool.get())) {
-        throw system_error(error(errc::invalid_argument,
-                                 "the parts of a guard are on different clocks; they must be of zones with the same one"));
+        throw system_error(
+            error(errc::invalid_argument,
+                  "the parts of a guard are on different clocks; they must be of zones with the same one"));
     }
 }
 
@@ -71,8 +72,7 @@ void find(const headgate::zone& owner, std::string_view name, guard_parts& out) 
 
 }  // namespace
 
-std::shared_ptr<guard_parts> find_untyped_parts(const headgate::zone& owner, const part_names& names,
-                                                bool typed_pool) {
+std::shared_ptr<guard_parts> find_untyped_parts(const headgate::zone& owner, const part_names& names, bool typed_pool) {
     auto parts = std::make_shared<guard_parts>();
     parts->zone = owner.core();
     parts->timeout = names.timeout;

@@ -503,7 +503,7 @@ std::uint64_t secret_seed() {
 
 }  // namespace
 
-result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_limiter_options options) {
+result<void> validate(const rate_limiter_options& options) {
     if (options.max_waiters == 0) {
         return error(errc::invalid_argument, "max_waiters is 0; it must be at least 1");
     }
@@ -511,6 +511,12 @@ result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_lim
         return error(errc::invalid_argument,
                      "busiest is " + std::to_string(options.busiest) + "; it must be at most 1000");
     }
+    return detail::limiter_core::check(
+        {.max_keys = options.max_keys, .track_keys = options.track_keys, .unix_offset = {}}, specs(options.tiers));
+}
+
+result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_limiter_options options) {
+    BOOST_OUTCOME_TRYV(validate(options));
     const detail::limiter_settings settings{.seed = secret_seed(),
                                             .max_keys = options.max_keys,
                                             .track_keys = options.track_keys,

@@ -48,8 +48,7 @@ std::optional<error> limiter_core::check(const std::vector<tier_spec>& tiers) {
     return {};
 }
 
-result<std::unique_ptr<limiter_core>> limiter_core::make(const limiter_settings& settings,
-                                                         std::vector<tier_spec> tiers) {
+result<void> limiter_core::check(const limiter_settings& settings, const std::vector<tier_spec>& tiers) {
     constexpr std::uint64_t most = std::uint64_t{1} << 32;
     if (settings.max_keys == 0 || settings.max_keys > most) {
         return error{errc::invalid_argument,
@@ -58,6 +57,12 @@ result<std::unique_ptr<limiter_core>> limiter_core::make(const limiter_settings&
     if (auto problem = check(tiers)) {
         return *problem;
     }
+    return success();
+}
+
+result<std::unique_ptr<limiter_core>> limiter_core::make(const limiter_settings& settings,
+                                                         std::vector<tier_spec> tiers) {
+    BOOST_OUTCOME_TRYV(check(settings, tiers));
     return std::unique_ptr<limiter_core>{new limiter_core{settings, std::move(tiers)}};
 }
 

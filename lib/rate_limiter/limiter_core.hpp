@@ -97,6 +97,8 @@ class limiter_core {
     struct plan;
 
 public:
+    /// What `make` would say.
+    static result<void> check(const limiter_settings& settings, const std::vector<tier_spec>& tiers);
     static result<std::unique_ptr<limiter_core>> make(const limiter_settings& settings, std::vector<tier_spec> tiers);
     ~limiter_core();
     limiter_core(const limiter_core&) = delete;

@@ -761,6 +761,16 @@ void pool_core::close() noexcept {
     }
 }
 
+void pool_core::drain() noexcept {
+    lock_.lock();
+    machine_.drain();
+    const bool wakes = machine_.claim_poll();
+    lock_.unlock();
+    if (wakes) {
+        wake();
+    }
+}
+
 void pool_core::abandon() noexcept {
     waiter_list<checkout_waiter> queue;
     waiter_list<pool_drain_waiter> drains;

@@ -77,6 +77,7 @@ struct zone_core::state {
     // The registry.
     mutable std::mutex mutex;
     std::map<std::pair<primitive_kind, std::string>, std::shared_ptr<primitive>, std::less<>> primitives;
+    std::vector<std::weak_ptr<primitive>> removed;
 
     // Those who sleep, and those who wait for the end.
     spinlock waiters_lock;
@@ -284,6 +285,37 @@ result<std::shared_ptr<primitive>> zone_core::find(primitive_kind kind, std::str
     return found->second;
 }
 
+void zone_core::remove(primitive_kind kind, std::string_view name) {
+    std::shared_ptr<primitive> gone;  // perhaps the last reference: it goes after the lock
+    {
+        const std::lock_guard guard(state_->mutex);
+        const auto found = state_->primitives.find(std::pair(kind, std::string(name)));
+        if (found == state_->primitives.end()) {
+            return;
+        }
+        gone = std::move(found->second);
+        state_->primitives.erase(found);
+        std::erase_if(state_->removed, [](const auto& weak) { return weak.expired(); });
+        state_->removed.push_back(gone);
+    }
+    gone->drain();
+}
+
+// All that are registered, and those that were and are still used.
+std::vector<std::shared_ptr<primitive>> zone_core::living() const {
+    const std::lock_guard guard(state_->mutex);
+    std::vector<std::shared_ptr<primitive>> out;
+    for (const auto& [key, p] : state_->primitives) {
+        out.push_back(p);
+    }
+    for (const auto& weak : state_->removed) {
+        if (auto p = weak.lock()) {
+            out.push_back(std::move(p));
+        }
+    }
+    return out;
+}
+
 zone_snapshot zone_core::snapshot() const {
     zone_snapshot s;
     s.name = name_;
@@ -297,9 +329,8 @@ zone_snapshot zone_core::snapshot() const {
 }
 
 std::uint64_t zone_core::in_use() const {
-    const std::lock_guard guard(state_->mutex);
     std::uint64_t sum = 0;
-    for (const auto& [key, p] : state_->primitives) {
+    for (const auto& p : living()) {
         sum += p->in_use();
     }
     return sum;
@@ -314,14 +345,7 @@ void zone_core::drain() noexcept {
 
 void zone_core::close() noexcept {
     if (stage_.exchange(stage::closed) != stage::closed) {
-        std::vector<std::shared_ptr<primitive>> primitives;
-        {
-            const std::lock_guard guard(state_->mutex);
-            for (const auto& [key, p] : state_->primitives) {
-                primitives.push_back(p);
-            }
-        }
-        for (const auto& p : primitives) {
+        for (const auto& p : living()) {
             p->close();
         }
         waiter_list<sleep_waiter> ended;
@@ -356,13 +380,8 @@ void zone_core::abandon() noexcept {
     stage_ = stage::closed;
     state_->timer.reset();
     strand_.reset();
-    decltype(state_->primitives) primitives;
     decltype(state_->subscribers) subscribers;
-    {
-        const std::lock_guard guard(state_->mutex);
-        primitives = state_->primitives;
-    }
-    for (const auto& [key, p] : primitives) {
+    for (const auto& p : living()) {
         p->abandon();
     }
     {

@@ -29,7 +29,8 @@ struct fixture {
     bulkhead make(const bulkhead_options& options) { return bulkhead::create(*z, "calls", options).value(); }
 };
 
-TEST_CASE_FIXTURE(fixture, "bulkhead: all places are there at once, one more is exhausted, a place that came back is lent") {
+TEST_CASE_FIXTURE(fixture,
+                  "bulkhead: all places are there at once, one more is exhausted, a place that came back is lent") {
     auto calls = make({.max_concurrent = 40});
     std::vector<bulkhead_permit> running;
     for (int i = 0; i < 40; ++i) {
@@ -75,9 +76,8 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: waiters are served in order, bounded, and 
     CHECK(ends[1] == std::pair<int, errc>{0, errc{}});
     CHECK(ends[2] == std::pair<int, errc>{1, errc{}});
     auto again = calls.try_enter();
-    calls.enter({}, [&ends](result<bulkhead_permit> r) {
-        ends.emplace_back(9, static_cast<errc>(r.error().code.value()));
-    });
+    calls.enter(
+        {}, [&ends](result<bulkhead_permit> r) { ends.emplace_back(9, static_cast<errc>(r.error().code.value())); });
     clock.run(io);
     CHECK(ends.back() == std::pair<int, errc>{9, errc::wait_timed_out});
     CHECK(clock.now() - start == 1s);

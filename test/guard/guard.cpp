@@ -191,7 +191,8 @@ TEST_CASE_FIXTURE(fixture, "guard: a call that waits for the pool holds no permi
     CHECK(used("ann") == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "guard: at hand-off all is checked again; refused then, the resource goes to the next waiter") {
+TEST_CASE_FIXTURE(fixture,
+                  "guard: at hand-off all is checked again; refused then, the resource goes to the next waiter") {
     auto held = pool.try_checkout();
     const guard g(limits, breaker, pool);
     const auto first = start_call(g.run("ann", number_of));
@@ -243,7 +244,8 @@ TEST_CASE_FIXTURE(fixture, "guard: a call that the limiter or the breaker would 
     CHECK(big->value().error() == errc::cost_exceeds_limit);
 }
 
-TEST_CASE_FIXTURE(fixture, "guard: connect_failed is a failure in the current generation, so a dead database trips its breaker") {
+TEST_CASE_FIXTURE(
+    fixture, "guard: connect_failed is a failure in the current generation, so a dead database trips its breaker") {
     db.s->broken = true;
     auto dead = resource_pool<thing>::create(*z, "dead", {.size = 1}, db).value();
     const guard g(limits, breaker, dead);
@@ -285,7 +287,8 @@ TEST_CASE_FIXTURE(fixture, "guard: the deadline covers waiting and running; what
     CHECK(elapsed() == 5s);
 }
 
-TEST_CASE_FIXTURE(fixture, "guard: a deadline that passes while running cancels, is a failure, and closes the resource") {
+TEST_CASE_FIXTURE(fixture,
+                  "guard: a deadline that passes while running cancels, is a failure, and closes the resource") {
     const guard g(breaker, pool, guard_options{.timeout = 3s});
     const auto by_context = [](call_context context, thing&, zone* where) -> asio::awaitable<result<void>> {
         co_return co_await where->sleep_for(1h, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
@@ -332,7 +335,8 @@ TEST_CASE_FIXTURE(fixture, "guard: an operation that ignores its cancellation ke
     CHECK(events.size() == 1);
 }
 
-TEST_CASE_FIXTURE(fixture, "guard: an exception is a failure and reaches the caller with its cause; the resource is back") {
+TEST_CASE_FIXTURE(fixture,
+                  "guard: an exception is a failure and reaches the caller with its cause; the resource is back") {
     const guard g(breaker, pool);
     const auto op = [](thing&) -> asio::awaitable<int> {
         throw std::runtime_error("no such table");
@@ -348,11 +352,13 @@ TEST_CASE_FIXTURE(fixture, "guard: an exception is a failure and reaches the cal
 
 TEST_CASE_FIXTURE(fixture, "guard: cancellation and destruction count for nothing, and lose no resource") {
     const guard g(limits, breaker, pool, guard_options{.timeout = 1h});
-    const auto op = [](thing&, zone* where) -> asio::awaitable<result<void>> { co_return co_await where->sleep_for(1h); };
+    const auto op = [](thing&, zone* where) -> asio::awaitable<result<void>> {
+        co_return co_await where->sleep_for(1h);
+    };
     asio::cancellation_signal signal;
     std::optional<result<void>> end;
-    g.async_run(asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { end.emplace(std::move(r)); }), "ann", op,
-                &*z);
+    g.async_run(asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { end.emplace(std::move(r)); }), "ann",
+                op, &*z);
     io.restart();
     io.poll();
     CHECK(pool.status().leased == 1);
@@ -367,8 +373,8 @@ TEST_CASE_FIXTURE(fixture, "guard: cancellation and destruction count for nothin
     // Cancelled while it waits for the pool.
     auto held = pool.try_checkout();
     end.reset();
-    g.async_run(asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { end.emplace(std::move(r)); }), "ann", op,
-                &*z);
+    g.async_run(asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { end.emplace(std::move(r)); }), "ann",
+                op, &*z);
     io.restart();
     io.poll();
     CHECK(pool.status().waiting == 1);
@@ -393,8 +399,8 @@ TEST_CASE_FIXTURE(fixture, "guard: what counts as a failure can be said for a ca
 }
 
 TEST_CASE_FIXTURE(fixture, "guard: protect finds the parts by their names") {
-    CHECK(finish(z->protect<thing>({.limiter = "limits", .breaker = "breaker", .pool = "pool"}, "ann", number_of)).value() ==
-          1);
+    CHECK(finish(z->protect<thing>({.limiter = "limits", .breaker = "breaker", .pool = "pool"}, "ann", number_of))
+              .value() == 1);
     CHECK(used("ann") == 1);
     CHECK(breaker.snapshot().successes == 1);
     const auto no_limiter = finish(z->protect({.limiter = "limit"}, "ann", seven));
@@ -426,7 +432,9 @@ TEST_CASE_FIXTURE(fixture, "guard: parts on different clocks are refused") {
 
 TEST_CASE_FIXTURE(fixture, "guard: a re-entrant call just works, and at size 1 ends at its deadline") {
     const guard outer(limits, breaker);
-    const auto nested = [](const guard<>* g) -> asio::awaitable<result<int>> { co_return co_await g->run("bob", seven); };
+    const auto nested = [](const guard<>* g) -> asio::awaitable<result<int>> {
+        co_return co_await g->run("bob", seven);
+    };
     CHECK(finish(outer.run("ann", nested, &outer)).value() == 7);
     const guard<thing> single(pool, guard_options{.timeout = 1s});
     const auto again = [](thing&, const guard<thing>* g) -> asio::awaitable<result<int>> {
@@ -459,8 +467,11 @@ TEST_CASE_FIXTURE(fixture, "guard: conservation under random refusals, in virtua
     MESSAGE("seed " << seed);
     std::mt19937_64 random(seed);
     auto quota_ = rate_limiter::create(*z, "many", quota::per(150, 1s, 5).value()).value();
-    auto tripping = circuit_breaker::create(*z, "tripping", {.consecutive_failures = 2, .reset_timeout = 5ms, .max_reset_timeout = 20ms}).value();
-    auto few = resource_pool<thing>::create(*z, "few", {.size = 3, .max_waiters = 5, .checkout_timeout = 20ms}, db).value();
+    auto tripping = circuit_breaker::create(
+                        *z, "tripping", {.consecutive_failures = 2, .reset_timeout = 5ms, .max_reset_timeout = 20ms})
+                        .value();
+    auto few =
+        resource_pool<thing>::create(*z, "few", {.size = 3, .max_waiters = 5, .checkout_timeout = 20ms}, db).value();
     clock.run(io);
     const guard g(quota_, tripping, few, guard_options{.timeout = 30ms});
     int ran = 0, ended = 0, started = 0;
@@ -507,7 +518,8 @@ TEST_CASE_FIXTURE(fixture, "guard: conservation under random refusals, in virtua
     }
 }
 
-TEST_CASE_FIXTURE(fixture, "guard: a day of traffic with a failing backend: refused fast, not stampeded, all closed again") {
+TEST_CASE_FIXTURE(fixture,
+                  "guard: a day of traffic with a failing backend: refused fast, not stampeded, all closed again") {
     auto day_limits = rate_limiter::create(*z, "day", quota::per(100, 1s).value()).value();
     auto day_breaker =
         circuit_breaker::create(*z, "day", {.failure_ratio = 0.5, .min_calls = 10, .reset_timeout = 30s}).value();
@@ -585,7 +597,8 @@ TEST_CASE_FIXTURE(fixture, "guard: with an io_context destroyed while calls wait
         const auto op = [](thing&, zone* where, std::shared_ptr<int>) -> asio::awaitable<result<void>> {
             co_return co_await where->sleep_for(1h);
         };
-        const auto with_context = [](call_context, thing&, zone* where, std::shared_ptr<int>) -> asio::awaitable<result<void>> {
+        const auto with_context = [](call_context, thing&, zone* where,
+                                     std::shared_ptr<int>) -> asio::awaitable<result<void>> {
             co_return co_await where->sleep_for(1h);
         };
         g.async_run(asio::detached, 1, op, &zn, token);

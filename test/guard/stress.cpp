@@ -75,12 +75,12 @@ TEST_CASE("guard: conservation under random refusals, timeouts and cancellations
         asio::io_context io, other;
         zone z(io, "stress");
         auto limits = rate_limiter::create(z, "l", quota::per(20'000, 1s, 50).value()).value();
-        auto breaker = circuit_breaker::create(
-                           z, "b", {.consecutive_failures = 3, .reset_timeout = 1ms, .max_reset_timeout = 2ms})
-                           .value();
-        auto pool =
-            resource_pool<connection>::create(z, "p", {.size = 3, .max_waiters = 8, .checkout_timeout = 1ms}, backend{&users})
+        auto breaker =
+            circuit_breaker::create(z, "b", {.consecutive_failures = 3, .reset_timeout = 1ms, .max_reset_timeout = 2ms})
                 .value();
+        auto pool = resource_pool<connection>::create(z, "p", {.size = 3, .max_waiters = 8, .checkout_timeout = 1ms},
+                                                      backend{&users})
+                        .value();
         const guard<connection> g(limits, breaker, pool);
         const int granted_before = c.ran;
         constexpr int callers = 16;
@@ -93,14 +93,15 @@ TEST_CASE("guard: conservation under random refusals, timeouts and cancellations
         work.push_back(asio::make_work_guard(other));
         for (int i = 0; i < callers; ++i) {
             strands.push_back(asio::make_strand(two_contexts && i % 2 == 1 ? other : io));
-            asio::co_spawn(strands.back(), caller(g, &z, &c, seed + static_cast<std::uint32_t>(i), calls),
-                           asio::bind_cancellation_slot(signals[static_cast<std::size_t>(i)].slot(),
-                                                        asio::bind_executor(strands.back(), [&](const std::exception_ptr&) {
-                                                            if (--left == 0) {
-                                                                z.close();
-                                                                work.clear();
-                                                            }
-                                                        })));
+            asio::co_spawn(
+                strands.back(), caller(g, &z, &c, seed + static_cast<std::uint32_t>(i), calls),
+                asio::bind_cancellation_slot(signals[static_cast<std::size_t>(i)].slot(),
+                                             asio::bind_executor(strands.back(), [&](const std::exception_ptr&) {
+                                                 if (--left == 0) {
+                                                     z.close();
+                                                     work.clear();
+                                                 }
+                                             })));
         }
         // A quarter of the callers are cancelled on the way, each on its own strand.
         for (int i = 0; i < callers; i += 4) {

@@ -251,9 +251,7 @@ private:
         end(call_outcome::neutral);
     }
 
-    void return_lease(const error* e) noexcept {
-        e != nullptr && ended_midway(*e) ? lease_.discard() : lease_.reset();
-    }
+    void return_lease(const error* e) noexcept { e != nullptr&& ended_midway(*e) ? lease_.discard() : lease_.reset(); }
 
     void end(const call_verdict& v) noexcept {
         if (std::exchange(running_, false)) {

@@ -226,6 +226,7 @@ public:
 
     // primitive
     void close() noexcept override;
+    void drain() noexcept override;
     void abandon() noexcept override;
     [[nodiscard]] primitive_snapshot snapshot() const override;
     [[nodiscard]] std::uint64_t in_use() const noexcept override;

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>
@@ -51,6 +52,9 @@ public:
 
     /// The zone is closed: end the waiters with `shut_down`, disarm the deadlines, cancel connects. May come twice.
     virtual void close() noexcept = 0;
+
+    /// It is no longer registered: refuse newcomers, where what is lent has to come back. Those who wait are served.
+    virtual void drain() noexcept {}
 
     /// The io_context is being destroyed: destroy the waiters without completing them, forget the deadlines.
     virtual void abandon() noexcept = 0;
@@ -103,6 +107,7 @@ public:
 
     /// Whether a breaker's name that is not there means to run unprotected.
     [[nodiscard]] bool runs_without_breaker() const noexcept { return runs_without_breaker_; }
+    void run_without_breaker(bool runs) noexcept { runs_without_breaker_ = runs; }
 
     /// System time minus steady time, fixed when the zone was made.
     [[nodiscard]] duration system_offset() const noexcept { return system_offset_; }
@@ -143,6 +148,8 @@ public:
 
     result<void> add(std::shared_ptr<primitive> p);
     result<std::shared_ptr<primitive>> find(primitive_kind kind, std::string_view name) const;
+    /// Takes a primitive out of the registry and lets it drain; handles to it go on.
+    void remove(primitive_kind kind, std::string_view name);
     [[nodiscard]] zone_snapshot snapshot() const;
 
     void close() noexcept;
@@ -177,11 +184,12 @@ private:
     void deliver_events();
     void check_idle() noexcept;
     [[nodiscard]] std::uint64_t in_use() const;
+    [[nodiscard]] std::vector<std::shared_ptr<primitive>> living() const;
 
     asio::io_context& context_;
     std::string name_;
     virtual_clock* clock_;
-    bool runs_without_breaker_;
+    std::atomic<bool> runs_without_breaker_;
     duration system_offset_;
     std::optional<strand_type> strand_;
     std::atomic<stage> stage_{stage::open};

@@ -1,0 +1,66 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_CONFIG_HPP
+#define HEADGATE_CONFIG_HPP
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <headgate/breaker_options.hpp>
+#include <headgate/bulkhead.hpp>
+#include <headgate/export.hpp>
+#include <headgate/pool_options.hpp>
+#include <headgate/rate_limiter.hpp>
+#include <headgate/result.hpp>
+#include <headgate/zone.hpp>
+
+namespace headgate {
+
+/// One mistake in a configuration.
+struct config_problem {
+    std::string pointer;  ///< Where: a JSON pointer (RFC 6901); empty for the whole document.
+    std::string found;    ///< What stands there.
+    std::string valid;    ///< What would be right.
+
+    friend bool operator==(const config_problem&, const config_problem&) = default;
+};
+
+/// One problem on a line: `/zones/shop/…: found X; valid is Y`.
+[[nodiscard]] HEADGATE_DECL std::string to_string(const std::vector<config_problem>& problems);
+
+/// What a configuration says of one zone: the options of its primitives by their names.
+struct zone_config {
+    headgate::missing_breaker missing_breaker = headgate::missing_breaker::refuse;  ///< As `zone_options`.
+    std::map<std::string, rate_limiter_options> rate_limiters{};                    ///< `quota` or `tiers`, and more.
+    std::map<std::string, pool_options> resource_pools{};                           ///< The backend comes from code.
+    std::map<std::string, breaker_options> circuit_breakers{};                      ///< All of `breaker_options`.
+    std::map<std::string, bulkhead_options> bulkheads{};                            ///< All of `bulkhead_options`.
+
+    friend bool operator==(const zone_config&, const zone_config&) = default;
+};
+
+/// A configuration as plain data: any number of zones, each with any number of primitives.
+struct config {
+    std::map<std::string, zone_config> zones{};  ///< By their names.
+
+    /// Reads a JSON document; comments are allowed. The detail of an `invalid_config` error tells all of its mistakes.
+    [[nodiscard]] HEADGATE_DECL static result<config> parse(std::string_view text);
+    /// The same, with the mistakes as data. `problems` is empty when there are none.
+    [[nodiscard]] HEADGATE_DECL static result<config> parse(std::string_view text,
+                                                            std::vector<config_problem>& problems);
+
+    /// What is wrong with a configuration that was not parsed, or was changed since: values only.
+    [[nodiscard]] HEADGATE_DECL std::vector<config_problem> check() const;
+
+    /// A document, with every value written out, that parses to the same.
+    [[nodiscard]] HEADGATE_DECL std::string to_json() const;
+
+    friend bool operator==(const config&, const config&) = default;
+};
+
+}  // namespace headgate
+
+#endif

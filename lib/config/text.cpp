@@ -1,0 +1,118 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include "config/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+namespace headgate::detail {
+
+namespace {
+
+struct unit {
+    std::string_view name;
+    std::int64_t ns;
+};
+
+// From the largest; "ms" is looked for before "m", since a name ends where the next digit begins.
+constexpr std::array<unit, 7> units{{{"d", 86'400'000'000'000},
+                                     {"h", 3'600'000'000'000},
+                                     {"m", 60'000'000'000},
+                                     {"s", 1'000'000'000},
+                                     {"ms", 1'000'000},
+                                     {"us", 1'000},
+                                     {"ns", 1}}};
+
+bool is_digit(char c) noexcept {
+    return c >= '0' && c <= '9';
+}
+
+// A whole number at the front of `text`, which is then behind it.
+std::optional<std::uint64_t> take_number(std::string_view& text) noexcept {
+    std::uint64_t n = 0;
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (code != std::errc{}) {
+        return {};
+    }
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    return n;
+}
+
+}  // namespace
+
+std::optional<duration> parse_duration(std::string_view text) noexcept {
+    std::int64_t sum = 0;
+    do {
+        const auto number = take_number(text);
+        if (!number || *number > static_cast<std::uint64_t>(duration::max().count())) {
+            return {};
+        }
+        const auto length = static_cast<std::size_t>(std::find_if(text.begin(), text.end(), is_digit) - text.begin());
+        const auto* found = std::find_if(units.begin(), units.end(),
+                                         [&](const unit& u) { return u.name == text.substr(0, length); });
+        std::int64_t part = 0;
+        if (found == units.end() ||
+            __builtin_mul_overflow(static_cast<std::int64_t>(*number), found->ns, &part) ||
+            __builtin_add_overflow(sum, part, &sum)) {
+            return {};
+        }
+        text.remove_prefix(length);
+    } while (!text.empty());
+    return duration{sum};
+}
+
+std::string format_duration(duration d) {
+    if (d == duration::zero()) {
+        return "0s";
+    }
+    const auto* found = std::find_if(units.begin(), units.end(), [&](const unit& u) { return d.count() % u.ns == 0; });
+    return std::to_string(d.count() / found->ns) + std::string(found->name);
+}
+
+std::optional<quota> parse_quota(std::string_view text) {
+    if (text == "none") {
+        return quota::none();
+    }
+    const auto permits = take_number(text);
+    if (!permits || text.empty() || text.front() != '/') {
+        return {};
+    }
+    const auto period = parse_duration(text.substr(1));
+    if (!period) {
+        return {};
+    }
+    const auto made = quota::per(*permits, *period);
+    return made ? std::optional(made.value()) : std::nullopt;
+}
+
+std::string_view nearest(std::string_view name, std::span<const std::string_view> candidates) {
+    std::string_view best;
+    std::size_t least = std::max<std::size_t>(1, name.size() / 3) + 1;
+    if (name.size() > 100) {
+        return best;
+    }
+    for (const std::string_view candidate : candidates) {
+        std::vector<std::size_t> row(candidate.size() + 1);
+        std::iota(row.begin(), row.end(), std::size_t{0});
+        for (std::size_t i = 1; i <= name.size(); ++i) {
+            std::size_t diagonal = std::exchange(row[0], i);
+            for (std::size_t j = 1; j <= candidate.size(); ++j) {
+                const std::size_t change = diagonal + (name[i - 1] == candidate[j - 1] ? 0 : 1);
+                diagonal = row[j];
+                row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+            }
+        }
+        if (row.back() < least) {
+            least = row.back();
+            best = candidate;
+        }
+    }
+    return best;
+}
+
+}  // namespace headgate::detail

@@ -1,0 +1,228 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <headgate/config.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/text.hpp"
+
+using namespace headgate;
+using namespace headgate::detail;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::vector<config_problem> problems_of(std::string_view text) {
+    std::vector<config_problem> problems;
+    const auto parsed = config::parse(text, problems);
+    CHECK(parsed.has_value() == problems.empty());
+    return problems;
+}
+
+// The one problem of a zone "z".
+config_problem problem_of(const std::string& members) {
+    std::string text = R"({"zones": {"z": {)";
+    text.append(members).append("}}}");
+    const auto problems = problems_of(text);
+    CAPTURE(members);
+    REQUIRE(problems.size() == 1);
+    return problems.front();
+}
+
+}  // namespace
+
+TEST_CASE("config: durations are numbers with units, added up") {
+    CHECK(parse_duration("30s") == duration(30s));
+    CHECK(parse_duration("250ms") == duration(250ms));
+    CHECK(parse_duration("1h30m") == duration(90min));
+    CHECK(parse_duration("1d") == duration(24h));
+    CHECK(parse_duration("5us7ns") == duration(5007ns));
+    CHECK(parse_duration("0s") == duration(0));
+    for (const char* wrong : {"", "s", "30", "30 s", "-1s", "1.5s", "1S", "s1", "99999999999999999999s",
+                              "9223372036854775807s", "106751d23h47m16s854ms775us808ns", "1s "}) {
+        CAPTURE(wrong);
+        CHECK_FALSE(parse_duration(wrong));
+    }
+    for (const duration d : {duration(0), duration(1), duration(90s), duration(1500ms), duration(24h), duration::max()}) {
+        CHECK(parse_duration(format_duration(d)) == d);
+    }
+    CHECK(format_duration(90s) == "90s");
+    CHECK(format_duration(120s) == "2m");
+}
+
+TEST_CASE("config: quotas are texts") {
+    CHECK(parse_quota("10/1m") == quota::per(10, 1min).value());
+    CHECK(parse_quota("none") == quota::none());
+    for (const char* wrong : {"", "10", "10/", "/1m", "0/1m", "10/0s", "x/1m", "10/1m ", "4294967296/1s"}) {
+        CAPTURE(wrong);
+        CHECK_FALSE(parse_quota(wrong));
+    }
+}
+
+TEST_CASE("config: the nearest known name is found, when there is one") {
+    constexpr std::string_view known[] = {"size", "max_overflow", "checkout_timeout"};
+    CHECK(nearest("sise", known) == "size");
+    CHECK(nearest("checkout_timout", known) == "checkout_timeout");
+    CHECK(nearest("overflow_max", known).empty());
+    CHECK(nearest("", known).empty());
+}
+
+TEST_CASE("config: everything that the primitives take") {
+    const auto parsed = config::parse(R"({
+        // one document, any number of zones
+        "zones": {
+            "shop": {
+                "missing_breaker": "run",
+                "rate_limiters": {
+                    "updates": {"quota": "10/1m", "max_keys": 1000, "max_waiters": 5, "track_keys": true, "busiest": 16},
+                    "calls": {"tiers": [
+                        {"name": "free", "quota": ["10/1s", {"permits": 1000, "period": "24h", "burst": 100}]},
+                        {"name": "strict", "quota": {"permits": 10, "period": 1000, "burst": 3, "algorithm": "at_most"}},
+                        {"name": "hourly", "quota": {"permits": 5, "period": "1h", "algorithm": "fixed_window"}},
+                        {"name": "blocked", "quota": "none"}
+                    ]}
+                },
+                "resource_pools": {
+                    "database": {"size": 4, "max_overflow": 2, "overflow_ttl": "1m", "strategy": "fifo", "max_waiters": 7,
+                        "checkout_timeout": 250, "connect_timeout": "2s", "max_connecting": 1, "backoff_min": "50ms",
+                        "backoff_max": "1s", "backoff_jitter": 0.5, "max_lifetime": "1h", "lifetime_jitter": 0,
+                        "idle_timeout": "5m", "ping_interval": "30s", "ping_timeout": "100ms", "leak_threshold": "10s"}
+                },
+                "circuit_breakers": {
+                    "database": {"consecutive_failures": null, "failure_ratio": 0.5, "slow_ratio": 1, "slow_after": "1s",
+                        "min_calls": 10, "window": "20s", "reset_timeout": "5s", "max_reset_timeout": "1m", "probes": 2,
+                        "probe_deadline": "3s", "mode": "observe"}
+                },
+                "bulkheads": {"reports": {"max_concurrent": 2, "max_waiters": 10, "max_wait": "0s"}}
+            },
+            "empty": {}
+        }
+    })");
+    REQUIRE_MESSAGE(parsed, parsed.error().message());
+    const config& c = parsed.value();
+    REQUIRE(c.zones.size() == 2);
+    const zone_config& shop = c.zones.at("shop");
+    CHECK(shop.missing_breaker == missing_breaker::run);
+    CHECK(shop.rate_limiters.at("updates") ==
+          rate_limiter_options{.tiers = {{"default", {quota::per(10, 1min).value()}}},
+                               .max_keys = 1000,
+                               .max_waiters = 5,
+                               .track_keys = true,
+                               .busiest = 16});
+    const auto& tiers = shop.rate_limiters.at("calls").tiers;
+    REQUIRE(tiers.size() == 4);
+    CHECK(tiers[0].quotas == std::vector{quota::per(10, 1s).value(), quota::per(1000, 24h, 100).value()});
+    CHECK(tiers[1].quotas == std::vector{quota::at_most(10, 1s, 3).value()});
+    CHECK(tiers[2].quotas == std::vector{quota::fixed_window(5, 1h).value()});
+    CHECK(tiers[3].quotas == std::vector{quota::none()});
+    const pool_options& pool = shop.resource_pools.at("database");
+    CHECK(pool.size == 4);
+    CHECK(pool.strategy == pool_strategy::fifo);
+    CHECK(pool.checkout_timeout == 250ms);
+    CHECK(pool.lifetime_jitter == 0);
+    CHECK(pool.leak_threshold == 10s);
+    const breaker_options& breaker = shop.circuit_breakers.at("database");
+    CHECK_FALSE(breaker.consecutive_failures);
+    CHECK(breaker.slow_ratio == 1);
+    CHECK(breaker.mode == breaker_mode::observe);
+    CHECK(shop.bulkheads.at("reports") == bulkhead_options{2, 10, 0s});
+    // What parses, prints back, and parses to the same.
+    const auto again = config::parse(c.to_json());
+    REQUIRE_MESSAGE(again, again.error().message());
+    CHECK(again.value() == c);
+    CHECK(c.check().empty());
+}
+
+TEST_CASE("config: every mistake of a document with ten mistakes is reported, with its pointer") {
+    const auto problems = problems_of(R"({
+        "zone": {},
+        "zones": {
+            "a/b": {
+                "missing_breaker": "maybe",
+                "rate_limiters": {"l": {"quota": "10/0s"}, "m": {}},
+                "resource_pools": {"p": {"sise": 3, "max_connecting": 0, "checkout_timeout": "5 s"}},
+                "circuit_breakers": {"b": {"failure_ratio": 1.5, "mode": "on"}},
+                "bulkheads": {"h": {"max_concurrent": -1}}
+            }
+        }
+    })");
+    std::vector<std::string> pointers;
+    for (const auto& p : problems) {
+        pointers.push_back(p.pointer);
+        CHECK_FALSE(p.found.empty());
+        CHECK_FALSE(p.valid.empty());
+    }
+    std::sort(pointers.begin(), pointers.end());
+    const std::string at = "/zones/a~1b/";
+    std::vector<std::string> wanted = {"/zone",
+                                       at + "missing_breaker",
+                                       at + "rate_limiters/l/quota",
+                                       at + "rate_limiters/m",
+                                       at + "resource_pools/p/sise",
+                                       at + "resource_pools/p/max_connecting",
+                                       at + "resource_pools/p/checkout_timeout",
+                                       at + "circuit_breakers/b/failure_ratio",
+                                       at + "circuit_breakers/b/mode",
+                                       at + "bulkheads/h/max_concurrent"};
+    std::sort(wanted.begin(), wanted.end());
+    CHECK(pointers == wanted);
+}
+
+TEST_CASE("config: a problem says what was found and what would be right") {
+    CHECK(problem_of(R"("resource_pools": {"p": {"sise": 3}})") ==
+          config_problem{"/zones/z/resource_pools/p/sise", "an unknown key", "\"size\""});
+    CHECK(problem_of(R"("resource_pools": {"p": {"size": 0}})") ==
+          config_problem{"/zones/z/resource_pools/p", "size and max_overflow are both 0", "one of them must be at least 1"});
+    CHECK(problem_of(R"("resource_pools": {"p": {"backoff_min": "9s"}})") ==
+          config_problem{"/zones/z/resource_pools/p/backoff_max", "5000000000 ns", "at least backoff_min, 9000000000 ns"});
+    CHECK(problem_of(R"("circuit_breakers": {"b": {"consecutive_failures": null}})").pointer ==
+          "/zones/z/circuit_breakers/b");
+    CHECK(problem_of(R"("circuit_breakers": {"b": {"slow_ratio": 0.5}})").pointer ==
+          "/zones/z/circuit_breakers/b/slow_after");
+    CHECK(problem_of(R"("bulkheads": {"h": {"max_wait": -5}})").found == "-5");
+    CHECK(problem_of(R"("bulkheads": {"": {}})").found == "an empty name");
+    CHECK(problem_of(R"("bulkheads": {"h": 3})").found == "3");
+    CHECK(problem_of(R"("rate_limiters": {"l": {"quota": []}})").found == "0 quotas");
+    CHECK(problem_of(R"("rate_limiters": {"l": {"quota": "1/1s", "tiers": []}})").found == "both quota and tiers");
+    CHECK(problem_of(R"("rate_limiters": {"l": {"tiers": [{"name": "a", "quota": "1/1s"}, {"name": "a", "quota": "1/1s"}]}})")
+              .pointer == "/zones/z/rate_limiters/l/tiers/1/name");
+    CHECK(problem_of(R"("rate_limiters": {"l": {"tiers": [{"name": "a"}]}})").found == "no \"quota\"");
+    CHECK(problem_of(R"("rate_limiters": {"l": {"quota": {"permits": 3, "period": "1s", "algorithm": "at_most"}}})").pointer ==
+          "/zones/z/rate_limiters/l/quota/burst");
+    CHECK(problem_of(R"("rate_limiters": {"l": {"quota": {"permits": 3}}})").found == "no \"period\"");
+}
+
+TEST_CASE("config: what is no JSON is told with its place") {
+    const auto problems = problems_of("{\n  \"zones\": {,}\n}");
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].pointer.empty());
+    CHECK(problems[0].found.find("line 2, column 13") != std::string::npos);
+    CHECK(problems_of("").size() == 1);
+    CHECK(problems_of("[]").front().valid == "an object of zones");
+    CHECK(problems_of("{}").front().found == "no \"zones\"");
+    CHECK(problems_of("{\"zones\": {\"\xff\": {}}}").size() == 1);
+    CHECK(problems_of(std::string(100'000, '[')).size() == 1);
+    const auto twice = problems_of(R"({"zones": {"a": {"bulkheads": {"h": {}, "h": {}}}}})");
+    REQUIRE(twice.size() == 1);
+    CHECK(twice[0] == config_problem{"/zones/a/bulkheads/h", "a key for the second time", "each key once"});
+    const auto error_of = config::parse("{}");
+    CHECK(error_of.error() == errc::invalid_config);
+    CHECK(error_of.error().message() ==
+          "the configuration has mistakes: the document: found no \"zones\"; valid is an object with zones");
+}
+
+TEST_CASE("config: one that was made by hand is checked") {
+    config c;
+    c.zones["z"].resource_pools["p"].size = 0;
+    c.zones["z"].rate_limiters["l"];
+    const auto problems = c.check();
+    REQUIRE(problems.size() == 2);
+    CHECK(problems[0].pointer == "/zones/z/rate_limiters/l");
+    CHECK(problems[1].pointer == "/zones/z/resource_pools/p");
+}
