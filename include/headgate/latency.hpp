@@ -9,6 +9,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <headgate/export.hpp>
@@ -38,6 +39,9 @@ public:
     [[nodiscard]] HEADGATE_DECL duration quantile(double q) const noexcept;
     /// How many did not exceed `d`, where `d` is rounded up to the end of its bucket.
     [[nodiscard]] HEADGATE_DECL std::uint64_t count_up_to(duration d) const noexcept;
+
+    /// `count_up_to` of each of `bounds`, which ascend, in one pass.
+    [[nodiscard]] HEADGATE_DECL std::vector<std::uint64_t> cumulative(std::span<const duration> bounds) const;
 
 private:
     static constexpr unsigned sub_bits = 4;  // sixteen buckets for each doubling

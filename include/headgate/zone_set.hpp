@@ -43,8 +43,8 @@ public:
     /// The zone of that name; it lives until this object goes, also when a reload drops it. Errors: `unknown_name`.
     [[nodiscard]] result<zone*> find(std::string_view name) const;
 
-    /// Makes a pool that the configuration has under `pool_name` in the zone `zone_name`. Errors: `unknown_name` when it
-    /// has no such zone or pool; those of `resource_pool::create`.
+    /// Makes a pool that the configuration has under `pool_name` in the zone `zone_name`. Errors: `unknown_name` when
+    /// it has no such zone or pool; those of `resource_pool::create`.
     template <class T, class Backend>
     [[nodiscard]] result<resource_pool<T>> make_pool(std::string_view zone_name, std::string_view pool_name,
                                                      Backend backend) {
@@ -57,13 +57,14 @@ public:
                                         std::move(backend));
     }
 
-    /// Takes another configuration, all of it or nothing. What keeps its name and kind keeps its state and takes the new
-    /// parameters; what is new is made, except for pools, which code makes; a name that is no more drains: a zone, a
-    /// pool and a bulkhead refuse newcomers with `shut_down` and serve those who wait, limiters and breakers are no
+    /// Takes another configuration, all of it or nothing. What keeps its name and kind keeps its state and takes the
+    /// new parameters; what is new is made, except for pools, which code makes; a name that is no more drains: a zone,
+    /// a pool and a bulkhead refuse newcomers with `shut_down` and serve those who wait, limiters and breakers are no
     /// longer found, and handles to them go on.
     ///
     /// Errors: `invalid_config`, whose detail tells what is wrong or cannot change while it is in use: `max_keys`,
-    /// `max_waiters`, `track_keys` and `busiest` of a limiter, and the name of its first tier. Then nothing has changed.
+    /// `max_waiters`, `track_keys` and `busiest` of a limiter, and the name of its first tier. Then nothing has
+    /// changed.
     result<void> reload(const config& configuration);
     /// The same, with the mistakes as data.
     result<void> reload(const config& configuration, std::vector<config_problem>& problems);

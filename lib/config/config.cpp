@@ -134,19 +134,22 @@ struct quota_fields {
 std::span<const member<quota_fields>> quota_members() {
     const auto number = [](const json& from) { return from.is_number_unsigned(); };
     static const std::vector<member<quota_fields>> all = {
-        {"permits", "a whole number from 1 to 4294967295",
+        {"permits",
+         "a whole number from 1 to 4294967295",
          [number](const json& from, quota_fields& to) {
              to.permits = number(from) ? from.get<std::uint64_t>() : 0;
              return to.permits >= 1 && to.permits <= quota::max_permits;
          },
          {}},
-        {"burst", "a whole number from 1 to 4294967295",
+        {"burst",
+         "a whole number from 1 to 4294967295",
          [number](const json& from, quota_fields& to) {
              to.burst = number(from) ? from.get<std::uint64_t>() : 0;
              return *to.burst >= 1 && *to.burst <= quota::max_permits;
          },
          {}},
-        {"period", "a duration above zero such as \"30s\", or a whole number of milliseconds",
+        {"period",
+         "a duration above zero such as \"30s\", or a whole number of milliseconds",
          [number](const json& from, quota_fields& to) {
              std::optional<duration> d;
              if (from.is_string()) {
@@ -158,7 +161,8 @@ std::span<const member<quota_fields>> quota_members() {
              return to.period > duration::zero();
          },
          {}},
-        {"algorithm", "one of \"gcra\", \"fixed_window\", \"at_most\"",
+        {"algorithm",
+         "one of \"gcra\", \"fixed_window\", \"at_most\"",
          [](const json& from, quota_fields& to) {
              if (from != "gcra" && from != "fixed_window" && from != "at_most") {
                  return false;
@@ -510,8 +514,9 @@ result<config> config::parse(std::string_view text, std::vector<config_problem>&
         // Its message ends with what the parser met and wanted.
         const std::string what = e.what();
         const auto colon = what.rfind(": ");
-        r.report("", "no JSON at " + place_of(text, e.byte) + " (" +
-                         (colon == std::string::npos ? what : what.substr(colon + 2)) + ')',
+        r.report("",
+                 "no JSON at " + place_of(text, e.byte) + " (" +
+                     (colon == std::string::npos ? what : what.substr(colon + 2)) + ')',
                  "a JSON document, in which comments are allowed");
     }
     if (!problems.empty()) {

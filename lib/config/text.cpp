@@ -53,11 +53,10 @@ std::optional<duration> parse_duration(std::string_view text) noexcept {
             return {};
         }
         const auto length = static_cast<std::size_t>(std::find_if(text.begin(), text.end(), is_digit) - text.begin());
-        const auto* found = std::find_if(units.begin(), units.end(),
-                                         [&](const unit& u) { return u.name == text.substr(0, length); });
+        const auto* found =
+            std::find_if(units.begin(), units.end(), [&](const unit& u) { return u.name == text.substr(0, length); });
         std::int64_t part = 0;
-        if (found == units.end() ||
-            __builtin_mul_overflow(static_cast<std::int64_t>(*number), found->ns, &part) ||
+        if (found == units.end() || __builtin_mul_overflow(static_cast<std::int64_t>(*number), found->ns, &part) ||
             __builtin_add_overflow(sum, part, &sum)) {
             return {};
         }

@@ -38,4 +38,17 @@ std::uint64_t latency_histogram::count_up_to(duration d) const noexcept {
                            std::uint64_t{0});
 }
 
+std::vector<std::uint64_t> latency_histogram::cumulative(std::span<const duration> bounds) const {
+    std::vector<std::uint64_t> out;
+    std::uint64_t seen = 0;
+    std::size_t i = 0;
+    for (const duration bound : bounds) {
+        for (const std::size_t last = index(static_cast<std::uint64_t>(bound.count())); i <= last; ++i) {
+            seen += buckets_[i];
+        }
+        out.push_back(seen);
+    }
+    return out;
+}
+
 }  // namespace headgate

@@ -49,7 +49,8 @@ TEST_CASE("config: durations are numbers with units, added up") {
         CAPTURE(wrong);
         CHECK_FALSE(parse_duration(wrong));
     }
-    for (const duration d : {duration(0), duration(1), duration(90s), duration(1500ms), duration(24h), duration::max()}) {
+    for (const duration d :
+         {duration(0), duration(1), duration(90s), duration(1500ms), duration(24h), duration::max()}) {
         CHECK(parse_duration(format_duration(d)) == d);
     }
     CHECK(format_duration(90s) == "90s");
@@ -177,10 +178,12 @@ TEST_CASE("config: every mistake of a document with ten mistakes is reported, wi
 TEST_CASE("config: a problem says what was found and what would be right") {
     CHECK(problem_of(R"("resource_pools": {"p": {"sise": 3}})") ==
           config_problem{"/zones/z/resource_pools/p/sise", "an unknown key", "\"size\""});
-    CHECK(problem_of(R"("resource_pools": {"p": {"size": 0}})") ==
-          config_problem{"/zones/z/resource_pools/p", "size and max_overflow are both 0", "one of them must be at least 1"});
+    CHECK(problem_of(R"("resource_pools": {"p": {"size": 0}})") == config_problem{"/zones/z/resource_pools/p",
+                                                                                  "size and max_overflow are both 0",
+                                                                                  "one of them must be at least 1"});
     CHECK(problem_of(R"("resource_pools": {"p": {"backoff_min": "9s"}})") ==
-          config_problem{"/zones/z/resource_pools/p/backoff_max", "5000000000 ns", "at least backoff_min, 9000000000 ns"});
+          config_problem{"/zones/z/resource_pools/p/backoff_max", "5000000000 ns",
+                         "at least backoff_min, 9000000000 ns"});
     CHECK(problem_of(R"("circuit_breakers": {"b": {"consecutive_failures": null}})").pointer ==
           "/zones/z/circuit_breakers/b");
     CHECK(problem_of(R"("circuit_breakers": {"b": {"slow_ratio": 0.5}})").pointer ==
@@ -190,11 +193,12 @@ TEST_CASE("config: a problem says what was found and what would be right") {
     CHECK(problem_of(R"("bulkheads": {"h": 3})").found == "3");
     CHECK(problem_of(R"("rate_limiters": {"l": {"quota": []}})").found == "0 quotas");
     CHECK(problem_of(R"("rate_limiters": {"l": {"quota": "1/1s", "tiers": []}})").found == "both quota and tiers");
-    CHECK(problem_of(R"("rate_limiters": {"l": {"tiers": [{"name": "a", "quota": "1/1s"}, {"name": "a", "quota": "1/1s"}]}})")
+    CHECK(problem_of(
+              R"("rate_limiters": {"l": {"tiers": [{"name": "a", "quota": "1/1s"}, {"name": "a", "quota": "1/1s"}]}})")
               .pointer == "/zones/z/rate_limiters/l/tiers/1/name");
     CHECK(problem_of(R"("rate_limiters": {"l": {"tiers": [{"name": "a"}]}})").found == "no \"quota\"");
-    CHECK(problem_of(R"("rate_limiters": {"l": {"quota": {"permits": 3, "period": "1s", "algorithm": "at_most"}}})").pointer ==
-          "/zones/z/rate_limiters/l/quota/burst");
+    CHECK(problem_of(R"("rate_limiters": {"l": {"quota": {"permits": 3, "period": "1s", "algorithm": "at_most"}}})")
+              .pointer == "/zones/z/rate_limiters/l/quota/burst");
     CHECK(problem_of(R"("rate_limiters": {"l": {"quota": {"permits": 3}}})").found == "no \"period\"");
 }
 

@@ -1,0 +1,94 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+
+#include <atomic>
+#include <iostream>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include <headgate/guard.hpp>
+#include <headgate/status.hpp>
+
+// A service under load, for the tests of the status server: load TOKEN. Prints its port; takes the commands break, heal
+// and quit from its standard input, and ends by itself after two minutes.
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using headgate::result;
+
+std::atomic<bool> broken{false};
+
+struct connection {};
+struct database {
+    asio::awaitable<connection> connect() {
+        if (broken) {
+            throw std::runtime_error("connection refused");
+        }
+        co_return connection{};
+    }
+};
+
+asio::awaitable<result<void>> query(headgate::call_context, connection&, headgate::zone* where) {
+    (void)co_await where->sleep_for(broken ? 1ms : 20ms);
+    if (broken) {
+        co_return headgate::error(boost::system::errc::make_error_code(boost::system::errc::io_error));
+    }
+    co_return headgate::success();
+}
+
+asio::awaitable<void> client(headgate::guard<connection> guard, headgate::zone* where, int id) {
+    std::mt19937 random(static_cast<unsigned>(id));
+    for (;;) {
+        (void)co_await guard.run(headgate::key("client", id), query, where);
+        (void)co_await where->sleep_for(1ms * (5 + random() % 30));
+    }
+}
+
+constexpr const char* configuration = R"({"zones": {"shop": {
+    "rate_limiters": {"calls": {"quota": "20/1s", "busiest": 8}},
+    "circuit_breakers": {"database": {"consecutive_failures": 3, "reset_timeout": "1s", "max_reset_timeout": "2s"}},
+    "resource_pools": {"database": {"size": 3, "max_overflow": 1, "checkout_timeout": "100ms"}},
+    "bulkheads": {"reports": {"max_concurrent": 2}}
+}}})";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    asio::io_context io(1);
+    const auto set = headgate::zone_set::create(io, headgate::config::parse(configuration).value()).value();
+    headgate::zone* shop = set->find("shop").value();
+    const auto pool = set->make_pool<connection>("shop", "database", database{}).value();
+    const headgate::guard guard(headgate::rate_limiter::find(*shop, "calls").value(),
+                                headgate::circuit_breaker::find(*shop, "database").value(), pool,
+                                headgate::guard_options{.timeout = 500ms});
+    const auto held = headgate::bulkhead::find(*shop, "reports").value().try_enter();
+    for (int id = 0; id < 6; ++id) {
+        asio::co_spawn(io, client(guard, shop, id), asio::detached);
+    }
+    {
+        const auto status = headgate::status_server::start({.admin_token = argc > 1 ? argv[1] : ""}).value();
+        status->add(*set);
+        std::cout << status->port() << std::endl;
+        std::thread commands([&] {
+            for (std::string line; std::getline(std::cin, line) && line != "quit";) {
+                broken = line == "break" || (broken && line != "heal");
+                if (line == "unready") {
+                    status->set_ready(false);
+                }
+            }
+            io.stop();
+        });
+        io.run_for(2min);
+        commands.detach();
+        if (!io.stopped()) {
+            std::_Exit(2);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+// The status page in a real browser, on a service under load: page.mjs LOAD SCREENSHOT_FOLDER
+// Exits with 77 (skipped) where there is no playwright-core or no Chromium.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import assert from "node:assert/strict";
+
+const [program, folder, modules] = process.argv.slice(2);
+const browserPath = "/usr/bin/chromium";
+let chromium;
+try {
+  ({ chromium } = createRequire(resolve(modules, "node_modules", "x.js"))("playwright-core"));
+} catch {
+  console.log(`skipped: there is no playwright-core in ${modules}; ./dev test installs it`);
+  process.exit(77);
+}
+if (!existsSync(browserPath)) {
+  console.log(`skipped: there is no ${browserPath}; ./dev test installs it`);
+  process.exit(77);
+}
+
+const load = spawn(program, ["the-secret"], { stdio: ["pipe", "pipe", "inherit"] });
+const port = await new Promise(got => createInterface({ input: load.stdout }).once("line", got));
+const tell = command => load.stdin.write(command + "\n");
+mkdirSync(folder, { recursive: true });
+
+const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic",
+  "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+try {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  const complaints = [];
+  page.on("pageerror", e => complaints.push(String(e)));
+  page.on("console", m => m.type() === "error" && complaints.push(m.text()));
+  await page.goto(`http://127.0.0.1:${port}/`);
+
+  const card = kind => page.locator(`.card[data-kind=${kind}]`);
+  const wait = { timeout: 15000 };
+  await page.locator("#link.live").waitFor(wait);
+  for (const kind of ["rate_limiter", "resource_pool", "circuit_breaker", "bulkhead"]) {
+    await card(kind).waitFor(wait);
+  }
+  await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
+  assert.match(await card("circuit_breaker").locator(".state").textContent(), /closed/);
+  assert.match(await card("bulkhead").locator(".legend").textContent(), /1 of 2 running/);
+  assert.match(await card("resource_pool").locator(".legend").textContent(), /leased.*idle.*overflow.*waiting/);
+  await page.waitForFunction(() => /busy: client:/.test(document.querySelector("[data-kind=rate_limiter] dl").textContent), null, wait);
+
+  // Break the database: the breaker opens, and the page says so, in its state, its facts and the events.
+  tell("break");
+  await page.locator(".card[data-kind=circuit_breaker][data-state=open]").waitFor(wait);
+  assert.match(await card("circuit_breaker").locator(".state").textContent(), /✕ open/);
+  assert.match(await card("circuit_breaker").locator("dl").textContent(), /next probe/);
+  await page.locator("#events li[data-event=breaker_state]", { hasText: "closed → open" }).first().waitFor(wait);
+  await page.screenshot({ path: join(folder, "open.png"), fullPage: true });
+  tell("heal");
+  await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
+  await page.locator("#events li[data-event=breaker_state]", { hasText: "→ closed" }).first().waitFor(wait);
+
+  // Act, with the keyboard alone.
+  await page.locator("#token").fill("the-secret");
+  const pause = card("resource_pool").getByRole("button", { name: "Pause" });
+  await pause.focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".card[data-kind=resource_pool][data-state=paused]").waitFor(wait);
+  assert.match(await page.locator("#said").textContent(), /done: pause/);
+  await card("resource_pool").getByRole("button", { name: "Resume" }).press("Enter");
+  await page.locator(".card[data-kind=resource_pool][data-state=active]").waitFor(wait);
+  await page.locator("#token").fill("wrong");
+  await card("circuit_breaker").getByRole("button", { name: "Force open" }).click();
+  await page.waitForFunction(() => /refused/.test(document.querySelector("#said").textContent), null, wait);
+  await page.screenshot({ path: join(folder, "light.png"), fullPage: true });
+
+  // On a phone, in the dark, nothing is wider than the screen.
+  await page.emulateMedia({ colorScheme: "dark" });
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+  const [back, text] = await page.evaluate(() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]);
+  assert.notEqual(back, text);
+  await page.screenshot({ path: join(folder, "phone-dark.png"), fullPage: true });
+
+  // The 401 of the wrong token is the only complaint.
+  assert.deepEqual(complaints.filter(c => !/401/.test(c)), []);
+
+  // The service goes: the page says so, and keeps what it showed.
+  tell("quit");
+  await page.locator("#link.lost").waitFor(wait);
+  assert.equal(await card("circuit_breaker").count(), 1);
+  console.log("ok");
+} finally {
+  await browser.close();
+  load.kill();
+}
