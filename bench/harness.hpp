@@ -63,6 +63,7 @@ void add_deadlines();
 void add_limiter();
 void add_pool();
 void add_breaker();
+void add_guard();
 
 /// The bare things that rows are measured against.
 body clock_now();

@@ -235,6 +235,7 @@ int main(int argc, char** argv) {
     bench::add_limiter();
     bench::add_pool();
     bench::add_breaker();
+    bench::add_guard();
     std::printf("%-52s %9s %17s %7s %s\n", "row", "ns", "spread", "allocs", "ratio to its baseline, target");
     auto all = nlohmann::json::array();
     for (const auto& r : bench::rows()) {

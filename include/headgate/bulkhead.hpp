@@ -173,7 +173,7 @@ private:
         detail::check_temporaries<Op, Args...>();
         using policy = detail::pool_policy<detail::bulkhead_place>;
         return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            policy(core_, options, place), detail::unwrap(std::forward<Op>(op)),
+            [&] { return policy(core_, options, place); }, detail::unwrap(std::forward<Op>(op)),
             detail::unwrap(std::forward<Args>(args))...);
     }
 

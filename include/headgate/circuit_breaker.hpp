@@ -142,7 +142,7 @@ public:
         static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
         detail::check_temporaries<Op, Args...>();
         return detail::policy_call<detail::breaker_policy<Judge>, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            detail::breaker_policy<Judge>(core_, options), detail::unwrap(std::forward<Op>(op)),
+            [&] { return detail::breaker_policy<Judge>(core_, options); }, detail::unwrap(std::forward<Op>(op)),
             detail::unwrap(std::forward<Args>(args))...);
     }
 

@@ -119,7 +119,9 @@ public:
         detail::check_temporaries<Op, Args...>();
         using policy = detail::guard_policy<Resource, Judge>;
         return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            policy(parts_, parts_->request(key, how.cost, how.tier), how.timeout, how.judge, typeid(Op)),
+            [&] {
+                return policy(parts_, parts_->request(key, how.cost, how.tier), how.timeout, how.judge, typeid(Op));
+            },
             detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
     }
 

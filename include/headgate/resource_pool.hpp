@@ -143,6 +143,7 @@ public:
                 return true;
             }
         }
+        request_.asked = request_.from->zone().now();
         refusal_ = request_.from->refuse_or_wait(request_.timeout, request_.asked);
         return refusal_.verdict != detail::pool_verdict::wait;
     }
@@ -346,7 +347,7 @@ private:
     auto run_with(const with_options& options, const detail::lease_place& place, Op&& op, Args&&... args) const {
         detail::check_temporaries<Op, Args...>();
         return detail::policy_call<detail::pool_policy<T>, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            detail::pool_policy<T>(core_, options, place), detail::unwrap(std::forward<Op>(op)),
+            [&] { return detail::pool_policy<T>(core_, options, place); }, detail::unwrap(std::forward<Op>(op)),
             detail::unwrap(std::forward<Args>(args))...);
     }
 

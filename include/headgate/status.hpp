@@ -23,8 +23,8 @@ struct status_options {
     std::string address = "127.0.0.1";
     /// The port; zero takes a free one, which `status_server::port` tells.
     std::uint16_t port = 0;
-    /// Who sends it as `Authorization: Bearer TOKEN` may act: force breakers, pause pools, reset keys. Empty: nobody may,
-    /// the server only shows.
+    /// Who sends it as `Authorization: Bearer TOKEN` may act: force breakers, pause pools, reset keys. Empty: nobody
+    /// may, the server only shows.
     std::string admin_token{};
 };
 

@@ -64,7 +64,7 @@ template <class Op, class... Args>
 [[nodiscard]] auto with_timeout(const zone& zone, duration timeout, Op&& op, Args&&... args) {
     detail::check_temporaries<Op, Args...>();
     return detail::policy_call<detail::timeout_policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
-        detail::timeout_policy(zone.core(), timeout), detail::unwrap(std::forward<Op>(op)),
+        [&] { return detail::timeout_policy(zone.core(), timeout); }, detail::unwrap(std::forward<Op>(op)),
         detail::unwrap(std::forward<Args>(args))...);
 }
 

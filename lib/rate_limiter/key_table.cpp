@@ -17,7 +17,10 @@ unsigned shift_for(std::uint64_t max_keys) noexcept {
 
 }  // namespace
 
-key_table::key_table(std::uint64_t max_keys) : shift_(shift_for(max_keys)), max_keys_(max_keys) {
+key_table::key_table(std::uint64_t max_keys)
+    : shift_(shift_for(max_keys)),
+      max_keys_(max_keys),
+      touched_(std::make_unique<std::atomic<std::uint64_t>[]>(shards() / 64)) {
     // Zeroed by the system when it is large: shards never touched take no memory.
     const std::size_t size = shards() * sizeof(key_shard) + alignof(key_shard);
     memory_ = std::calloc(size, 1);

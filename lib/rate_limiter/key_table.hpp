@@ -106,6 +106,24 @@ public:
 
     void forget_use() noexcept { used_.store(false, std::memory_order_relaxed); }
 
+    /// Notes that a shard counts something; once for each shard it costs more than a look.
+    void touch(const key_shard& s) noexcept {
+        const auto i = static_cast<std::size_t>(&s - shards_);
+        const std::uint64_t bit = std::uint64_t{1} << (i & 63);
+        if ((touched_[i >> 6].load(std::memory_order_relaxed) & bit) == 0) {
+            touched_[i >> 6].fetch_or(bit, std::memory_order_relaxed);
+        }
+    }
+    /// Calls `f` with every shard that was touched: a few, where there are few keys.
+    template <class F>
+    void for_each_touched(const F& f) {
+        for (std::size_t word = 0; word < shards() / 64; ++word) {
+            for (std::uint64_t bits = touched_[word].load(std::memory_order_relaxed); bits != 0; bits &= bits - 1) {
+                f(shards_[word * 64 + static_cast<std::size_t>(std::countr_zero(bits))]);
+            }
+        }
+    }
+
     /// A slot for a hash that has none, its first word set with `tag` and the others zero; null when the table is full
     /// or memory is out. Slots that `dead` names may go, and slots may move.
     template <class Dead>
@@ -126,6 +144,7 @@ public:
         std::uint64_t* at = place(s, hash);
         at[0] = hash << 8 | tag;
         ++s.live;
+        touch(s);
         if (!used_.load(std::memory_order_relaxed)) {
             used_.store(true, std::memory_order_relaxed);
         }
@@ -249,6 +268,7 @@ private:
     unsigned shift_;
     std::uint64_t max_keys_;
     void* memory_;
+    std::unique_ptr<std::atomic<std::uint64_t>[]> touched_;  // a bit a shard; there are at least 256 shards
     // Written by insertions and drops only, but on a line of its own: every call reads what stands above.
     alignas(64) std::atomic<std::uint64_t> keys_{0};
     std::atomic<std::uint64_t> bytes_{0};

@@ -279,6 +279,9 @@ decision limiter_core::open_bucket::try_charge(std::uint32_t tier, std::uint64_t
         return {verdict::zero_cost, false, {}, {}};
     }
     const std::int64_t n = clamp_cost(cost);
+    if (shard_ != &core_->overflow_) {
+        core_->table_.touch(*shard_);
+    }
     const auto refused = [&](verdict why, duration retry_after) -> decision {
         ++shard_->refused;
         if (auto* h = core_->history(slot_)) {
@@ -544,9 +547,7 @@ limiter_counts limiter_core::counts() const noexcept {
         out.granted += s.granted;
         out.refused += s.refused;
     };
-    for (std::size_t i = 0; i < table_.shards(); ++i) {
-        add(table_.shard(i));
-    }
+    table_.for_each_touched(add);
     add(overflow_);
     out.keys = table_.keys();
     out.bytes = table_.bytes() + sizeof *this + overflow_.words * sizeof(std::uint64_t);

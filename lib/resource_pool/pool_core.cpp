@@ -211,11 +211,10 @@ pool_refusal pool_core::refuse() noexcept {
     return count_refusal(machine_.explain(now));
 }
 
-pool_refusal pool_core::refuse_or_wait(duration timeout, time_point& asked) noexcept {
+pool_refusal pool_core::refuse_or_wait(duration timeout, time_point now) noexcept {
     if (timeout < duration::zero()) {
         return {pool_verdict::invalid};
     }
-    const time_point now = zone().now();
     const std::lock_guard guard(lock_);
     if (zone().refusing()) {
         return {pool_verdict::shut_down};
@@ -223,7 +222,6 @@ pool_refusal pool_core::refuse_or_wait(duration timeout, time_point& asked) noex
     pool_decision why = machine_.explain(now);
     if (why.verdict == pool_verdict::exhausted && timeout > duration::zero()) {
         if (machine_.waiting() < options_.max_waiters) {
-            asked = now;
             return {pool_verdict::wait};
         }
         why.verdict = pool_verdict::queue_full;

@@ -20,8 +20,8 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 using namespace std::chrono_literals;
 
-constexpr std::array<duration, 18> bounds = {1us,  10us, 100us, 1ms,   2500us, 5ms, 10ms,  25ms, 50ms,
-                                             100ms, 250ms, 500ms, 1s,  2500ms, 5s,  10s,   30s,  60s};
+constexpr std::array<duration, 18> bounds = {1us,   10us,  100us, 1ms, 2500us, 5ms, 10ms, 25ms, 50ms,
+                                             100ms, 250ms, 500ms, 1s,  2500ms, 5s,  10s,  30s,  60s};
 
 double seconds(duration d) {
     return std::chrono::duration<double>(d).count();
@@ -69,7 +69,8 @@ void add_latency(families& out, const zone_snapshot& z, const primitive_snapshot
     }
     m.histogram.sample_count = l.durations.count();
     m.histogram.sample_sum = seconds(l.durations.sum());
-    out.add("headgate_" + std::string(to_string(p.kind)) + '_' + std::string(l.name) + "_seconds", MetricType::Histogram,
+    out.add("headgate_" + std::string(to_string(p.kind)) + '_' + std::string(l.name) + "_seconds",
+            MetricType::Histogram,
             l.name == "wait" ? "How long callers that were queued waited." : "How long calls ran.", std::move(m));
 }
 
@@ -101,7 +102,8 @@ std::string to_prometheus(const std::vector<zone_snapshot>& zones) {
     for (const zone_snapshot& z : zones) {
         ClientMetric operations = labelled(z, nullptr);
         operations.gauge.value = static_cast<double>(z.operations);
-        out.add("headgate_zone_operations", MetricType::Gauge, "Asynchronous operations pending.", std::move(operations));
+        out.add("headgate_zone_operations", MetricType::Gauge, "Asynchronous operations pending.",
+                std::move(operations));
         ClientMetric closed = labelled(z, nullptr);
         closed.gauge.value = z.closed ? 1 : 0;
         out.add("headgate_zone_closed", MetricType::Gauge, "Whether the zone is closed.", std::move(closed));

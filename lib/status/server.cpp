@@ -354,7 +354,8 @@ struct status_server::impl {
                 boost::system::error_code ec;
                 co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, ec));
                 response out;
-                if (ec == http::error::header_limit || ec == http::error::body_limit || ec == http::error::buffer_overflow) {
+                if (ec == http::error::header_limit || ec == http::error::body_limit ||
+                    ec == http::error::buffer_overflow) {
                     out = refusal(parser.get(), http::status::payload_too_large, "the request is too large");
                     out.keep_alive(false);
                 } else if (ec && ec.category() == make_error_code(http::error::bad_method).category() &&

@@ -142,9 +142,10 @@ public:
     using value_type = typename shape::result_type;
     using executor_type = typename shape::executor_type;
 
-    template <class O, class... A>
-    explicit policy_call(Policy policy, O&& op, A&&... args)
-        : policy_(std::move(policy)), op_(std::forward<O>(op)), args_(std::forward<A>(args)...) {}
+    /// `make_policy` gives the policy, which is made in its place.
+    template <class MakePolicy, class O, class... A>
+    explicit policy_call(const MakePolicy& make_policy, O&& op, A&&... args)
+        : policy_(make_policy()), op_(std::forward<O>(op)), args_(std::forward<A>(args)...) {}
 
     // Only what has not begun is moved.
     policy_call(policy_call&& other) noexcept(std::is_nothrow_move_constructible_v<Op>)

@@ -161,7 +161,7 @@ public:
             if (*refusal == errc::connect_failed && parts.breaker) {
                 std::optional<error> open;
                 if (ask_breaker(open)) {
-                    end(call_outcome::failure);
+                    not_run(call_outcome::failure);
                 }
             }
         } else if (!parts.breaker || ask_breaker(refusal)) {
@@ -207,7 +207,10 @@ private:
             refusal.emplace(decision.why(), decision.admission.retry_after);
             return false;
         }
-        ticket_ = decision.admission.ticket;
+        // Word by word: a copy in wider loads would wait for the stores that just wrote it.
+        ticket_.generation = decision.admission.ticket.generation;
+        ticket_.began = now_;
+        ticket_.probe = decision.admission.ticket.probe;
         running_ = true;
         return true;
     }
@@ -229,9 +232,8 @@ private:
 
     // Nothing is free: may the call wait? It holds nothing meanwhile, and does not queue in vain.
     admission without_resource(std::optional<error>& refusal) {
-        time_point asked;
-        const pool_refusal why = parts_->pool->refuse_or_wait(longest_wait(), asked);
-        end(why.verdict == pool_verdict::connect_failed ? call_outcome::failure : call_outcome::neutral);
+        const pool_refusal why = parts_->pool->refuse_or_wait(longest_wait(), now_);
+        not_run(why.verdict == pool_verdict::connect_failed ? call_outcome::failure : call_outcome::neutral);
         if (why.verdict != pool_verdict::wait) {
             refusal.emplace(parts_->pool->to_error(why));
             return admission::refused;
@@ -248,7 +250,13 @@ private:
 
     void give_back() noexcept {
         lease_.reset();
-        end(call_outcome::neutral);
+        not_run(call_outcome::neutral);
+    }
+
+    // Ends with the breaker what was no call, and has no latency.
+    void not_run(call_outcome outcome) noexcept {
+        ticket_.began = {};
+        end(outcome);
     }
 
     void return_lease(const error* e) noexcept { e != nullptr&& ended_midway(*e) ? lease_.discard() : lease_.reset(); }

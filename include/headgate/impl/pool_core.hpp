@@ -180,8 +180,8 @@ public:
     }
     /// Why `take` gave nothing, to one who does not wait.
     [[gnu::noinline]] pool_refusal refuse() noexcept;
-    /// The same to one who would wait for `timeout`; with `wait`, `asked` is the time.
-    [[gnu::noinline]] pool_refusal refuse_or_wait(duration timeout, time_point& asked) noexcept;
+    /// The same to one who would wait for `timeout`.
+    [[gnu::noinline]] pool_refusal refuse_or_wait(duration timeout, time_point now) noexcept;
     /// The error of a refusal.
     [[nodiscard]] error to_error(const pool_refusal& refusal) const;
     /// `asked` is when the wait began.
