@@ -169,7 +169,8 @@ headgate::config many(int zones, int of_each, std::uint64_t permits) {
         auto& zone = c.zones[std::to_string(z)];
         for (int i = 0; i < of_each; ++i) {
             zone.rate_limiters[std::to_string(i)].tiers = {{"default", {quota::per(permits, 1s).value()}}};
-            zone.circuit_breakers[std::to_string(i)].consecutive_failures = static_cast<std::uint32_t>(permits % 97 + 3);
+            zone.circuit_breakers[std::to_string(i)].consecutive_failures =
+                static_cast<std::uint32_t>(permits % 97 + 3);
         }
     }
     return c;

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -119,10 +120,8 @@ public:
         detail::check_temporaries<Op, Args...>();
         using policy = detail::guard_policy<Resource, Judge>;
         return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            [&] {
-                return policy(parts_, parts_->request(key, how.cost, how.tier), how.timeout, how.judge, typeid(Op));
-            },
-            detail::unwrap(std::forward<Op>(op)), detail::unwrap(std::forward<Args>(args))...);
+            [&] { return policy(parts_, key, how, typeid(Op)); }, detail::unwrap(std::forward<Op>(op)),
+            detail::unwrap(std::forward<Args>(args))...);
     }
 
     /// `run` with a completion token, which comes first. The operation runs as a coroutine of its own on the handler's

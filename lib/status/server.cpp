@@ -411,10 +411,10 @@ struct status_server::impl {
     std::shared_ptr<event_log> log = std::make_shared<event_log>();
     std::map<const zone*, subscription> listening;
 
+    int connections = 0;
     asio::io_context io{1};
     tcp::acceptor acceptor{io};
     tcp::endpoint bound;
-    int connections = 0;
     std::thread thread;
 };
 

@@ -151,6 +151,8 @@ TEST_CASE_FIXTURE(fixture, "guard: refused by the limiter, no probe is used and 
     CHECK(r.error().retry_after == 10s);
     CHECK(breaker.snapshot().probes_running == 0);
     CHECK(pool.status().idle == 1);
+    // What was given back was no call: it has no latency.
+    CHECK(breaker.core()->snapshot().latencies.front().durations.count() == 0);
     // The probe is still to be had, by another user.
     CHECK(finish(g.run("bob", number_of)));
     CHECK(breaker.state() == breaker_state::closed);

@@ -38,7 +38,7 @@ public:
 
     /// Precondition: the caller has a reference. After an admission `end` must be called, once.
     [[nodiscard]] breaker_decision begin() noexcept {
-        if (times_calls_.load(std::memory_order_relaxed)) {
+        if (times_calls()) {
             const time_point now = zone().now();  // not under the lock
             return decide([now] { return now; });
         }
@@ -51,6 +51,21 @@ public:
         decision.admission.ticket.began = now;
         return decision;
     }
+
+    /// `begin` of a closed breaker, into the caller's ticket: a decision that is returned whole costs as much as it.
+    /// False when `begin` has to be asked. A call is timed unless `now` is the origin.
+    [[nodiscard]] bool begin_closed(time_point now, breaker_ticket& ticket) noexcept {
+        lock_.lock();
+        const bool closed = machine_.state() == breaker_state::closed && !zone().refusing();
+        if (closed) [[likely]] {
+            machine_.admit_closed(ticket, now);
+        }
+        lock_.unlock();
+        return closed;
+    }
+
+    /// Whether every call is timed.
+    [[nodiscard]] bool times_calls() const noexcept { return times_calls_.load(std::memory_order_relaxed); }
 
     /// Ends the call of `ticket`. It may be the end of this breaker too: the caller does not touch it afterwards.
     call_record end(const breaker_ticket& ticket, call_outcome outcome, duration trip_for) noexcept {

@@ -143,6 +143,15 @@ public:
         return begin_not_closed(hold(clock()), out);
     }
 
+    /// What `begin` does in the closed state, where every call is admitted; `now` is not looked at when it is the
+    /// origin.
+    void admit_closed(breaker_ticket& ticket, time_point now) noexcept {
+        ++counts_.admitted;
+        ticket.generation = generation_;
+        ticket.began = now == time_point{} ? now : hold(now);
+        ticket.probe = breaker_ticket::no_probe;
+    }
+
     /// The call of `ticket`, which `begin` admitted, has ended. A failure with a positive `trip_for` opens the breaker
     /// at once for that long.
     call_record end(const breaker_ticket& ticket, call_outcome outcome, time_point now, duration trip_for,

@@ -31,14 +31,8 @@ public:
         : core_(core), options_(options) {}
 
     admission admit(std::optional<error>& refusal) noexcept {
-        const breaker_decision decision = core_->begin();
-        if (!decision.admission.admitted) [[unlikely]] {
-            refusal.emplace(decision.why(), decision.admission.retry_after);
-            return admission::refused;
-        }
-        ticket_ = decision.admission.ticket;
-        running_ = true;
-        return admission::run;
+        running_ = core_->begin_closed(core_->times_calls() ? core_->zone().now() : time_point{}, ticket_);
+        return running_ ? admission::run : admit_slowly(refusal);
     }
 
     [[nodiscard]] std::tuple<> leading() const noexcept { return {}; }
@@ -57,6 +51,17 @@ public:
     void drop() noexcept { end(call_outcome::neutral); }
 
 private:
+    admission admit_slowly(std::optional<error>& refusal) noexcept {
+        const breaker_decision decision = core_->begin();
+        if (!decision.admission.admitted) [[unlikely]] {
+            refusal.emplace(decision.why(), decision.admission.retry_after);
+            return admission::refused;
+        }
+        ticket_ = decision.admission.ticket;
+        running_ = true;
+        return admission::run;
+    }
+
     void end(const call_verdict& verdict) noexcept {
         if (std::exchange(running_, false)) {
             core_->end(ticket_, verdict.outcome, verdict.trip_for);

@@ -110,13 +110,13 @@ class guard_policy {
     using lease_value = std::remove_reference_t<decltype(*std::declval<lease_type>())>;
 
 public:
-    guard_policy(const std::shared_ptr<const guard_parts>& parts, const limiter_request& request,
-                 const std::optional<duration>& timeout, const Judge& judge, const std::type_info& operation) noexcept
+    guard_policy(const std::shared_ptr<const guard_parts>& parts, const key& key, const guard_call<Judge>& how,
+                 const std::type_info& operation)
         : parts_(parts),
-          request_(request),
-          timeout_(timeout.value_or(parts->timeout)),
+          request_(parts->request(key, how.cost, how.tier)),
+          timeout_(how.timeout ? *how.timeout : parts->timeout),
           operation_(&operation),
-          judge_(judge) {}
+          judge_(how.judge) {}
 
     admission admit(std::optional<error>& refusal) {
         const guard_parts& parts = *parts_;
@@ -202,16 +202,17 @@ public:
 
 private:
     bool ask_breaker(std::optional<error>& refusal) noexcept {
+        running_ = parts_->breaker->begin_closed(now_, ticket_) || ask_breaker_slowly(refusal);
+        return running_;
+    }
+
+    bool ask_breaker_slowly(std::optional<error>& refusal) noexcept {
         const breaker_decision decision = parts_->breaker->begin(now_);
-        if (!decision.admission.admitted) [[unlikely]] {
+        if (!decision.admission.admitted) {
             refusal.emplace(decision.why(), decision.admission.retry_after);
             return false;
         }
-        // Word by word: a copy in wider loads would wait for the stores that just wrote it.
-        ticket_.generation = decision.admission.ticket.generation;
-        ticket_.began = now_;
-        ticket_.probe = decision.admission.ticket.probe;
-        running_ = true;
+        ticket_ = decision.admission.ticket;
         return true;
     }
 
