@@ -61,10 +61,15 @@ member<Options> make(std::string_view name, T Options::* at, std::string valid, 
                     }
                 }
                 const std::optional<value> read = get(from);
-                if (read) {
+                if (!read) {
+                    return false;
+                }
+                if constexpr (is_optional<T>) {
+                    to.*at = read;
+                } else {
                     to.*at = *read;
                 }
-                return read.has_value();
+                return true;
             },
             [at, put](const Options& from) -> json {
                 if constexpr (is_optional<T>) {

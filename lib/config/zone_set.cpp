@@ -178,6 +178,7 @@ config zone_set::current() const {
 std::vector<zone*> zone_set::zones() const {
     const std::lock_guard guard(mutex_);
     std::vector<zone*> out;
+    out.reserve(zones_.size());
     for (const auto& [name, z] : zones_) {
         out.push_back(z.get());
     }
