@@ -42,6 +42,7 @@ public:
 
     [[nodiscard]] std::vector<MetricFamily> take() && {
         std::vector<MetricFamily> out;
+        out.reserve(by_name_.size());
         for (auto& [name, family] : by_name_) {
             out.push_back(std::move(family));
         }

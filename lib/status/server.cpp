@@ -46,8 +46,8 @@ using response = http::response<http::string_body>;
 
 constexpr std::size_t most_events = 512;
 constexpr int most_connections = 64;
-constexpr std::uint32_t most_header = 8 * 1024;
-constexpr std::uint64_t most_body = 16 * 1024;
+constexpr std::uint32_t most_header = 8'192;
+constexpr std::uint64_t most_body = 16'384;
 constexpr auto idle_timeout = 30s;
 
 std::string_view name_of(event_kind kind) {
@@ -157,20 +157,15 @@ struct status_server::impl {
                          "address is \"" + options.address + "\"; it must be an IP address such as 127.0.0.1");
         }
         const tcp::endpoint endpoint(address, options.port);
-        acceptor.open(endpoint.protocol(), ec);
-        if (!ec) {
-            acceptor.set_option(asio::socket_base::reuse_address(true), ec);
+        try {
+            acceptor.open(endpoint.protocol());
+            acceptor.set_option(asio::socket_base::reuse_address(true));
+            acceptor.bind(endpoint);
+            acceptor.listen();
+            bound = acceptor.local_endpoint();
+        } catch (const boost::system::system_error& e) {
+            return error(e.code());
         }
-        if (!ec) {
-            acceptor.bind(endpoint, ec);
-        }
-        if (!ec) {
-            acceptor.listen(asio::socket_base::max_listen_connections, ec);
-        }
-        if (ec) {
-            return error(ec);
-        }
-        bound = acceptor.local_endpoint();
         return success();
     }
 
@@ -377,8 +372,7 @@ struct status_server::impl {
                     co_await http::async_write(stream, out, asio::use_awaitable);
                 }
             }
-            boost::system::error_code ignored;
-            stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
+            stream.socket().shutdown(tcp::socket::shutdown_send);
         } catch (const boost::system::system_error&) {  // NOLINT(bugprone-empty-catch): the client has gone
         }
     }
