@@ -518,6 +518,11 @@ result<config> config::parse(std::string_view text, std::vector<config_problem>&
                  "no JSON at " + place_of(text, e.byte) + " (" +
                      (colon == std::string::npos ? what : what.substr(colon + 2)) + ')',
                  "a JSON document, in which comments are allowed");
+    } catch (const json::exception& e) {
+        // Such as a number that no double can hold; it does not say where.
+        const std::string what = e.what();
+        r.report("", what.substr(what.find("] ") == std::string::npos ? 0 : what.find("] ") + 2),
+                 "a JSON document, in which comments are allowed");
     }
     if (!problems.empty()) {
         return error(errc::invalid_config, to_string(problems));
