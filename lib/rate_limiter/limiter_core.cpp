@@ -112,17 +112,6 @@ std::optional<std::uint32_t> limiter_core::find_tier(std::string_view name) cons
     return {};
 }
 
-std::vector<tier_spec> limiter_core::tiers() const {
-    const std::lock_guard lock{admin_};
-    std::vector<tier_spec> out;
-    for (std::uint32_t i = 0; i < names_.size(); ++i) {
-        if (current(i) != nullptr) {
-            out.push_back({names_[i], sources_[i]});
-        }
-    }
-    return out;
-}
-
 decision limiter_core::try_acquire_generally(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                              time_point now) noexcept {
     open_bucket bucket{*this, hash, false, now};

@@ -107,7 +107,6 @@ public:
     /// Under which keys are hashed. `load` changes it, so hash after that.
     [[nodiscard]] const hash_seed& seed() const noexcept { return seed_; }
     [[nodiscard]] std::optional<std::uint32_t> find_tier(std::string_view name) const noexcept;
-    [[nodiscard]] std::vector<tier_spec> tiers() const;
     /// Worth a call between hashing a key and reading the clock: a cache miss then overlaps with the clock.
     void prefetch(std::uint64_t hash) const noexcept { std::as_const(table_).shard_of(hash).prefetch(hash); }
     /// Decides for a key that is known in the tier that is asked for, under one gcra quota, with nobody waiting nearby;
