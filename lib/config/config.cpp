@@ -18,17 +18,9 @@ namespace {
 
 using detail::json;
 using detail::member;
+using detail::pointer_step;
 
 constexpr std::string_view valid_name = "a name of at least one character";
-
-// RFC 6901.
-std::string step(std::string_view name) {
-    std::string out = "/";
-    for (const char c : name) {
-        out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-    }
-    return out;
-}
 
 // A value for people, no longer than a line.
 std::string shown(const json& value) {
@@ -67,7 +59,7 @@ public:
                 valid += (valid == "one of" ? " \"" : ", \"") + std::string(k) + '"';
             }
         }
-        report(at + step(key), "an unknown key", std::move(valid));
+        report(at + pointer_step(key), "an unknown key", std::move(valid));
     }
 
     /// The members of `Options` in an object; `others` are read elsewhere.
@@ -86,7 +78,7 @@ public:
                     unknown(at, key, names);
                 }
             } else if (!found->read(value, to)) {
-                report(at + step(key), shown(value), found->valid);
+                report(at + pointer_step(key), shown(value), found->valid);
             }
         }
     }
@@ -108,7 +100,7 @@ public:
                 if (right.starts_with("it must be ")) {
                     right.erase(0, 11);
                 }
-                report(at + step(text.substr(0, is)), text.substr(is + 4, must - is - 4), std::move(right));
+                report(at + pointer_step(text.substr(0, is)), text.substr(is + 4, must - is - 4), std::move(right));
             } else {
                 report(at, text.substr(0, must), must == std::string::npos ? "" : text.substr(must + 2));
             }
@@ -124,57 +116,6 @@ private:
 constexpr std::string_view quota_text =
     "a quota: a text such as \"10/1m\", \"none\", or an object with permits, period, burst and algorithm";
 
-struct quota_fields {
-    std::uint64_t permits = 0;
-    std::optional<std::uint64_t> burst;
-    duration period{};
-    std::string algorithm = "gcra";
-};
-
-std::span<const member<quota_fields>> quota_members() {
-    const auto number = [](const json& from) { return from.is_number_unsigned(); };
-    static const std::vector<member<quota_fields>> all = {
-        {"permits",
-         "a whole number from 1 to 4294967295",
-         [number](const json& from, quota_fields& to) {
-             to.permits = number(from) ? from.get<std::uint64_t>() : 0;
-             return to.permits >= 1 && to.permits <= quota::max_permits;
-         },
-         {}},
-        {"burst",
-         "a whole number from 1 to 4294967295",
-         [number](const json& from, quota_fields& to) {
-             to.burst = number(from) ? from.get<std::uint64_t>() : 0;
-             return *to.burst >= 1 && *to.burst <= quota::max_permits;
-         },
-         {}},
-        {"period",
-         "a duration above zero such as \"30s\", or a whole number of milliseconds",
-         [number](const json& from, quota_fields& to) {
-             std::optional<duration> d;
-             if (from.is_string()) {
-                 d = detail::parse_duration(from.get_ref<const std::string&>());
-             } else if (number(from) && from.get<std::uint64_t>() < 9'000'000'000'000) {
-                 d = std::chrono::milliseconds{from.get<std::int64_t>()};
-             }
-             to.period = d.value_or(duration{});
-             return to.period > duration::zero();
-         },
-         {}},
-        {"algorithm",
-         "one of \"gcra\", \"fixed_window\", \"at_most\"",
-         [](const json& from, quota_fields& to) {
-             if (from != "gcra" && from != "fixed_window" && from != "at_most") {
-                 return false;
-             }
-             to.algorithm = from;
-             return true;
-         },
-         {}},
-    };
-    return all;
-}
-
 std::optional<quota> read_quota(reader& r, const json& from, const std::string& at) {
     if (from.is_string()) {
         auto parsed = detail::parse_quota(from.get_ref<const std::string&>());
@@ -187,9 +128,9 @@ std::optional<quota> read_quota(reader& r, const json& from, const std::string& 
         r.report(at, shown(from), std::string(quota_text));
         return {};
     }
-    quota_fields f;
+    detail::quota_fields f;
     const std::size_t before = r.problems();
-    r.members(from, at, quota_members(), f);
+    r.members(from, at, detail::quota_members(), f);
     for (const char* needed : {"permits", "period"}) {
         if (!from.contains(needed)) {
             r.report(at, "no \"" + std::string(needed) + '"', "an object with permits and period");
@@ -198,18 +139,19 @@ std::optional<quota> read_quota(reader& r, const json& from, const std::string& 
     if (r.problems() != before) {
         return {};
     }
-    if (f.algorithm == "at_most" && (!f.burst || *f.burst >= f.permits)) {
-        r.report(at + "/burst", f.burst ? std::to_string(*f.burst) : "nothing",
+    if (f.kind == detail::quota_kind::at_most && (f.burst == 0 || f.burst >= f.permits)) {
+        r.report(at + "/burst", f.burst == 0 ? "nothing" : std::to_string(f.burst),
                  "for at_most, a whole number from 1 to permits - 1");
         return {};
     }
-    if (f.algorithm == "fixed_window" && f.burst) {
-        r.report(at + "/burst", std::to_string(*f.burst), "nothing: a fixed_window has no burst");
+    if (f.kind == detail::quota_kind::fixed_window && f.burst != 0) {
+        r.report(at + "/burst", std::to_string(f.burst), "nothing: a fixed_window has no burst");
         return {};
     }
-    const auto made = f.algorithm == "gcra"      ? quota::per(f.permits, f.period, f.burst)
-                      : f.algorithm == "at_most" ? quota::at_most(f.permits, f.period, *f.burst)
-                                                 : quota::fixed_window(f.permits, f.period);
+    const auto made = f.kind == detail::quota_kind::gcra
+                          ? quota::per(f.permits, f.period, f.burst == 0 ? std::nullopt : std::optional(f.burst))
+                      : f.kind == detail::quota_kind::at_most ? quota::at_most(f.permits, f.period, f.burst)
+                                                              : quota::fixed_window(f.permits, f.period);
     return made.value();
 }
 
@@ -299,7 +241,7 @@ void read_group(reader& r, const json& from, const std::string& at, std::map<std
         return;
     }
     for (const auto& [name, value] : from.items()) {
-        const std::string here = at + step(name);
+        const std::string here = at + pointer_step(name);
         if (name.empty()) {
             r.report(here, "an empty name", std::string(valid_name));
         } else if (r.object(value, here, "options")) {
@@ -310,7 +252,7 @@ void read_group(reader& r, const json& from, const std::string& at, std::map<std
 
 void read_zone(reader& r, const json& from, const std::string& at, zone_config& to) {
     for (const auto& [key, value] : from.items()) {
-        const std::string here = at + step(key);
+        const std::string here = at + pointer_step(key);
         if (key == "missing_breaker") {
             if (value != "refuse" && value != "run") {
                 r.report(here, shown(value), "one of \"refuse\", \"run\"");
@@ -353,7 +295,7 @@ void read_document(reader& r, const json& from, config& to) {
         r.report("", "no \"zones\"", "an object with zones");
     } else if (r.object(from["zones"], "/zones", "zones by their names")) {
         for (const auto& [name, value] : from["zones"].items()) {
-            const std::string here = "/zones" + step(name);
+            const std::string here = "/zones" + pointer_step(name);
             if (name.empty()) {
                 r.report(here, "an empty name", std::string(valid_name));
             } else if (r.object(value, here, "groups of primitives")) {
@@ -386,7 +328,7 @@ public:
                 if (!here.seen.insert(here.name).second) {
                     std::string at;
                     for (const auto& open : objects_) {
-                        at += step(open.name);
+                        at += pointer_step(open.name);
                     }
                     reader_.report(std::move(at), "a key for the second time", "each key once");
                 }
@@ -486,9 +428,9 @@ template <class Options>
 void check_group(reader& r, const std::string& at, const std::map<std::string, Options>& group) {
     for (const auto& [name, options] : group) {
         if (name.empty()) {
-            r.report(at + step(name), "an empty name", std::string(valid_name));
+            r.report(at + pointer_step(name), "an empty name", std::string(valid_name));
         }
-        r.whole(at + step(name), r.problems(), options);
+        r.whole(at + pointer_step(name), r.problems(), options);
     }
 }
 
@@ -539,7 +481,7 @@ std::vector<config_problem> config::check() const {
     std::vector<config_problem> problems;
     reader r(problems);
     for (const auto& [name, z] : zones) {
-        const std::string at = "/zones" + step(name);
+        const std::string at = "/zones" + pointer_step(name);
         if (name.empty()) {
             r.report(at, "an empty name", std::string(valid_name));
         }

@@ -159,6 +159,19 @@ constexpr std::uint64_t most_32 = std::numeric_limits<std::uint32_t>::max();
 
 }  // namespace
 
+std::span<const member<quota_fields>> quota_members() {
+    using f = quota_fields;
+    static const std::vector<member<f>> all = {
+        count("permits", &f::permits, 1, quota::max_permits),
+        time_span("period", &f::period, duration{1}),
+        count("burst", &f::burst, 1, quota::max_permits),
+        choice<f, quota_kind>(
+            "algorithm", &f::kind,
+            {{"gcra", quota_kind::gcra}, {"fixed_window", quota_kind::fixed_window}, {"at_most", quota_kind::at_most}}),
+    };
+    return all;
+}
+
 std::span<const member<pool_options>> pool_members() {
     using o = pool_options;
     static const std::vector<member<o>> all = {

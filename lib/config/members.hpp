@@ -32,6 +32,17 @@ struct member {
     std::function<json(const Options&)> write;
 };
 
+enum class quota_kind : std::uint8_t { gcra, fixed_window, at_most };
+
+/// A quota that is written as an object.
+struct quota_fields {
+    std::uint64_t permits = 0;
+    duration period{};
+    std::uint64_t burst = 0;  ///< Zero: not given.
+    quota_kind kind = quota_kind::gcra;
+};
+
+[[nodiscard]] std::span<const member<quota_fields>> quota_members();
 [[nodiscard]] std::span<const member<pool_options>> pool_members();
 [[nodiscard]] std::span<const member<breaker_options>> breaker_members();
 [[nodiscard]] std::span<const member<bulkhead_options>> bulkhead_members();

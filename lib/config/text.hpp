@@ -24,6 +24,9 @@ namespace headgate::detail {
 /// "10/1m", "none". Nothing for anything else, and for what is no quota.
 [[nodiscard]] std::optional<quota> parse_quota(std::string_view text);
 
+/// A step of a JSON pointer (RFC 6901): the name with a slash before it, escaped.
+[[nodiscard]] std::string pointer_step(std::string_view name);
+
 /// The candidate that differs least from `name`, in at most a third of its letters; empty when none does (Levenshtein).
 [[nodiscard]] std::string_view nearest(std::string_view name, std::span<const std::string_view> candidates);
 

@@ -3,24 +3,19 @@
 
 #include <headgate/zone_set.hpp>
 
-#include <algorithm>
-
 #include <headgate/bulkhead.hpp>
 #include <headgate/circuit_breaker.hpp>
 #include <headgate/rate_limiter.hpp>
+
+#include "config/text.hpp"
 
 namespace headgate {
 
 namespace {
 
 std::string pointer_to(const std::string& zone_name, const std::string& limiter_name, const char* member) {
-    const auto escaped = [](std::string text) {
-        for (std::size_t at = 0; (at = text.find_first_of("~/", at)) != std::string::npos; at += 2) {
-            text.replace(at, 1, text[at] == '~' ? "~0" : "~1");
-        }
-        return text;
-    };
-    return "/zones/" + escaped(zone_name) + "/rate_limiters/" + escaped(limiter_name) + '/' + member;
+    return "/zones" + detail::pointer_step(zone_name) + "/rate_limiters" + detail::pointer_step(limiter_name) + '/' +
+           member;
 }
 
 // What a limiter in use cannot change.

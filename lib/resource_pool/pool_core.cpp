@@ -739,7 +739,7 @@ public:
 
 private:
     std::shared_ptr<pool_core> pool_;
-    pool_operation_count count_;
+    counted_operation count_;
 };
 
 void pool_core::close() noexcept {

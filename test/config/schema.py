@@ -21,7 +21,7 @@ VALUES = [
     "fixed_window", "10/1m", "0/1m", "10/0s", "10", "a/1s", [], {}, [1], ["10/1m"], ["10/1m", "5/1s"], ["10/1m"] * 8,
     ["10/1m"] * 9, {"permits": 5, "period": "1s"}, {"permits": 5}, {"period": 1000}, {"permits": 0, "period": "1s"},
     {"permits": 5, "period": "1s", "burst": 2}, {"permits": 5, "period": "1s", "burst": 2, "algorithm": "at_most"},
-    {"permits": 5, "period": 0}, {"permits": 5, "period": "1s", "algorithm": "at_most"}, {"permits": 5, "period": "1s", "x": 1},
+    {"permits": 5, "period": "1s", "burst": None}, {"permits": 5, "period": 0}, {"permits": 5, "period": "1s", "algorithm": "at_most"}, {"permits": 5, "period": "1s", "x": 1},
     {"permits": 5, "period": "1s", "algorithm": "fixed_window"},
     {"permits": 5, "period": "1s", "algorithm": "fixed_window", "burst": 2},
     [{"name": "a", "quota": "1/1s"}], [{"name": "", "quota": "1/1s"}], [{"name": "a"}], [{"quota": "1/1s"}],

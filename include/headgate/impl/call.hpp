@@ -307,24 +307,6 @@ private:
     boost::asio::awaitable<value_type, executor_type> slow_;
 };
 
-/// Counts an operation of the zone while it lives.
-class counted_operation {
-public:
-    explicit counted_operation(std::shared_ptr<zone_core> zone) noexcept : zone_(std::move(zone)) {
-        zone_->operation_started();
-    }
-    counted_operation(counted_operation&&) noexcept = default;
-    counted_operation& operator=(counted_operation&&) = delete;
-    ~counted_operation() {
-        if (zone_) {
-            zone_->operation_finished();
-        }
-    }
-
-private:
-    std::shared_ptr<zone_core> zone_;
-};
-
 template <class Call>
 boost::asio::awaitable<typename Call::value_type, typename Call::executor_type> counted_call(counted_operation,
                                                                                              Call call) {

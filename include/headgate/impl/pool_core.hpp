@@ -316,24 +316,6 @@ private:
     std::uint64_t connects_ = 0, connect_failures_ = 0, closed_ = 0, leaks_ = 0;
 };
 
-/// Counts one operation of the zone while it lives.
-class pool_operation_count {
-public:
-    explicit pool_operation_count(std::shared_ptr<zone_core> zone) noexcept : zone_(std::move(zone)) {
-        zone_->operation_started();
-    }
-    pool_operation_count(pool_operation_count&& other) noexcept = default;
-    pool_operation_count& operator=(pool_operation_count&&) = delete;
-    ~pool_operation_count() {
-        if (zone_) {
-            zone_->operation_finished();
-        }
-    }
-
-private:
-    std::shared_ptr<zone_core> zone_;
-};
-
 }  // namespace headgate::detail
 
 #endif

@@ -94,7 +94,7 @@ void run_pool_task(const std::shared_ptr<pool_core>& pool, boost::asio::awaitabl
     spawn(*pool->zone().strand(), std::move(body),
           boost::asio::bind_cancellation_slot(
               task->slot(),
-              [task, late = std::move(late), count = pool_operation_count(pool->zone_ptr())](result<V> r) mutable {
+              [task, late = std::move(late), count = counted_operation(pool->zone_ptr())](result<V> r) mutable {
                   if (!task->finish(r)) {
                       late(std::move(r));
                   }
@@ -231,14 +231,14 @@ private:
     void close_resource(void* resource) noexcept override {
         std::unique_ptr<T> owned(static_cast<T*>(resource));
         auto zone = this->zone_ptr();
-        pool_operation_count count(zone);
+        counted_operation count(zone);
         zone_core& z = *zone;
         z.post([zone = std::move(zone), backend = backend_, owned = std::move(owned),
                 count = std::move(count)]() mutable { close_on_strand(*zone, backend, *owned, std::move(count)); });
     }
 
     static void close_on_strand(zone_core& zone, const std::shared_ptr<Backend>& backend, T& resource,
-                                pool_operation_count count) {
+                                counted_operation count) {
         if constexpr (has_close) {
             using close_type = decltype(backend->close(std::move(resource)));
             try {

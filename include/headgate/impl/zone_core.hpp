@@ -198,6 +198,24 @@ private:
     std::unique_ptr<state> state_;
 };
 
+/// Counts an operation of the zone while it lives.
+class counted_operation {
+public:
+    explicit counted_operation(std::shared_ptr<zone_core> zone) noexcept : zone_(std::move(zone)) {
+        zone_->operation_started();
+    }
+    counted_operation(counted_operation&&) noexcept = default;
+    counted_operation& operator=(counted_operation&&) = delete;
+    ~counted_operation() {
+        if (zone_) {
+            zone_->operation_finished();
+        }
+    }
+
+private:
+    std::shared_ptr<zone_core> zone_;
+};
+
 /// A deadline that is a member of a primitive (or of anything shared) and keeps it alive while it is armed: calls
 /// `owner.on_timer()` on the strand, under no lock, perhaps once too often: the owner looks at the time itself.
 template <class Owner>
