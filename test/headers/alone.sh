@@ -4,7 +4,7 @@
 #   alone.sh INCLUDE_DIRECTORY COMPILER [ARGUMENT ...]
 include=$1
 shift
-adapters=' headgate/status.hpp '
+adapters=' headgate/status.hpp headgate/sql.hpp headgate/sqlite.hpp headgate/postgres.hpp '
 failed=0
 cd "$include" || exit 2
 for header in headgate/*.hpp; do
