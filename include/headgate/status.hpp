@@ -5,8 +5,11 @@
 #define HEADGATE_STATUS_HPP
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <headgate/export.hpp>
@@ -16,6 +19,67 @@
 #include <headgate/zone_set.hpp>
 
 namespace headgate {
+
+/// An HTTP request as a `status_site` sees it.
+struct status_request {
+    std::string_view method;           ///< In capitals: "GET".
+    std::string_view target;           ///< Path and query.
+    std::string_view authorization{};  ///< The value of that header; empty where there is none.
+    std::string_view body{};           ///< Of a `POST`.
+};
+
+/// What a `status_site` answers.
+struct status_answer {
+    unsigned status = 200;  ///< The HTTP status.
+    std::vector<std::pair<std::string, std::string>>
+        headers{};       ///< Names and values; `Content-Length` is not among them.
+    std::string body{};  ///< Leave it out of the answer to `HEAD`.
+};
+
+/// What people and machines see of zones, without a server: answers requests that a server of yours has read.
+///
+/// | path | what |
+/// |---|---|
+/// | `/` | a page that shows all of it live |
+/// | `/metrics` | Prometheus text |
+/// | `/status.json` | the same as data, with the last events; `?since=N` gives the events after number N only |
+/// | `/healthz` | 200 always |
+/// | `/readyz` | 200 when `set_ready(true)` and no zone is closed or draining, else 503 |
+/// | `POST /admin` | one action, for whom `may_act` says yes; see docs/operations.md |
+///
+/// What it asks of the zones takes their locks for microseconds. All members are thread-safe.
+class HEADGATE_DECL status_site {
+public:
+    /// `may_act` gets the value of a request's `Authorization` header and says whether it may act; null: nobody may.
+    explicit status_site(std::function<bool(std::string_view)> may_act = nullptr);
+
+    status_site(const status_site&) = delete;
+    status_site& operator=(const status_site&) = delete;
+    ~status_site();
+
+    /// Shows a zone, and listens to its events from now on. The zone outlives this object.
+    void add(zone& z);
+    /// Shows all zones of a set, those that a reload adds too. The set outlives this object.
+    void add(zone_set& set);
+    /// Gives the page a button of that name, for who may act. `action` runs inside of `answer`, and must not block.
+    void add_action(std::string name, std::function<void()> action);
+
+    /// What `/readyz` says, besides the zones; true at first.
+    void set_ready(bool ready) noexcept;
+
+    /// Whether it has an answer for this path, which is a target without its query, besides 404.
+    [[nodiscard]] static bool has(std::string_view path) noexcept;
+    /// Answers one request. Does not wait for anything.
+    [[nodiscard]] status_answer answer(const status_request& request);
+
+private:
+    struct impl;
+    std::unique_ptr<impl> impl_;
+};
+
+/// For `status_site`: who sends `Authorization: Bearer TOKEN` may act. Compares in constant time. Null for an empty
+/// token.
+[[nodiscard]] HEADGATE_DECL std::function<bool(std::string_view)> bearer_token(std::string token);
 
 /// Where and for whom a `status_server` answers.
 struct status_options {
@@ -28,23 +92,14 @@ struct status_options {
     std::string admin_token{};
 };
 
-/// Lets people and machines watch zones over HTTP, in three lines:
+/// Serves a `status_site` over HTTP, in three lines:
 ///
 ///     auto status = headgate::status_server::start({.port = 9090}).value();
-///     status->add(zone);
+///     status->site().add(zone);
 ///     std::cout << "status on " << status->url() << '\n';
 ///
-/// | path | what |
-/// |---|---|
-/// | `/` | a page that shows all of it live |
-/// | `/metrics` | Prometheus text |
-/// | `/status.json` | the same as data, with the last events; `?since=N` gives the events after number N only |
-/// | `/healthz` | 200 while the server answers |
-/// | `/readyz` | 200 when `set_ready(true)` and no zone is closed or draining, else 503 |
-/// | `POST /admin` | with the token: one action, see docs/operations.md |
-///
-/// It runs on a thread of its own, so that a scrape does not hold up the service; what it asks of the zones takes their
-/// locks for microseconds. All members are thread-safe. Link `headgate-status`.
+/// It runs on a thread of its own, so that a scrape does not hold up the service. All members are thread-safe. Link
+/// `headgate-status`.
 class HEADGATE_DECL status_server {
 public:
     /// Listens and serves. Errors: `invalid_argument` for the address; the system's error, whose message names it, when
@@ -56,13 +111,8 @@ public:
     /// Stops serving and joins the thread.
     ~status_server();
 
-    /// Shows a zone, and listens to its events from now on. The zone outlives this object.
-    void add(zone& z);
-    /// Shows all zones of a set, those that a reload adds too. The set outlives this object.
-    void add(zone_set& set);
-
-    /// What `/readyz` says, besides the zones; true at first.
-    void set_ready(bool ready) noexcept;
+    /// What it shows.
+    [[nodiscard]] status_site& site() noexcept;
 
     /// The port that it listens on.
     [[nodiscard]] std::uint16_t port() const noexcept;

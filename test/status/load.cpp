@@ -74,13 +74,13 @@ int main(int argc, char** argv) {
     }
     {
         const auto status = headgate::status_server::start({.admin_token = argc > 1 ? argv[1] : ""}).value();
-        status->add(*set);
+        status->site().add(*set);
         std::cout << status->port() << std::endl;
         std::thread commands([&] {
             for (std::string line; std::getline(std::cin, line) && line != "quit";) {
                 broken = line == "break" || (broken && line != "heal");
                 if (line == "unready") {
-                    status->set_ready(false);
+                    status->site().set_ready(false);
                 }
             }
             io.stop();

@@ -82,10 +82,52 @@ TEST_CASE("status: it may go before and after what it shows is used") {
     auto breaker = circuit_breaker::create(z, "b").value();
     {
         const auto status = status_server::start().value();
-        status->add(z);
+        status->site().add(z);
         breaker.trip();
     }
     breaker.reset();
     io.poll();
     CHECK(breaker.state() == breaker_state::closed);
+}
+
+TEST_CASE("site: answers without a server, and only who may act acts") {
+    boost::asio::io_context io;
+    zone z(io, "z");
+    status_site open_to_all([](std::string_view) { return true; });
+    status_site shows_only;
+    status_site with_token(bearer_token("secret"));
+    int ran = 0;
+    for (status_site* site : {&open_to_all, &shows_only, &with_token}) {
+        site->add(z);
+        site->add_action("Heal", [&] { ++ran; });
+        CHECK(site->answer({.method = "GET", .target = "/healthz"}).status == 200);
+        CHECK(site->answer({.method = "GET", .target = "/status.json?since=7"}).body.find("\"events\":[]") !=
+              std::string::npos);
+        CHECK(site->answer({.method = "GET", .target = "/elsewhere"}).status == 404);
+        CHECK(site->answer({.method = "PUT", .target = "/"}).status == 405);
+        CHECK(site->answer({.method = "GET", .target = "/admin"}).status == 405);
+    }
+    const auto act = [](status_site& site, std::string_view authorization, std::string_view body) {
+        return site.answer({.method = "POST", .target = "/admin", .authorization = authorization, .body = body}).status;
+    };
+    const std::string_view heal = R"({"action": "run", "name": "Heal"})";
+    CHECK(act(shows_only, "Bearer secret", heal) == 403);
+    CHECK(act(with_token, "", heal) == 401);
+    CHECK(act(with_token, "Bearer secre", heal) == 401);
+    CHECK(ran == 0);
+    CHECK(act(with_token, "Bearer secret", heal) == 200);
+    CHECK(act(open_to_all, "", heal) == 200);
+    CHECK(ran == 2);
+    CHECK(act(open_to_all, "", R"({"action": "run", "name": "Break"})") == 404);
+    CHECK(act(open_to_all, "", "{") == 400);
+    CHECK(bearer_token("") == nullptr);
+    const auto tells = [](status_site& site) { return site.answer({.method = "GET", .target = "/status.json"}).body; };
+    CHECK(tells(open_to_all).find("\"admin\":true,\"events\"") != std::string::npos);
+    CHECK(tells(open_to_all).find("\"needs_token\":false") != std::string::npos);
+    CHECK(tells(with_token).find("\"needs_token\":true") != std::string::npos);
+    CHECK(tells(shows_only).find("\"admin\":false") != std::string::npos);
+    CHECK(tells(shows_only).find("\"actions\":[\"Heal\"]") != std::string::npos);
+    z.close([](const auto&) {});
+    io.run();
+    CHECK(open_to_all.answer({.method = "GET", .target = "/readyz"}).status == 503);
 }
