@@ -5,6 +5,8 @@
 #define HEADGATE_CONFIG_HPP
 
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,7 @@
 #include <headgate/pool_options.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/result.hpp>
+#include <headgate/time.hpp>
 #include <headgate/zone.hpp>
 
 namespace headgate {
@@ -48,9 +51,11 @@ struct config {
 
     /// Reads a JSON document; comments are allowed. The detail of an `invalid_config` error tells all of its mistakes.
     [[nodiscard]] HEADGATE_DECL static result<config> parse(std::string_view text);
-    /// The same, with the mistakes as data. `problems` is empty when there are none.
+    /// The same, with the mistakes as data. `problems` is empty when there are none. `others` are members beside
+    /// "zones" that are known, and read by somebody else.
     [[nodiscard]] HEADGATE_DECL static result<config> parse(std::string_view text,
-                                                            std::vector<config_problem>& problems);
+                                                            std::vector<config_problem>& problems,
+                                                            std::span<const std::string_view> others = {});
 
     /// What is wrong with a configuration that was not parsed, or was changed since: values only.
     [[nodiscard]] HEADGATE_DECL std::vector<config_problem> check() const;
@@ -60,6 +65,10 @@ struct config {
 
     friend bool operator==(const config&, const config&) = default;
 };
+
+/// A duration as a configuration has it: "1h30m", "250ms", "0s", which are numbers with a unit (ns, us, ms, s, m, h,
+/// d), added up. Nothing for anything else, and for what is longer than a `duration`.
+[[nodiscard]] HEADGATE_DECL std::optional<duration> parse_duration(std::string_view text) noexcept;
 
 }  // namespace headgate
 

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "config/members.hpp"
@@ -281,13 +283,14 @@ void read_zone(reader& r, const json& from, const std::string& at, zone_config& 
     }
 }
 
-void read_document(reader& r, const json& from, config& to) {
+void read_document(reader& r, const json& from, std::span<const std::string_view> others, config& to) {
     if (!r.object(from, "", "zones")) {
         return;
     }
     for (const auto& [key, value] : from.items()) {
-        if (key != "zones" && key != "$schema") {
-            constexpr std::string_view known[] = {"zones"};
+        if (key != "zones" && key != "$schema" && std::find(others.begin(), others.end(), key) == others.end()) {
+            std::vector<std::string_view> known(others.begin(), others.end());
+            known.emplace_back("zones");
             r.unknown("", key, known);
         }
     }
@@ -445,13 +448,14 @@ std::string to_string(const std::vector<config_problem>& problems) {
     return out;
 }
 
-result<config> config::parse(std::string_view text, std::vector<config_problem>& problems) {
+result<config> config::parse(std::string_view text, std::vector<config_problem>& problems,
+                             std::span<const std::string_view> others) {
     problems.clear();
     reader r(problems);
     config out;
     try {
         const json document = json::parse(text.begin(), text.end(), duplicates(r), true, true);
-        read_document(r, document, out);
+        read_document(r, document, others, out);
     } catch (const json::parse_error& e) {
         // Its message ends with what the parser met and wanted.
         const std::string what = e.what();

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <headgate/config.hpp>
+
 namespace headgate::detail {
 
 namespace {
@@ -44,26 +46,6 @@ std::optional<std::uint64_t> take_number(std::string_view& text) noexcept {
 }
 
 }  // namespace
-
-std::optional<duration> parse_duration(std::string_view text) noexcept {
-    std::int64_t sum = 0;
-    do {
-        const auto number = take_number(text);
-        if (!number || *number > static_cast<std::uint64_t>(duration::max().count())) {
-            return {};
-        }
-        const auto length = static_cast<std::size_t>(std::find_if(text.begin(), text.end(), is_digit) - text.begin());
-        const auto* found =
-            std::find_if(units.begin(), units.end(), [&](const unit& u) { return u.name == text.substr(0, length); });
-        std::int64_t part = 0;
-        if (found == units.end() || __builtin_mul_overflow(static_cast<std::int64_t>(*number), found->ns, &part) ||
-            __builtin_add_overflow(sum, part, &sum)) {
-            return {};
-        }
-        text.remove_prefix(length);
-    } while (!text.empty());
-    return duration{sum};
-}
 
 std::string format_duration(duration d) {
     if (d == duration::zero()) {
@@ -123,3 +105,29 @@ std::string_view nearest(std::string_view name, std::span<const std::string_view
 }
 
 }  // namespace headgate::detail
+
+namespace headgate {
+
+std::optional<duration> parse_duration(std::string_view text) noexcept {
+    std::int64_t sum = 0;
+    do {
+        const auto number = detail::take_number(text);
+        if (!number || *number > static_cast<std::uint64_t>(duration::max().count())) {
+            return {};
+        }
+        const auto length =
+            static_cast<std::size_t>(std::find_if(text.begin(), text.end(), detail::is_digit) - text.begin());
+        const auto* found = std::find_if(detail::units.begin(), detail::units.end(),
+                                         [&](const detail::unit& u) { return u.name == text.substr(0, length); });
+        std::int64_t part = 0;
+        if (found == detail::units.end() ||
+            __builtin_mul_overflow(static_cast<std::int64_t>(*number), found->ns, &part) ||
+            __builtin_add_overflow(sum, part, &sum)) {
+            return {};
+        }
+        text.remove_prefix(length);
+    } while (!text.empty());
+    return duration{sum};
+}
+
+}  // namespace headgate

@@ -15,9 +15,6 @@
 
 namespace headgate::detail {
 
-/// "1h30m", "250ms", "0s": numbers with a unit (ns, us, ms, s, m, h, d), added up. Nothing for anything else, and for
-/// what is longer than a `duration`.
-[[nodiscard]] std::optional<duration> parse_duration(std::string_view text) noexcept;
 /// In the largest unit in which it is whole; not negative.
 [[nodiscard]] std::string format_duration(duration d);
 

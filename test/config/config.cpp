@@ -232,3 +232,12 @@ TEST_CASE("config: one that was made by hand is checked") {
     CHECK(problems[0].pointer == "/zones/z/rate_limiters/l");
     CHECK(problems[1].pointer == "/zones/z/resource_pools/p");
 }
+
+TEST_CASE("config: members of the document that somebody else reads are let be, and offered where one is misspelt") {
+    constexpr std::string_view others[] = {"service"};
+    std::vector<config_problem> problems;
+    REQUIRE(config::parse(R"({"service": {"port": 1}, "zones": {"z": {}}})", problems, others));
+    CHECK_FALSE(config::parse(R"({"servise": {}, "zones": {"z": {}}})", problems, others));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems.front() == config_problem{"/servise", "an unknown key", "\"service\""});
+}
