@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include <headgate/config.hpp>
+
 #include "config/text.hpp"
 
 namespace headgate::detail {

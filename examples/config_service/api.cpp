@@ -1,0 +1,452 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+// What each request does; the table is in README.md.
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+#include "json_text.hpp"
+#include "log.hpp"
+#include "problem.hpp"
+#include "service.hpp"
+#include "target.hpp"
+
+namespace config_service {
+
+namespace {
+
+using headgate::result;
+using nlohmann::json;
+
+constexpr std::string_view config_prefix = "/v1/config/";
+constexpr std::string_view history_suffix = "/history";
+constexpr std::size_t most_listed = 1'000;
+
+std::int64_t now_ms() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+std::string tag_of(const record& r) {
+    return '"' + std::to_string(r.version) + '"';
+}
+
+// The value is JSON text already.
+std::string to_json(const record& r, bool durable) {
+    std::string out = "{\"path\": " + json(r.path).dump() + ", \"version\": " + std::to_string(r.version);
+    out += ", \"author\": " + json(r.author).dump() + ", \"time_ms\": " + std::to_string(r.time_ms);
+    out += durable ? ", \"durable\": true" : ", \"durable\": false";
+    out += r.value ? ", \"value\": " + *r.value : ", \"deleted\": true";
+    return out + '}';
+}
+
+http_response not_found(const std::string& path) {
+    return problem(404, "not_found", "there is no value under \"" + path + '"');
+}
+
+http_response not_allowed(std::string_view allowed) {
+    http_response out = problem(405, "method_not_allowed", "this takes " + std::string(allowed));
+    out.headers.emplace_back("Allow", allowed);
+    return out;
+}
+
+// What is asked of a connection
+// -----------------------------------------------------------------------------------------
+
+asio::awaitable<result<std::optional<record>>> read_latest(headgate::call_context context, database_connection& c,
+                                                           std::string path) {
+    co_return co_await c.latest(context, std::move(path));
+}
+
+asio::awaitable<result<std::vector<record>>> read_history(headgate::call_context context, database_connection& c,
+                                                          std::string path) {
+    co_return co_await c.history(context, std::move(path));
+}
+
+asio::awaitable<result<std::vector<record>>> read_list(headgate::call_context context, database_connection& c,
+                                                       std::string prefix, std::string after, std::int64_t limit) {
+    co_return co_await c.list(context, std::move(prefix), std::move(after), limit);
+}
+
+// A worker that gives what is no answer is not to be used again.
+asio::awaitable<result<json>> ask_worker(headgate::call_context context, worker& w, std::string line) {
+    const result<std::string> said = co_await w.ask(context, std::move(line));
+    if (!said) {
+        co_return said.error();
+    }
+    json answer = json::parse(said.value(), nullptr, false);
+    if (!answer.is_object() || !(answer.contains("tree") || answer.contains("error"))) {
+        w.discard();
+        co_return headgate::error(parser_errc::garbage);
+    }
+    co_return answer;
+}
+
+}  // namespace
+
+// Who asks
+// --------------------------------------------------------------------------------------------------------------
+
+// Without users, whoever reaches the port may do everything. A web page in a browser reaches it too, but cannot hide
+// where it comes from, nor call this host by another name than it has looked up.
+std::optional<http_response> service::check_origin(const http_request& r) const {
+    if (users_) {
+        return {};
+    }
+    const std::string port = ':' + std::to_string(port_);
+    const auto is_ours = [&](std::string_view host) {
+        if (host.ends_with(port)) {
+            host.remove_suffix(port.size());
+        }
+        return host == "127.0.0.1" || host == "localhost" || host == "[::1]";
+    };
+    if (!is_ours(r.host)) {
+        return problem(403, "wrong_host", "without a file of users, Host must be localhost or a loopback address");
+    }
+    if (!r.origin.empty() && !(r.origin.starts_with("http://") && is_ours(r.origin.substr(7)))) {
+        return problem(403, "cross_origin", "without a file of users, no page of another site may use this service");
+    }
+    return {};
+}
+
+std::optional<http_response> service::check_user(const http_request& r, user& who) {
+    if (!users_) {
+        who = {r.user.empty() ? "anonymous" : std::string(r.user), "", true};
+        if (!is_user_name(who.name)) {
+            return problem(400, "bad_user", "X-User must be 1 to 64 letters, digits, and ._@-");
+        }
+        return {};
+    }
+    // Who failed too often is not even looked at.
+    auto& failed = protection_->failed_logins();
+    if (failed.inspect(r.peer).tightest.remaining > 0) {
+        constexpr std::string_view bearer = "Bearer ";
+        const user* found =
+            r.authorization.starts_with(bearer) ? users_->find(r.authorization.substr(bearer.size())) : nullptr;
+        if (found != nullptr) {
+            who = *found;
+            return {};
+        }
+    }
+    if (const auto counted = failed.try_acquire(r.peer); !counted) {
+        return refusal(counted.error(), settings_.busy_retry);
+    }
+    http_response out = problem(401, "unauthorized", "a bearer token is needed: Authorization: Bearer …");
+    out.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return out;
+}
+
+// Refusals
+// --------------------------------------------------------------------------------------------------------------
+
+http_response service::refused(const headgate::error& e) const {
+    return refusal(e, settings_.busy_retry);
+}
+
+// RateLimit and RateLimit-Policy as in draft-ietf-httpapi-ratelimit-headers-10.
+void service::add_limit_fields(http_response& to, headgate::rate_limiter& limiter, const user& who) const {
+    const auto usage = limiter.inspect(who.name).tightest;
+    const auto policy = policies_.find(limiter.name() + '/' + who.tier);
+    to.headers.emplace_back("RateLimit", '"' + limiter.name() + "\";r=" + std::to_string(usage.remaining) +
+                                             ";t=" + seconds_of(usage.reset_after));
+    if (policy != policies_.end()) {
+        to.headers.emplace_back("RateLimit-Policy", policy->second);
+    }
+}
+
+http_response service::limited(const headgate::error& e, headgate::rate_limiter& limiter, const user& who) const {
+    http_response out = refused(e);
+    if (out.status == 429) {
+        add_limit_fields(out, limiter, who);
+    }
+    return out;
+}
+
+// Requests
+// --------------------------------------------------------------------------------------------------------------
+
+asio::awaitable<http_response> service::handle(const http_request& r) {
+    if (auto wrong = check_origin(r)) {
+        co_return std::move(*wrong);
+    }
+    if (headgate::status_site::has(r.path())) {
+        co_return status_page(r);
+    }
+    user who;
+    if (auto wrong = check_user(r, who)) {
+        co_return std::move(*wrong);
+    }
+    co_return co_await route(r, who);
+}
+
+asio::awaitable<http_response> service::route(const http_request& r, const user& who) {
+    const std::string_view path = r.path();
+    const bool reads = r.method == "GET" || r.method == "HEAD";
+    if (path == "/v1/config") {
+        if (!reads) {
+            co_return not_allowed("GET, HEAD");
+        }
+        co_return co_await get_list(r);
+    }
+    if (path == "/v1/sync" || path == "/v1/parse" || path == "/v1/reload") {
+        if (r.method != "POST") {
+            co_return not_allowed("POST");
+        }
+        if (path == "/v1/sync") {
+            co_return co_await post_sync();
+        }
+        if (path == "/v1/reload") {
+            co_return post_reload(who);
+        }
+        co_return co_await post_parse(r, who);
+    }
+    if (!path.starts_with(config_prefix)) {
+        co_return problem(404, "not_found", "there are /v1/config, /v1/sync, /v1/parse, /v1/reload, and /");
+    }
+    const auto decoded = percent_decoded(path.substr(config_prefix.size()));
+    const std::string_view mistake = decoded ? path_mistake(*decoded) : "a percent escape of the path is broken";
+    if (!mistake.empty()) {
+        co_return problem(400, "bad_path", mistake);
+    }
+    const std::string& key = *decoded;
+    if (key.ends_with(history_suffix)) {
+        if (!reads) {
+            co_return not_allowed("GET, HEAD");
+        }
+        co_return co_await get_history(r, key.substr(0, key.size() - history_suffix.size()));
+    }
+    if (reads) {
+        co_return co_await get_value(r, key);
+    }
+    if (r.method == "DELETE") {
+        co_return co_await put_value(r, who, key, {});
+    }
+    if (r.method != "PUT") {
+        co_return not_allowed("GET, HEAD, PUT, DELETE");
+    }
+    if (const auto wrong = check_json(r.body)) {
+        co_return problem(400, "bad_json", wrong->what, {{"position", wrong->position}});
+    }
+    co_return co_await put_value(r, who, key, r.body);
+}
+
+asio::awaitable<http_response> service::get_value(const http_request& r, const std::string& path) {
+    std::optional<record> looked_up;
+    const record* latest = store_.find(path);
+    if (latest == nullptr) {
+        const std::uint64_t forgotten = store_.forgotten();
+        auto asked = co_await protection_->look_up(read_latest, path);
+        if (!asked) {
+            co_return refused(asked.error());
+        }
+        latest = store_.find(path);  // written meanwhile
+        if (latest == nullptr && asked.value()) {
+            looked_up = std::move(asked).value();
+            store_.learn(*looked_up, forgotten);
+            latest = &*looked_up;
+        }
+    }
+    if (latest == nullptr || !latest->value) {
+        co_return not_found(path);
+    }
+    const std::string tag = tag_of(*latest);
+    const bool durable = looked_up || store_.is_durable(path);
+    http_response out{200,
+                      {{"Content-Type", "application/json"},
+                       {"ETag", tag},
+                       {"Cache-Control", "no-cache"},
+                       {"X-Config-Durable", durable ? "true" : "false"}},
+                      {}};
+    if (!r.if_none_match.empty() && matches(r.if_none_match, tag, true)) {
+        out.status = 304;
+    } else {
+        out.body = *latest->value;
+    }
+    co_return out;
+}
+
+asio::awaitable<http_response> service::put_value(const http_request& r, const user& who, const std::string& path,
+                                                  std::optional<std::string> value) {
+    if (draining_) {
+        co_return refused(headgate::errc::shut_down);
+    }
+    if (store_.unsaved_count() >= settings_.max_unsaved) {
+        co_return problem(503, "backlog_full", "too many writes wait for the database already");
+    }
+    // A permit is spent once, whichever way the path comes into memory.
+    bool admitted = false;
+    for (int attempt = 0; store_.find(path) == nullptr; ++attempt) {
+        const std::uint64_t forgotten = store_.forgotten();
+        result<std::optional<record>> asked = headgate::errc::exhausted;
+        if (attempt == 0) {
+            asked = co_await protection_->look_up_for_update(who, read_latest, path);
+            admitted = true;
+        } else if (attempt < 4) {
+            asked = co_await protection_->look_up(read_latest, path);
+        }
+        if (!asked) {
+            co_return limited(asked.error(), protection_->updates(), who);
+        }
+        store_.learn(asked.value() ? std::move(*asked.value()) : record{path, 0, {}, {}, 0}, forgotten);
+    }
+    if (!admitted) {
+        if (const auto grant = protection_->admit_update(who); !grant) {
+            co_return limited(grant.error(), protection_->updates(), who);
+        }
+    }
+    const record& before = *store_.find(path);
+    const bool exists = before.value.has_value();
+    const std::string tag = tag_of(before);
+    if ((!r.if_match.empty() && (!exists || !matches(r.if_match, tag, exists))) ||
+        (!r.if_none_match.empty() && exists && matches(r.if_none_match, tag, exists))) {
+        http_response out = problem(412, "precondition_failed", "the value has another version than the request names",
+                                    {{"version", exists ? json(before.version) : json(nullptr)}});
+        if (exists) {
+            out.headers.emplace_back("ETag", tag);
+        }
+        co_return out;
+    }
+    if (!value && !exists) {
+        co_return not_found(path);
+    }
+    const record written = store_.write(path, std::move(value), who.name, now_ms());
+    bool durable = false;
+    if (query_value(r.target, "sync") == "true") {
+        if (const auto synced = co_await sync(); !synced) {
+            http_response out = refused(synced.error());
+            json body = json::parse(out.body);
+            body["stored"] = true;
+            body["durable"] = false;
+            body["version"] = written.version;
+            out.body = body.dump() + '\n';
+            co_return out;
+        }
+        durable = true;
+    }
+    http_response out =
+        json_answer(durable ? 200 : 202, {{"path", path}, {"version", written.version}, {"durable", durable}});
+    out.headers.emplace_back("ETag", tag_of(written));
+    add_limit_fields(out, protection_->updates(), who);
+    co_return out;
+}
+
+asio::awaitable<http_response> service::get_history(const http_request&, const std::string& path) {
+    auto asked = co_await protection_->look_up(read_history, path);
+    if (!asked) {
+        co_return refused(asked.error());
+    }
+    std::int64_t durable_version = 0;
+    for (const record& r : asked.value()) {
+        durable_version = std::max(durable_version, r.version);
+    }
+    const auto all = store_.merge_history(path, std::move(asked).value());
+    if (all.empty()) {
+        co_return not_found(path);
+    }
+    std::string body = "{\"versions\": [";
+    for (const record& r : all) {
+        body += (&r == &all.front() ? "" : ", ") + to_json(r, r.version <= durable_version);
+    }
+    co_return http_response{200, {{"Content-Type", "application/json"}}, body + "]}\n"};
+}
+
+asio::awaitable<http_response> service::get_list(const http_request& r) {
+    const std::string prefix = query_value(r.target, "prefix").value_or("");
+    const std::string after = query_value(r.target, "after").value_or("");
+    const std::string wanted = query_value(r.target, "limit").value_or("100");
+    std::size_t limit = 0;
+    const auto [end, failed] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), limit);
+    if (failed != std::errc{} || end != wanted.data() + wanted.size() || limit == 0 || limit > most_listed) {
+        co_return problem(400, "bad_limit", "limit must be a whole number from 1 to 1000");
+    }
+    const auto ascii = [](char c) { return c > 0x20 && c < 0x7f; };
+    if (!std::all_of(prefix.begin(), prefix.end(), ascii) || !std::all_of(after.begin(), after.end(), ascii)) {
+        co_return problem(400, "bad_path", "prefix and after must be ASCII, as paths are");
+    }
+    const auto rows = static_cast<std::int64_t>(limit);
+    auto asked = co_await protection_->look_up(read_list, prefix, after, rows);
+    if (!asked) {
+        co_return refused(asked.error());
+    }
+    const page listed = store_.merge_page(prefix, after, std::move(asked).value(), limit);
+    std::string body = "{\"entries\": [";
+    for (const record& one : listed.records) {
+        const bool durable = store_.find(one.path) == nullptr || store_.is_durable(one.path);
+        body += (&one == &listed.records.front() ? "" : ", ") + to_json(one, durable);
+    }
+    body += "], \"next\": " + (listed.next.empty() ? "null" : json(listed.next).dump()) + "}\n";
+    co_return http_response{200, {{"Content-Type", "application/json"}}, std::move(body)};
+}
+
+asio::awaitable<http_response> service::post_sync() {
+    const std::uint64_t before = store_.saved();
+    if (const auto synced = co_await sync(); !synced) {
+        co_return refused(synced.error());
+    }
+    co_return json_answer(200, {{"written", store_.saved() - before}, {"unsaved", store_.unsaved_count()}});
+}
+
+asio::awaitable<http_response> service::post_parse(const http_request& r, const user& who) {
+    const json question = {{"source", r.body}};
+    std::string line;
+    try {
+        line = question.dump();
+    } catch (const json::exception&) {
+        co_return problem(400, "bad_utf8", "the source text is not UTF-8");
+    }
+    auto asked = co_await protection_->parse(who, ask_worker, line);
+    if (!asked) {
+        const auto& code = asked.error().code;
+        if (code.category() == make_error_code(parser_errc::died).category()) {
+            co_return problem(502,
+                              code == parser_errc::died      ? "parser_died"
+                              : code == parser_errc::garbage ? "parser_garbage"
+                                                             : "parser_output_too_large",
+                              code.message());
+        }
+        co_return limited(asked.error(), protection_->parses(), who);
+    }
+    http_response out = asked.value().contains("tree")
+                            ? json_answer(200, asked.value())
+                            : problem(422, "syntax_error", asked.value()["error"].value("message", "no parse"),
+                                      {{"line", asked.value()["error"].value("line", 0)},
+                                       {"column", asked.value()["error"].value("column", 0)}});
+    add_limit_fields(out, protection_->parses(), who);
+    co_return out;
+}
+
+http_response service::post_reload(const user& who) {
+    if (!who.admin) {
+        return problem(403, "forbidden", "only an administrator may reload the configuration");
+    }
+    std::vector<headgate::config_problem> problems;
+    if (reload(problems)) {
+        return json_answer(200, {{"reloaded", true}});
+    }
+    json list = json::array();
+    for (const auto& p : problems) {
+        list.push_back({{"pointer", p.pointer}, {"found", p.found}, {"valid", p.valid}});
+    }
+    return problem(422, "invalid_config", "the configuration has mistakes, and nothing has changed",
+                   {{"problems", std::move(list)}});
+}
+
+// The page itself says nothing; what it shows, and /metrics, name users.
+http_response service::status_page(const http_request& r) {
+    if (users_ && (r.path() == "/status.json" || r.path() == "/metrics")) {
+        user who;
+        if (auto wrong = check_user(r, who)) {
+            return std::move(*wrong);
+        }
+    }
+    auto shown =
+        site_.answer({.method = r.method, .target = r.target, .authorization = r.authorization, .body = r.body});
+    return {shown.status, std::move(shown.headers), std::move(shown.body)};
+}
+
+}  // namespace config_service

@@ -1,0 +1,28 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_EXAMPLES_CONFIG_SERVICE_JSON_TEXT_HPP
+#define HEADGATE_EXAMPLES_CONFIG_SERVICE_JSON_TEXT_HPP
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace config_service {
+
+/// What is wrong with a text that should be JSON.
+struct json_mistake {
+    std::size_t position = 0;  ///< The byte, counted from 1; zero where there is none.
+    std::string what;
+};
+
+/// How many arrays and objects may stand within each other.
+inline constexpr int max_json_depth = 100;
+
+/// Nothing when it is one JSON value in UTF-8. The text itself is what is stored, so that no number is rounded.
+[[nodiscard]] std::optional<json_mistake> check_json(std::string_view text);
+
+}  // namespace config_service
+
+#endif

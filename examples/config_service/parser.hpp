@@ -1,0 +1,80 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_EXAMPLES_CONFIG_SERVICE_PARSER_HPP
+#define HEADGATE_EXAMPLES_CONFIG_SERVICE_PARSER_HPP
+
+#include <headgate/call_context.hpp>
+#include <headgate/result.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/system/error_category.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace config_service {
+
+namespace asio = boost::asio;
+using headgate::result;
+
+/// How a worker process fails. The category's name is "parser".
+enum class parser_errc {
+    died = 1,   ///< It ended before it answered.
+    garbage,    ///< What it wrote is no answer.
+    too_large,  ///< Its answer is longer than the bound.
+};
+[[nodiscard]] boost::system::error_code make_error_code(parser_errc e) noexcept;
+
+/// A process that answers one JSON line with one. Destroying it kills the process, with all that it started. Move-only.
+class worker {
+public:
+    worker(worker&&) noexcept;
+    worker& operator=(worker&&) noexcept;
+    ~worker();
+
+    /// Sends a line and reads the next one. Errors: `parser_errc`, `canceled`. A worker that failed is not usable
+    /// again.
+    asio::awaitable<result<std::string>> ask(headgate::call_context context, std::string line);
+
+    /// It answered what is no answer: not to be used again.
+    void discard();
+    /// Whether nothing has gone wrong, and nothing came that nobody asked for.
+    [[nodiscard]] bool is_usable() const;
+
+private:
+    friend class worker_backend;
+    struct impl;
+    explicit worker(std::unique_ptr<impl> made);
+
+    std::unique_ptr<impl> impl_;
+};
+
+/// Starts workers; what the pool of them takes.
+class worker_backend {
+public:
+    /// `command` is a program, looked for in PATH, and its arguments. `memory` bounds the address space of each
+    /// process, `max_output` one answer, both in bytes.
+    worker_backend(std::vector<std::string> command, std::uint64_t memory, std::uint64_t max_output);
+
+    /// Starts one and waits until it says that it is ready.
+    asio::awaitable<result<worker>> connect();
+    [[nodiscard]] bool reset(worker& w) const { return w.is_usable(); }
+
+private:
+    std::vector<std::string> command_;
+    std::uint64_t memory_;
+    std::uint64_t max_output_;
+    std::shared_ptr<asio::thread_pool> reaper_;  // waits for processes that were killed
+};
+
+}  // namespace config_service
+
+template <>
+struct boost::system::is_error_code_enum<config_service::parser_errc> : std::true_type {};
+
+#endif

@@ -1,0 +1,34 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_EXAMPLES_CONFIG_SERVICE_PROBLEM_HPP
+#define HEADGATE_EXAMPLES_CONFIG_SERVICE_PROBLEM_HPP
+
+#include <nlohmann/json.hpp>
+
+#include <headgate/error.hpp>
+
+#include <string>
+#include <string_view>
+
+#include "http.hpp"
+
+namespace config_service {
+
+/// A JSON answer.
+[[nodiscard]] http_response json_answer(unsigned status, const nlohmann::json& body);
+
+/// Problem details (RFC 9457). `code` is stable: programs may rely on it, people read `detail`.
+[[nodiscard]] http_response problem(unsigned status, std::string_view code, std::string_view detail,
+                                    nlohmann::json more = nlohmann::json::object());
+
+/// What a refusal or a failure of a protected operation is in HTTP: 429, 503, 504 or 500, with Retry-After where coming
+/// back makes sense. `busy_retry` is told where the library cannot know, as for a pool that is exhausted.
+[[nodiscard]] http_response refusal(const headgate::error& e, headgate::duration busy_retry);
+
+/// Whole seconds, rounded up, at least 1: what Retry-After takes.
+[[nodiscard]] std::string seconds_of(headgate::duration d);
+
+}  // namespace config_service
+
+#endif

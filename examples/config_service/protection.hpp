@@ -1,0 +1,114 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_EXAMPLES_CONFIG_SERVICE_PROTECTION_HPP
+#define HEADGATE_EXAMPLES_CONFIG_SERVICE_PROTECTION_HPP
+
+#include <headgate/headgate.hpp>
+
+#include <string>
+#include <string_view>
+
+#include "database.hpp"
+#include "parser.hpp"
+#include "settings.hpp"
+#include "users.hpp"
+
+namespace config_service {
+
+/// All that headgate does for this service, in one place: who may call what, how often, and for how long.
+///
+/// With CONFIG_SERVICE_UNPROTECTED the same calls pass straight through: the other side of the benchmark.
+class protection {
+public:
+    /// Of the parts that the configuration names. Throws headgate::system_error when one of them cannot be made.
+    protection(headgate::zone_set& zones, const settings& s, database_backend database, worker_backend parser)
+        : updates_(headgate::rate_limiter::find(*zones.find("config").value(), "config_update").value()),
+          parses_(headgate::rate_limiter::find(*zones.find("parser").value(), "ast_parse").value()),
+          failed_logins_(headgate::rate_limiter::find(*zones.find("config").value(), "failed_login").value()),
+          database_(zones.make_pool<database_connection>("config", "database", std::move(database)).value()),
+          parser_(zones.make_pool<worker>("parser", "ast_parser", std::move(parser)).value()),
+          look_up_(headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(), database_),
+          new_path_(updates_, headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(),
+                    database_),
+          write_(headgate::circuit_breaker::find(*zones.find("config").value(), "database").value(), database_),
+          parse_(parses_, parser_) {
+        set_timeouts(s);
+    }
+
+    /// A running service takes other timeouts; the parts take theirs by themselves.
+    void set_timeouts(const settings& s) {
+        look_up_timeout_ = s.look_up_timeout;
+        sync_timeout_ = s.sync_timeout;
+        parser_timeout_ = s.parser_timeout;
+    }
+
+    [[nodiscard]] headgate::rate_limiter& updates() noexcept { return updates_; }
+    [[nodiscard]] headgate::rate_limiter& parses() noexcept { return parses_; }
+    [[nodiscard]] headgate::rate_limiter& failed_logins() noexcept { return failed_logins_; }
+
+#ifndef CONFIG_SERVICE_UNPROTECTED
+    /// One update of a path that is in memory.
+    headgate::result<headgate::grant> admit_update(const user& u) {
+        return updates_.try_acquire(u.name, {.tier = u.tier});
+    }
+    /// One update that has to ask the database first: spends a permit only when the breaker and the pool let it.
+    template <class Op, class... Args>
+    auto look_up_for_update(const user& u, Op op, const Args&... args) {
+        return new_path_.run(u.name, headgate::guard_call<>{.tier = u.tier, .timeout = look_up_timeout_}, op, args...);
+    }
+    /// A question to the database.
+    template <class Op, class... Args>
+    auto look_up(Op op, const Args&... args) {
+        return look_up_.run(everyone, headgate::guard_call<>{.timeout = look_up_timeout_}, op, args...);
+    }
+    /// A transaction.
+    template <class Op, class... Args>
+    auto write(Op op, const Args&... args) {
+        return write_.run(everyone, headgate::guard_call<>{.timeout = sync_timeout_}, op, args...);
+    }
+    /// A source text for a worker.
+    template <class Op, class... Args>
+    auto parse(const user& u, Op op, const Args&... args) {
+        return parse_.run(u.name, headgate::guard_call<>{.tier = u.tier, .timeout = parser_timeout_}, op, args...);
+    }
+#else
+    headgate::result<headgate::grant> admit_update(const user&) { return headgate::grant(); }
+    template <class Op, class... Args>
+    auto look_up_for_update(const user&, Op op, const Args&... args) {
+        return database_.with(op, args...);
+    }
+    template <class Op, class... Args>
+    auto look_up(Op op, const Args&... args) {
+        return database_.with(op, args...);
+    }
+    template <class Op, class... Args>
+    auto write(Op op, const Args&... args) {
+        return database_.with(op, args...);
+    }
+    template <class Op, class... Args>
+    auto parse(const user&, Op op, const Args&... args) {
+        return parser_.with(op, args...);
+    }
+#endif
+
+private:
+    static constexpr std::string_view everyone = "all";  // These guards have no limiter.
+
+    headgate::rate_limiter updates_;
+    headgate::rate_limiter parses_;
+    headgate::rate_limiter failed_logins_;
+    headgate::resource_pool<database_connection> database_;
+    headgate::resource_pool<worker> parser_;
+    headgate::guard<database_connection> look_up_;
+    headgate::guard<database_connection> new_path_;
+    headgate::guard<database_connection> write_;
+    headgate::guard<worker> parse_;
+    headgate::duration look_up_timeout_{};
+    headgate::duration sync_timeout_{};
+    headgate::duration parser_timeout_{};
+};
+
+}  // namespace config_service
+
+#endif

@@ -1,0 +1,115 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include "users.hpp"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace config_service {
+
+namespace {
+
+using headgate::config_problem;
+using nlohmann::json;
+
+// Nothing unless it is 64 hexadecimal digits.
+bool read_digest(const std::string& hex, std::array<unsigned char, 32>& out) {
+    const auto digit = [](char c) {
+        return c >= '0' && c <= '9'   ? c - '0'
+               : c >= 'a' && c <= 'f' ? c - 'a' + 10
+               : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                      : -1;
+    };
+    if (hex.size() != 2 * out.size()) {
+        return false;
+    }
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        const int high = digit(hex[2 * i]), low = digit(hex[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return false;
+        }
+        out[i] = static_cast<unsigned char>(high * 16 + low);
+    }
+    return true;
+}
+
+}  // namespace
+
+bool is_user_name(std::string_view name) {
+    const auto allowed = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+               c == '@' || c == '-';
+    };
+    return !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), allowed);
+}
+
+headgate::result<users> users::parse(std::string_view text, const std::vector<std::string>& tiers,
+                                     std::vector<config_problem>& problems) {
+    users out;
+    const json document = json::parse(text.begin(), text.end(), nullptr, false, true);
+    if (!document.is_object() || !document.contains("users") || !document["users"].is_array() || document.size() != 1) {
+        problems.push_back({"", "something else", "an object with \"users\", an array"});
+    } else {
+        std::set<digest> seen;
+        std::size_t index = 0;
+        for (const json& one : document["users"]) {
+            const std::string at = "/users/" + std::to_string(index++);
+            if (!one.is_object()) {
+                problems.push_back({at, one.dump(), "an object with name, sha256, tier and admin"});
+                continue;
+            }
+            known k;
+            for (const auto& [key, value] : one.items()) {
+                const bool text_value = value.is_string();
+                const bool right = key == "name"     ? text_value && is_user_name(k.who.name = value.get<std::string>())
+                                   : key == "sha256" ? text_value && read_digest(value.get<std::string>(), k.token)
+                                   : key == "tier"
+                                       ? text_value && std::find(tiers.begin(), tiers.end(),
+                                                                 k.who.tier = value.get<std::string>()) != tiers.end()
+                                   : key == "admin" ? value.is_boolean() && ((k.who.admin = value.get<bool>()), true)
+                                                    : false;
+                if (!right) {
+                    problems.push_back({at + '/' + key, value.dump(),
+                                        key == "name"     ? "1 to 64 letters, digits, and ._@-"
+                                        : key == "sha256" ? "the SHA-256 of the token, as 64 hexadecimal digits"
+                                        : key == "tier"   ? "a tier that both config_update and ast_parse have"
+                                        : key == "admin"  ? "true or false"
+                                                          : "one of name, sha256, tier, admin"});
+                }
+            }
+            for (const char* needed : {"name", "sha256"}) {
+                if (!one.contains(needed)) {
+                    problems.push_back({at, std::string("no \"") + needed + '"', "an object with name and sha256"});
+                }
+            }
+            if (!seen.insert(k.token).second) {
+                problems.push_back({at + "/sha256", "a token for the second time", "a token for each user"});
+            }
+            out.all_.push_back(std::move(k));
+        }
+    }
+    if (!problems.empty()) {
+        return headgate::error(headgate::errc::invalid_config, headgate::to_string(problems));
+    }
+    return out;
+}
+
+const user* users::find(std::string_view token) const {
+    digest given{};
+    SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), given.data());
+    const user* found = nullptr;
+    for (const known& k : all_) {
+        if (CRYPTO_memcmp(k.token.data(), given.data(), given.size()) == 0) {
+            found = &k.who;
+        }
+    }
+    return found;
+}
+
+}  // namespace config_service
