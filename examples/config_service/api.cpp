@@ -74,16 +74,20 @@ asio::awaitable<result<std::vector<record>>> read_list(headgate::call_context co
 }
 
 // A worker that gives what is no answer is not to be used again.
-asio::awaitable<result<json>> ask_worker(headgate::call_context context, worker& w, std::string line) {
+asio::awaitable<result<json>> ask_worker(headgate::call_context context, worker& w, std::string quoted_source) {
+    const std::uint64_t id = w.next_question();
+    std::string line = "{\"id\": " + std::to_string(id) + ", \"source\": " + quoted_source + '}';
     const result<std::string> said = co_await w.ask(context, std::move(line));
     if (!said) {
         co_return said.error();
     }
     json answer = json::parse(said.value(), nullptr, false);
-    if (!answer.is_object() || !(answer.contains("tree") || answer.contains("error"))) {
+    if (!answer.is_object() || answer.value("id", std::uint64_t{0}) != id ||
+        !(answer.contains("tree") || (answer.contains("error") && answer["error"].is_object()))) {
         w.discard();
         co_return headgate::error(parser_errc::garbage);
     }
+    answer.erase("id");
     co_return answer;
 }
 
@@ -145,6 +149,9 @@ std::optional<http_response> service::check_user(const http_request& r, user& wh
 // --------------------------------------------------------------------------------------------------------------
 
 http_response service::refused(const headgate::error& e) const {
+    if (e.code.category() != headgate::error_category()) {
+        log_event(log_level::warning, "database_error", {{"why", e.message()}});
+    }
     return refusal(e, settings_.busy_retry);
 }
 
@@ -392,14 +399,13 @@ asio::awaitable<http_response> service::post_sync() {
 }
 
 asio::awaitable<http_response> service::post_parse(const http_request& r, const user& who) {
-    const json question = {{"source", r.body}};
-    std::string line;
+    std::string quoted;
     try {
-        line = question.dump();
+        quoted = json(r.body).dump();
     } catch (const json::exception&) {
         co_return problem(400, "bad_utf8", "the source text is not UTF-8");
     }
-    auto asked = co_await protection_->parse(who, ask_worker, line);
+    auto asked = co_await protection_->parse(who, ask_worker, quoted);
     if (!asked) {
         const auto& code = asked.error().code;
         if (code.category() == make_error_code(parser_errc::died).category()) {

@@ -3,8 +3,8 @@
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
 """Parses Python: one JSON line in, one JSON line out.
 
-  {"source": "1 + 1"}  ->  {"tree": {"type": "Module", "body": [...]}}
-                           {"error": {"message": "...", "line": 1, "column": 4}}
+  {"id": 1, "source": "1 + 1"}  ->  {"id": 1, "tree": {"type": "Module", "body": [...]}}
+                                    {"id": 1, "error": {"message": "...", "line": 1, "column": 4}}
 
 It first says {"ready": true}. It ends when it ran out of memory: what is left of it then is nothing to rely on.
 """
@@ -30,9 +30,9 @@ def tree(node):
     return repr(node)  # bytes, complex numbers, the ellipsis, and numbers that JSON would change
 
 
-def answer(line):
+def answer(source):
     try:
-        return {"tree": tree(ast.parse(json.loads(line)["source"]))}
+        return {"tree": tree(ast.parse(source))}
     except SyntaxError as e:
         return {"error": {"message": e.msg, "line": e.lineno or 0, "column": e.offset or 0}}
     except (RecursionError, ValueError) as e:
@@ -44,8 +44,9 @@ def main():
     out.write(b'{"ready": true}\n')
     out.flush()
     for line in sys.stdin.buffer:
+        question = json.loads(line)
         try:
-            text = json.dumps(answer(line)).encode() + b"\n"
+            text = json.dumps({"id": question["id"], **answer(question["source"])}).encode() + b"\n"
         except MemoryError:
             sys.exit(3)
         out.write(text)

@@ -99,6 +99,7 @@ struct worker::impl {
     std::uint64_t max_output;
     std::shared_ptr<asio::thread_pool> reaper;
     std::string buffer;
+    std::uint64_t questions = 0;
     bool usable = true;
 };
 
@@ -106,6 +107,10 @@ worker::worker(std::unique_ptr<impl> made) : impl_(std::move(made)) {}
 worker::worker(worker&&) noexcept = default;
 worker& worker::operator=(worker&&) noexcept = default;
 worker::~worker() = default;
+
+std::uint64_t worker::next_question() {
+    return ++impl_->questions;
+}
 
 void worker::discard() {
     impl_->usable = false;

@@ -41,6 +41,8 @@ public:
     /// again.
     asio::awaitable<result<std::string>> ask(headgate::call_context context, std::string line);
 
+    /// Numbers the questions, so that an answer to an earlier one is not taken for the answer.
+    std::uint64_t next_question();
     /// It answered what is no answer: not to be used again.
     void discard();
     /// Whether nothing has gone wrong, and nothing came that nobody asked for.

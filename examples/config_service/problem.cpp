@@ -53,6 +53,10 @@ std::string_view title_of(unsigned status) {
     }
 }
 
+std::int64_t milliseconds_of(headgate::duration d) {
+    return std::chrono::ceil<std::chrono::milliseconds>(d).count();
+}
+
 }  // namespace
 
 http_response json_answer(unsigned status, const nlohmann::json& body) {
@@ -75,15 +79,21 @@ http_response problem(unsigned status, std::string_view code, std::string_view d
 http_response refusal(const headgate::error& e, headgate::duration busy_retry) {
     const auto* found =
         std::find_if(std::begin(mappings), std::end(mappings), [&](const mapping& m) { return e == m.code; });
+    if (found == std::end(mappings) && e.code.category() == headgate::error_category()) {
+        return problem(500, "operation_failed", "this request met a fault of the service");
+    }
     if (found == std::end(mappings)) {
-        // An answer of the database, or an exception: nothing that the client could know more about.
-        return problem(500, "operation_failed", e.message());
+        // What the database says is for the log.
+        http_response out = problem(503, "database_error", "the database could not do this",
+                                    {{"retry_after_ms", milliseconds_of(busy_retry)}});
+        out.headers.emplace_back("Retry-After", seconds_of(busy_retry));
+        return out;
     }
     const bool may_come_back = found->status != 504 && found->code != errc::cost_exceeds_limit;
     const headgate::duration wait = e.retry_after > headgate::duration::zero() ? e.retry_after : busy_retry;
     nlohmann::json more = nlohmann::json::object();
     if (may_come_back) {
-        more["retry_after_ms"] = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+        more["retry_after_ms"] = milliseconds_of(wait);
     }
     http_response out = problem(found->status, found->name, found->text, std::move(more));
     if (may_come_back) {

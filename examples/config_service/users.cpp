@@ -88,7 +88,7 @@ headgate::result<users> users::parse(std::string_view text, const std::vector<st
                     problems.push_back({at, std::string("no \"") + needed + '"', "an object with name and sha256"});
                 }
             }
-            if (!seen.insert(k.token).second) {
+            if (k.token != digest{} && !seen.insert(k.token).second) {
                 problems.push_back({at + "/sha256", "a token for the second time", "a token for each user"});
             }
             out.all_.push_back(std::move(k));

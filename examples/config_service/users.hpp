@@ -36,7 +36,7 @@ public:
 private:
     using digest = std::array<unsigned char, 32>;
     struct known {
-        digest token;
+        digest token{};
         user who;
     };
     std::vector<known> all_;
