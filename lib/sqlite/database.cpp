@@ -279,10 +279,11 @@ result<void> sqlite_database::bind(sqlite3_stmt* statement, const sql_params& pa
 
 result<sql_rows> sqlite_database::step(sqlite3_stmt* statement) {
     sql_rows out;
-    const int columns = sqlite3_column_count(statement);
     const auto changes = sqlite3_total_changes64(handle_.get());
     int code = sqlite3_step(statement);
     for (; code == SQLITE_ROW; code = sqlite3_step(statement)) {
+        // Counted here: the first step may have compiled it anew for a changed schema.
+        const int columns = sqlite3_data_count(statement);
         auto& row = out.rows.emplace_back();
         row.reserve(static_cast<std::size_t>(columns));
         for (int column = 0; column < columns; ++column) {
@@ -292,7 +293,6 @@ result<sql_rows> sqlite_database::step(sqlite3_stmt* statement) {
     if (code != SQLITE_DONE) {
         return failure(code);
     }
-    // After the first step, which may have compiled it anew for a changed schema.
     for (int column = 0; column < sqlite3_column_count(statement); ++column) {
         out.columns.emplace_back(sqlite3_column_name(statement, column));
     }
