@@ -3,15 +3,16 @@
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
 """Compiles and runs every C++ block of README.md and docs/*.md.
 
-  examples.py SOURCE_ROOT LIBRARY[,LIBRARY] COMPILER [ARGUMENT ...]
+  examples.py SOURCE_ROOT LIBRARY[,HEADER=LIBRARY ...] COMPILER [ARGUMENT ...]
   examples.py --self-test
 
 A ```cpp block is either a whole program, whose first line is `// example: NAME`, or an excerpt, whose first line is
 `// part of: NAME` and whose other lines stand one after another, in any indentation, in the program of that name in the
 same document. Anything else fails, and so does a condition on a temporary of a co_await, as in `if (co_await f())`: g++ before
 13 miscompiles that, and people copy examples. A program is compiled with warnings as errors, linked to the libraries, and must
-exit with 0 within ten seconds. The second library is headgate-status; without it, programs that include its header are
-skipped.
+exit with 0 within ten seconds. HEADER=LIBRARY is an adapter, as in headgate/status.hpp=/lib/libheadgate-status.so: programs
+that include the header are linked to its library too. Without a library, as in headgate/status.hpp=, it is not built, and
+they are skipped.
 """
 
 import concurrent.futures
@@ -80,6 +81,11 @@ def problems(document):
     return said
 
 
+def adapters_of(block, adapters):
+    """The libraries of the adapters that a program includes; None for one that is not built."""
+    return [library for header, library in adapters.items() if f"<{header}>" in block.text]
+
+
 def attempt(block, room, libraries, compile_command):
     """Compiles and runs one program; what went wrong, or nothing."""
     stem = room / f"{pathlib.Path(block.path).stem}-{block.name}"
@@ -87,7 +93,7 @@ def attempt(block, room, libraries, compile_command):
     source.write_text("\n" * block.line + block.text + "\n")  # so that the compiler speaks of the document's lines
     # Linked as users do, so that what an inline function needs has to be exported.
     paths = [f"-Wl,-rpath,{library.parent}" for library in libraries]
-    built = subprocess.run([*compile_command, str(source), *map(str, reversed(libraries)), *paths, "-o", str(stem)],
+    built = subprocess.run([*compile_command, str(source), *map(str, libraries), *paths, "-o", str(stem)],
                            capture_output=True, text=True)
     if built.returncode != 0:
         return f"{block.where}: {block.name} does not compile\n{built.stderr}"
@@ -100,14 +106,14 @@ def attempt(block, room, libraries, compile_command):
     return None
 
 
-def check(root, libraries, compiler):
+def check(root, library, adapters, compiler):
     said, programs = [], []
     for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
         document = blocks(str(path.relative_to(root)), path.read_text())
         said += problems(document)
         for block in document:
-            if block.kind == "example" and "<headgate/status.hpp>" in block.text and len(libraries) < 2:
-                print(f"skipped, headgate-status is not built: {block.where} {block.name}")
+            if block.kind == "example" and None in adapters_of(block, adapters):
+                print(f"skipped, an adapter that it includes is not built: {block.where} {block.name}")
             elif block.kind == "example":
                 programs.append(block)
     with tempfile.TemporaryDirectory() as name:
@@ -121,7 +127,8 @@ def check(root, libraries, compiler):
                             str(room / "headgate" / "headgate.hpp.gch")], check=True)
         jobs = int(os.environ.get("JOBS") or os.cpu_count() or 1)
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            outcomes = pool.map(lambda block: attempt(block, room, libraries, compile_command), programs)
+            outcomes = pool.map(
+                lambda block: attempt(block, room, [*adapters_of(block, adapters), library], compile_command), programs)
             for block, outcome in zip(programs, outcomes):
                 print(f"{'failed' if outcome else 'ok'}: {block.where} {block.name}", flush=True)
                 said += [outcome] if outcome else []
@@ -145,6 +152,9 @@ def self_test():
     assert "does not stand" in said(program + "```cpp\n// part of: one\n```\n")[0]
     assert "a name" in said(program.replace("return 0", "if (!co_await f()) return 0"))[0]
     assert said(program.replace("return 0", "if (auto r = co_await f(); !r) return 0")) == []
+    block = blocks("x.md", "```cpp\n// example: x\n#include <headgate/status.hpp>\n```\n")[0]
+    assert adapters_of(block, {"headgate/status.hpp": None, "headgate/sqlite.hpp": "lib"}) == [None]
+    assert adapters_of(block, {"headgate/sqlite.hpp": None}) == []
     try:
         blocks("x.md", "```cpp\nint x;\n")
     except ValueError as e:
@@ -157,7 +167,10 @@ def main():
     if sys.argv[1:] == ["--self-test"]:
         return self_test()
     root, compiler = pathlib.Path(sys.argv[1]), sys.argv[3:]
-    said = check(root.resolve(), [pathlib.Path(name).resolve() for name in sys.argv[2].split(",")], compiler)
+    library, *rest = sys.argv[2].split(",")
+    adapters = {header: pathlib.Path(path).resolve() if path else None
+                for header, path in (adapter.split("=", 1) for adapter in rest)}
+    said = check(root.resolve(), pathlib.Path(library).resolve(), adapters, compiler)
     print("\n".join(said))
     return 1 if said else 0
 
