@@ -100,7 +100,7 @@ public:
     [[nodiscard]] boost::asio::awaitable<result<sql_rows>> query(std::string_view sql, Args&&... args) {
         return run({}, std::string(sql), detail::to_sql_params(std::forward<Args>(args)...));
     }
-    /// The same with its parameters as one.
+    /// The same with its parameters as one. Give them a name: g++ before 13 compiles no braced list in a `co_await`.
     [[nodiscard]] boost::asio::awaitable<result<sql_rows>> query(std::string_view sql, sql_params params) {
         return run({}, std::string(sql), std::move(params));
     }
