@@ -44,10 +44,10 @@ struct service {
 };
 
 service make_service(headgate::zone& zone, tcp::endpoint backend, database& db) {
-    // Any 5 at once, then 5 a second.
-    const headgate::quota quota = headgate::quota::per(5, 1s).value();
+    // Any 5 at once, then 2 a second.
+    const headgate::quota quota = headgate::quota::per(2, 1s, 5).value();
     const headgate::pool_options connections{.size = 2, .max_overflow = 2};
-    const headgate::breaker_options breaker{.consecutive_failures = 3, .reset_timeout = 1s};
+    const headgate::breaker_options breaker{.consecutive_failures = 3, .reset_timeout = 2s};
     return {headgate::rate_limiter::create(zone, "clients", quota).value(),
             headgate::resource_pool<tcp::socket>::create(zone, "database", connections, connector{std::move(backend)})
                 .value(),
@@ -143,7 +143,7 @@ asio::awaitable<void> demo(headgate::zone& zone, tcp::endpoint where) {
         "break/get apple/get pear/get plum/get fig/status/heal/get apple/sleep/get apple/get pear/status");
     for (std::string step; std::getline(script, step, '/');) {
         if (step == "sleep") {
-            (co_await zone.sleep_for(1200ms)).value();
+            (co_await zone.sleep_for(2500ms)).value();
         } else {
             co_await say(step);
         }
@@ -232,8 +232,8 @@ int main(int argc, char** argv) try {
     }
     const auto port = front.local_endpoint().port();
     std::cout << "Listening. Type in another terminal: nc 127.0.0.1 " << port << "\n"
-              << "  get NAME   asks the backend; 5 at once, then 5 a second\n"
-              << "  break      spoils the backend: after 3 failures the breaker opens, and probes after a second\n"
+              << "  get NAME   asks the backend; 5 at once, then 2 a second\n"
+              << "  break      spoils the backend: after 3 failures the breaker opens, and probes after two seconds\n"
               << "  heal       mends it\n"
               << "  status     says what limiter, pool and breaker have done\n"
               << status(s) << std::endl;

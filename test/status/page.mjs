@@ -39,7 +39,7 @@ try {
   await page.goto(`http://127.0.0.1:${port}/`);
 
   const card = kind => page.locator(`.card[data-kind=${kind}]`);
-  const wait = { timeout: 15000 };
+  const wait = { timeout: 60000 };
   await page.locator("#link.live").waitFor(wait);
   for (const kind of ["rate_limiter", "resource_pool", "circuit_breaker", "bulkhead"]) {
     await card(kind).waitFor(wait);

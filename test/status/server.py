@@ -30,7 +30,7 @@ class Load:
         assert self.process.wait(10) == 0
 
     def ask(self, path, method="GET", body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer.status, answer.read().decode(), answer
@@ -45,7 +45,7 @@ class Load:
         return self.ask("/admin", "POST", json.dumps({"zone": "shop", **what}), {"Authorization": "Bearer " + token})
 
 
-def wait_for(what, condition, seconds=10):
+def wait_for(what, condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "never came: " + what
@@ -55,7 +55,7 @@ def wait_for(what, condition, seconds=10):
 def raw(port, data):
     with socket.create_connection(("127.0.0.1", port), 5) as s:
         s.sendall(data)
-        s.settimeout(5)
+        s.settimeout(30)
         out = b""
         while True:
             try:
