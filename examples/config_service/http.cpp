@@ -42,16 +42,14 @@ std::string_view view(beast::string_view text) {
     return {text.data(), text.size()};
 }
 
-// What is wrong with a request that could not be read; zero when the client has gone or was silent.
+// What is wrong with a request that could not be read; zero when the client has gone, or was too slow: Beast has closed
+// its socket then.
 unsigned status_of(error_code ec) {
     if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
         return 431;
     }
     if (ec == http::error::body_limit) {
         return 413;
-    }
-    if (ec == beast::error::timeout) {
-        return 408;
     }
     const bool malformed = ec.category() == http::make_error_code(http::error::bad_method).category();
     return malformed && ec != http::error::end_of_stream && ec != http::error::partial_message ? 400 : 0;
@@ -82,8 +80,8 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
     };
     using parser = http::request_parser<http::string_body>;
 
-    impl(asio::io_context& context, const tcp::endpoint& where, const http_limits& l, handler h)
-        : io(context), acceptor(context), limits(l), handle(std::move(h)) {
+    impl(asio::io_context& context, const tcp::endpoint& where, const http_options& o, handler h)
+        : io(context), acceptor(context), options(o), handle(std::move(h)) {
         acceptor.open(where.protocol());
         acceptor.set_option(asio::socket_base::reuse_address(true));
         acceptor.bind(where);
@@ -100,7 +98,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
                 co_return;
             }
             if (ec == asio::error::no_descriptors || ec == asio::error::no_memory ||
-                ec == boost::system::errc::too_many_files_open_in_system || open.size() >= limits.max_connections) {
+                ec == boost::system::errc::too_many_files_open_in_system || open.size() >= options.max_connections) {
                 // Whoever waits in the backlog is served when others have gone; without a pause this would spin.
                 if (!ec) {
                     socket.close(ec);
@@ -151,7 +149,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         if (draining) {
             co_return false;
         }
-        c.stream.expires_after(limits.idle_timeout);
+        c.stream.expires_after(options.idle_timeout);
         error_code ec;
         const std::size_t n = co_await c.stream.async_read_some(c.buffer.prepare(first_read), into(ec));
         c.buffer.commit(n);
@@ -161,17 +159,17 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
     // One request and its answer; true when another one may follow.
     asio::awaitable<bool> exchange(connection& c) {
         parser p;
-        p.header_limit(limits.max_header);
-        p.body_limit(limits.max_body);
-        c.buffer.max_size(limits.max_header + kept_buffer);
+        p.header_limit(options.max_header);
+        p.body_limit(options.max_body);
+        c.buffer.max_size(options.max_header + kept_buffer);
         error_code ec;
-        c.stream.expires_after(limits.header_timeout);
+        c.stream.expires_after(options.header_timeout);
         co_await http::async_read_header(c.stream, c.buffer, p, into(ec));
         if (!ec && view(p.get()[http::field::expect]) == "100-continue" && !p.is_done() && c.buffer.size() == 0) {
             co_await asio::async_write(c.stream, asio::buffer(go_on), into(ec));
         }
         if (!ec) {
-            c.stream.expires_after(limits.body_timeout);
+            c.stream.expires_after(options.body_timeout);
             co_await http::async_read(c.stream, c.buffer, p, into(ec));
         }
         if (ec) {
@@ -202,7 +200,9 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
             log_event(log_level::error, "handler_failed", {{"request", request.id}, {"what", e.what()}});
             answer = problem(500, "internal_error", "this request met a fault of the service");
         }
-        log_request(request, answer, std::chrono::steady_clock::now() - began);
+        if (options.log_requests) {
+            log_request(request, answer, std::chrono::steady_clock::now() - began);
+        }
         co_return co_await send(c, message.version(), p.keep_alive() && !draining, request.method == "HEAD",
                                 std::move(answer), request.id);
     }
@@ -214,10 +214,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
             co_return;
         }
         const std::string id = next_id();
-        const char* code = status == 431   ? "header_too_large"
-                           : status == 413 ? "body_too_large"
-                           : status == 408 ? "request_timeout"
-                                           : "bad_request";
+        const char* code = status == 431 ? "header_too_large" : status == 413 ? "body_too_large" : "bad_request";
         log_event(log_level::warning, "request_refused",
                   {{"request", id}, {"peer", c.peer}, {"status", status}, {"why", why.message()}});
         co_await send(c, p.get().version() == 10 ? 10 : 11, false, false, problem(status, code, why.message()), id);
@@ -238,7 +235,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         http::response_serializer<http::string_body> serializer(out);
         serializer.split(head);
         error_code ec;
-        c.stream.expires_after(limits.body_timeout);
+        c.stream.expires_after(options.body_timeout);
         if (head) {
             co_await http::async_write_header(c.stream, serializer, into(ec));
         } else {
@@ -252,7 +249,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         error_code ec;
         c.stream.socket().shutdown(tcp::socket::shutdown_send, ec);
         c.stream.expires_after(2s);
-        for (std::uint64_t left = 2 * limits.max_body; !ec && left > 0;) {
+        for (std::uint64_t left = 2 * options.max_body; !ec && left > 0;) {
             c.buffer.clear();
             const std::size_t n = co_await c.stream.async_read_some(c.buffer.prepare(first_read), into(ec));
             left -= std::min<std::uint64_t>(left, n);
@@ -261,14 +258,14 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
 
     asio::io_context& io;
     tcp::acceptor acceptor;
-    http_limits limits;
+    http_options options;
     handler handle;
     std::unordered_set<connection*> open;
     bool draining = false;
 };
 
-http_server::http_server(asio::io_context& io, const tcp::endpoint& where, const http_limits& limits, handler handle)
-    : impl_(std::make_shared<impl>(io, where, limits, std::move(handle))) {}
+http_server::http_server(asio::io_context& io, const tcp::endpoint& where, const http_options& options, handler handle)
+    : impl_(std::make_shared<impl>(io, where, options, std::move(handle))) {}
 http_server::~http_server() {
     error_code ignored;
     impl_->acceptor.close(ignored);
@@ -297,8 +294,8 @@ std::uint16_t http_server::port() const {
     return impl_->acceptor.local_endpoint().port();
 }
 
-void http_server::set_limits(const http_limits& limits) {
-    impl_->limits = limits;
+void http_server::set_options(const http_options& options) {
+    impl_->options = options;
 }
 
 }  // namespace config_service

@@ -47,7 +47,8 @@ struct http_response {
     std::string body;
 };
 
-struct http_limits {
+struct http_options {
+    bool log_requests = true;
     std::uint32_t max_header = 16 * 1024;
     std::uint64_t max_body = 1024 * 1024;
     std::size_t max_connections = 20'000;
@@ -64,7 +65,8 @@ public:
     using handler = std::function<asio::awaitable<http_response>(const http_request&)>;
 
     /// Listens, or throws boost::system::system_error. `handle` answers; what it throws is answered with 500.
-    http_server(asio::io_context& io, const asio::ip::tcp::endpoint& where, const http_limits& limits, handler handle);
+    http_server(asio::io_context& io, const asio::ip::tcp::endpoint& where, const http_options& options,
+                handler handle);
     ~http_server();
     http_server(const http_server&) = delete;
     http_server& operator=(const http_server&) = delete;
@@ -76,7 +78,7 @@ public:
 
     [[nodiscard]] std::size_t connections() const;
     [[nodiscard]] std::uint16_t port() const;
-    void set_limits(const http_limits& limits);
+    void set_options(const http_options& options);
 
 private:
     struct impl;

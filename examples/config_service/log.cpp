@@ -17,8 +17,6 @@ namespace config_service {
 
 namespace {
 
-bool requests_too = true;
-
 std::shared_ptr<spdlog::logger>& logger() {
     static std::shared_ptr<spdlog::logger> the_logger;
     return the_logger;
@@ -30,8 +28,7 @@ std::string_view name_of(log_level level) {
 
 }  // namespace
 
-void start_log(bool requests) {
-    requests_too = requests;
+void start_log() {
     spdlog::init_thread_pool(8'192, 1);
     logger() =
         std::make_shared<spdlog::async_logger>("log", std::make_shared<spdlog::sinks::stdout_sink_mt>(),
@@ -53,9 +50,6 @@ void log_event(log_level level, std::string_view event, const nlohmann::json& fi
 }
 
 void log_request(const http_request& request, const http_response& answer, std::chrono::nanoseconds took) {
-    if (!requests_too) {
-        return;
-    }
     log_event(log_level::info, "request",
               {{"request", request.id},
                {"peer", request.peer},

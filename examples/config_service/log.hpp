@@ -5,7 +5,6 @@
 #define HEADGATE_EXAMPLES_CONFIG_SERVICE_LOG_HPP
 
 #include <nlohmann/json.hpp>
-#include <nlohmann/json_fwd.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -20,12 +19,12 @@ enum class log_level : std::uint8_t { info, warning, error };
 
 /// Starts the log: one JSON object a line on the standard output, written by a thread of its own. A reader that does
 /// not keep up loses lines, the oldest first, and never holds up the service.
-void start_log(bool requests);
+void start_log();
 
 /// One line: time, level, event, and the fields.
 void log_event(log_level level, std::string_view event, const nlohmann::json& fields = nlohmann::json::object());
 
-/// The line of a request that was answered, unless `start_log(false)`.
+/// The line of a request that was answered.
 void log_request(const http_request& request, const http_response& answer, std::chrono::nanoseconds took);
 
 /// Writes what is queued, and ends the log.

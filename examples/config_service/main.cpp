@@ -5,15 +5,17 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "demo.hpp"
 #include "log.hpp"
@@ -62,22 +64,13 @@ void raise_descriptor_limit() {
     }
 }
 
-asio::awaitable<void> end(asio::io_context& io, service& s, bool& well) {
-    well = co_await s.drain();
-    io.stop();
-}
-
-asio::awaitable<void> watch_signals(asio::io_context& io, service& s, bool& well) {
-    asio::signal_set signals(io, SIGHUP, SIGINT, SIGTERM);
-    for (;;) {
-        const int signal = co_await signals.async_wait(asio::use_awaitable);
-        if (signal != SIGHUP) {
-            break;
-        }
+asio::awaitable<void> watch(asio::signal_set& signals, asio::io_context& io, service& s, bool& well) {
+    while (co_await signals.async_wait(asio::use_awaitable) == SIGHUP) {
         std::vector<headgate::config_problem> problems;
         static_cast<void>(s.reload(problems));
     }
-    co_await end(io, s, well);
+    well = co_await s.drain();
+    io.stop();
 }
 
 }  // namespace
@@ -91,11 +84,13 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     bool well = false;
+    start_log();
     try {
         asio::io_context io(1);
+        // Before the service says that it listens: whoever waits for that may stop it at once.
+        asio::signal_set signals(io, SIGHUP, SIGINT, SIGTERM);
         const bool demo = options.demo;
         service s(io, std::move(options));
-        start_log(s.current().log_requests);
         s.start();
         log_event(log_level::info, "listening", {{"url", s.url()}, {"users", s.has_users()}});
         if (!s.has_users()) {
@@ -107,7 +102,7 @@ int main(int argc, char** argv) {
         if (demo) {
             start_demo(io, s.url());
         }
-        asio::co_spawn(io, watch_signals(io, s, well), asio::detached);
+        asio::co_spawn(io, watch(signals, io, s, well), asio::detached);
         io.run();
     } catch (const std::exception& e) {
         end_log();

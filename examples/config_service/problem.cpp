@@ -40,7 +40,6 @@ std::string_view title_of(unsigned status) {
         case 403: return "Forbidden";
         case 404: return "Not Found";
         case 405: return "Method Not Allowed";
-        case 408: return "Request Timeout";
         case 412: return "Precondition Failed";
         case 413: return "Content Too Large";
         case 422: return "Unprocessable Content";

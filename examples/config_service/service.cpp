@@ -175,7 +175,7 @@ service::service(asio::io_context& io, start_options options)
     }
     load_limits();
     apply(settings_);
-    server_ = std::make_unique<http_server>(io_, endpoint, http_limits{},
+    server_ = std::make_unique<http_server>(io_, endpoint, http_options{},
                                             [this](const http_request& r) { return handle(r); });
     port_ = server_->port();
     apply(settings_);
@@ -224,11 +224,12 @@ void service::apply(const settings& s) {
     }
     protection_->set_timeouts(s);
     if (server_) {
-        server_->set_limits({.max_body = s.max_body,
-                             .max_connections = s.max_connections,
-                             .idle_timeout = s.idle_timeout,
-                             .header_timeout = s.header_timeout,
-                             .body_timeout = s.body_timeout});
+        server_->set_options({.log_requests = s.log_requests,
+                              .max_body = s.max_body,
+                              .max_connections = s.max_connections,
+                              .idle_timeout = s.idle_timeout,
+                              .header_timeout = s.header_timeout,
+                              .body_timeout = s.body_timeout});
     }
 }
 

@@ -199,7 +199,6 @@ std::vector<config_problem> fixed_while_running(const settings& from, const sett
     check("max_entries", from.max_entries, to.max_entries);
     check("parser_command", from.parser_command, to.parser_command);
     check("parser_memory", from.parser_memory, to.parser_memory);
-    check("log_requests", from.log_requests, to.log_requests);
     return problems;
 }
 

@@ -64,7 +64,8 @@ void store::mark_saved(std::size_t count) {
 // From the one used longest ago, and never the one used last; what is not in the database is kept.
 void store::forget_some() {
     auto at = by_use_.end();
-    for (std::size_t looked = 0; entries_.size() > max_entries_ && at != std::next(by_use_.begin()) && looked < 16; ++looked) {
+    for (std::size_t looked = 0; entries_.size() > max_entries_ && at != std::next(by_use_.begin()) && looked < 16;
+         ++looked) {
         --at;
         const auto found = entries_.find(**at);
         if (found->second.unsaved == 0) {
