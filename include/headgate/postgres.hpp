@@ -69,12 +69,13 @@ public:
     /// Runs one statement with the parameters $1, $2, …: `co_await c.query("select $1::int + 1", 41)`.
     ///
     /// Parameters are stored by value. They have no type of their own but for blobs, which are bytea: the statement
-    /// says what they are, with a cast where it leaves that open. Results: int2, int4, int8 and oid are integers, float4
-    /// and float8 real numbers, bool is the integer 0 or 1, bytea is a blob, everything else the text that psql shows.
-    /// All rows are held in memory; a statement without rows has none. Text is UTF-8 unless the URL says otherwise.
+    /// says what they are, with a cast where it leaves that open. Results: int2, int4, int8 and oid are integers,
+    /// float4 and float8 real numbers, bool is the integer 0 or 1, bytea is a blob, everything else the text that psql
+    /// shows. All rows are held in memory; a statement without rows has none. Text is UTF-8 unless the URL says
+    /// otherwise.
     ///
-    /// Further errors: `invalid_argument` for a text with a zero byte in it and for more than 65,535 parameters; "0A000"
-    /// for COPY from or to the client, which also breaks the connection.
+    /// Further errors: `invalid_argument` for a text with a zero byte in it and for more than 65,535 parameters;
+    /// "0A000" for COPY from or to the client, which also breaks the connection.
     template <class... Args>
     [[nodiscard]] boost::asio::awaitable<result<sql_rows>> query(std::string sql, Args&&... args) {
         return query(call_context(), std::move(sql), detail::to_sql_params(std::forward<Args>(args)...));

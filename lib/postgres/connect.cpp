@@ -25,8 +25,7 @@ namespace {
 
 // A name that is being resolved. Asio's resolver cannot be interrupted, so that a cancelled connect leaves it behind.
 struct lookup {
-    explicit lookup(const asio::any_io_executor& executor)
-        : resolver(executor), ended(executor, steady_time::max()) {}
+    explicit lookup(const asio::any_io_executor& executor) : resolver(executor), ended(executor, steady_time::max()) {}
 
     tcp::resolver resolver;
     asio::steady_timer ended;
@@ -76,8 +75,7 @@ asio::awaitable<result<std::vector<postgres_host>>> resolve_all(std::vector<post
     co_return out;
 }
 
-void ignore_notice(void* /*unused*/, const PGresult* /*unused*/) {
-}
+void ignore_notice(void* /*unused*/, const PGresult* /*unused*/) {}
 
 pq_conn start_connecting(const conninfo& options) {
     std::vector<const char*> keys;

@@ -60,8 +60,7 @@ asio::awaitable<result<postgres_connection>> open(std::shared_ptr<const detail::
 }  // namespace
 
 postgres_connection::postgres_connection(std::shared_ptr<detail::postgres_session> session) noexcept
-    : session_(std::move(session)) {
-}
+    : session_(std::move(session)) {}
 
 postgres_connection::postgres_connection(postgres_connection&&) noexcept = default;
 
@@ -98,8 +97,7 @@ bool postgres_connection::is_open() const noexcept {
 }
 
 postgres_backend::postgres_backend(std::shared_ptr<const detail::postgres_target> target) noexcept
-    : target_(std::move(target)) {
-}
+    : target_(std::move(target)) {}
 
 result<postgres_backend> postgres_backend::create(const postgres_options& options) {
     auto parsed = detail::parse_conninfo(options.url);
@@ -115,8 +113,7 @@ result<postgres_backend> postgres_backend::create(const postgres_options& option
     if (!hosts) {
         return hosts.error();
     }
-    return postgres_backend(
-        std::make_shared<const detail::postgres_target>(std::move(all), std::move(hosts).value()));
+    return postgres_backend(std::make_shared<const detail::postgres_target>(std::move(all), std::move(hosts).value()));
 }
 
 asio::awaitable<result<postgres_connection>> postgres_backend::connect() {

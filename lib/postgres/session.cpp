@@ -126,7 +126,8 @@ result<void> postgres_session::send(const std::string& sql, const sql_params& pa
         return made.error();
     }
     const pq_params& p = made.value();
-    if (PQsendQueryParams(conn_.get(), sql.c_str(), p.size(), p.types(), p.values(), p.lengths(), p.formats(), 0) == 1) {
+    if (PQsendQueryParams(conn_.get(), sql.c_str(), p.size(), p.types(), p.values(), p.lengths(), p.formats(), 0) ==
+        1) {
         return headgate::success();
     }
     const std::string_view why = trimmed(PQerrorMessage(conn_.get()));

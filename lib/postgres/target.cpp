@@ -29,9 +29,8 @@ std::string without_secrets(std::string_view message) {
     std::string out;
     for (bool inside = false; !message.empty(); inside = !inside) {
         const std::string_view part = message.substr(0, message.find('"'));
-        const bool secret = inside && std::any_of(part.begin(), part.end(), [](unsigned char c) {
-                                return std::ispunct(c) == 0;
-                            });
+        const bool secret =
+            inside && std::any_of(part.begin(), part.end(), [](unsigned char c) { return std::ispunct(c) == 0; });
         out += secret ? "..." : part;
         message.remove_prefix(std::min(part.size() + 1, message.size()));
         if (!message.empty() || inside) {

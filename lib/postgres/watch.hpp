@@ -28,8 +28,7 @@ using watched_fd = std::shared_ptr<boost::asio::posix::stream_descriptor>;
 
 /// Waits until the descriptor is ready, or `until`, or the coroutine is cancelled, or the descriptor's operations are:
 /// whoever waits looks for itself what has happened.
-[[nodiscard]] boost::asio::awaitable<void> wait_on(watched_fd fd,
-                                                   boost::asio::posix::stream_descriptor::wait_type what,
+[[nodiscard]] boost::asio::awaitable<void> wait_on(watched_fd fd, boost::asio::posix::stream_descriptor::wait_type what,
                                                    steady_time until = steady_time::max());
 
 /// Whether the awaiting coroutine was cancelled.
