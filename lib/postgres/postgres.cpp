@@ -128,8 +128,8 @@ asio::awaitable<result<void>> postgres_backend::ping(postgres_connection& connec
     return run(connection.session_, {}, "select 1");
 }
 
-void postgres_backend::close(postgres_connection connection) noexcept {
-    connection.session_->close();
+void postgres_backend::close(postgres_connection /*connection*/) noexcept {
+    // Its destructor says it.
 }
 
 }  // namespace headgate

@@ -57,10 +57,6 @@ bool is_error(ExecStatusType status) noexcept {
 class postgres_session::statement {
 public:
     statement(postgres_session& session, const call_context& context) : session_(session), slot_(context.slot()) {
-        session_.running_ = true;
-        session_.cancel_requested_ = false;
-        session_.cancelling_ = false;
-        session_.used_ = true;
         if (slot_.is_connected()) {
             slot_.assign([&session](asio::cancellation_type) {
                 session.cancel_requested_ = true;
@@ -68,6 +64,10 @@ public:
                 session.socket_->cancel(ec);  // wakes the wait
             });
         }
+        session_.running_ = true;
+        session_.cancel_requested_ = false;
+        session_.cancelling_ = false;
+        session_.used_ = true;
     }
     statement(const statement&) = delete;
     statement& operator=(const statement&) = delete;
@@ -95,10 +95,11 @@ asio::awaitable<result<sql_rows>> postgres_session::query(std::shared_ptr<postgr
     if (auto allowed = self->check(context); !allowed) {
         co_return allowed.error();
     }
+    statement running(*self, context);
     if (auto sent = self->send(sql, params); !sent) {
+        running.ended();
         co_return sent.error();
     }
-    statement running(*self, context);
     auto out = co_await without_throwing(self->finish());
     running.ended();
     co_return out;
@@ -270,7 +271,7 @@ void postgres_session::close() noexcept {
     if (!conn_) {
         return;
     }
-    if (running_ && !is_copy(PQresultStatus(answer_.get())) && is_open()) {
+    if (running_ && is_open()) {
         try {
             if (pq_cancel whom{PQgetCancel(conn_.get())}) {
                 canceller_->submit(std::move(whom), unique_fd());

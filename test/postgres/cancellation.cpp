@@ -4,12 +4,16 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 
 #include <headgate/guard.hpp>
 #include <headgate/resource_pool.hpp>
@@ -179,6 +183,51 @@ TEST_CASE_FIXTURE(cancelling, "postgres: a server that stands still breaks the c
     CHECK(took > 2s);
     CHECK(took < 5s);
     CHECK_FALSE(c.is_open());
+}
+
+asio::awaitable<result<int>> work(zone& z, resource_pool<postgres_connection> pool, unsigned seed) {
+    std::mt19937 random(seed);
+    std::uniform_int_distribution<int> deadline_us(1'000, 20'000);
+    int done = 0;
+    for (int i = 0; i < 25; ++i) {
+        auto lent = co_await pool.checkout({.timeout = 10s});
+        if (!lent) {
+            co_return lent.error();
+        }
+        const lease<postgres_connection> lease = std::move(lent).value();
+        const std::string quick = "select pg_sleep(0.005)";
+        const auto limit = std::chrono::microseconds(deadline_us(random));
+        (void)co_await with_timeout(z, limit, under_deadline, std::ref(*lease), quick);
+        auto next = co_await lease->query("select $1::int", i);
+        if (!next) {
+            co_return next.error();
+        }
+        done += *next.value().get<std::int64_t>(0, 0) == i ? 1 : 0;
+    }
+    co_return done;
+}
+
+TEST_CASE_FIXTURE(cancelling, "postgres: two threads, each coroutine on a strand of its own") {
+    auto pool = resource_pool<postgres_connection>::create(z, "db", {.size = 3}, backend).value();
+    std::array<std::optional<result<int>>, 6> results;
+    std::atomic<std::size_t> left = results.size();
+    for (unsigned i = 0; i < results.size(); ++i) {
+        spawn(asio::make_strand(io), work(z, pool, i), [&, i](auto r) {
+            results[i].emplace(std::move(r));
+            if (--left == 0) {
+                io.stop();
+            }
+        });
+    }
+    io.restart();
+    std::thread other([&] { io.run_for(60s); });
+    io.run_for(60s);
+    other.join();
+    for (const auto& r : results) {
+        REQUIRE(r.has_value());
+        REQUIRE_MESSAGE(*r, r->error().message());
+        CHECK(r->value() == 25);
+    }
 }
 
 TEST_CASE_FIXTURE(cancelling, "postgres: through a guard and a pool") {
