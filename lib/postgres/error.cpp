@@ -2,7 +2,6 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 #include <algorithm>
-#include <cctype>
 #include <string>
 
 #include <headgate/postgres.hpp>
@@ -30,6 +29,19 @@ public:
 
 bool is_sqlstate(std::string_view code) noexcept {
     return code.size() == code_length && code.find_first_not_of(digits) == std::string_view::npos;
+}
+
+// Lines, which libpq indents, as one.
+std::string on_one_line(std::string_view lines) {
+    std::string out;
+    for (const char c : lines) {
+        if (c == '\n') {
+            out += "; ";
+        } else if (c != '\t') {
+            out += c;
+        }
+    }
+    return out;
 }
 
 std::string_view field(const PGresult* r, int which) noexcept {
@@ -86,7 +98,7 @@ error error_of_result(const PGresult* failed) {
 error connect_error(std::string_view message) {
     // "FATAL:  28P01: password authentication failed", and a line that names a place in the server's sources.
     constexpr std::string_view before_code = ":  ";
-    std::string text(trimmed(message.substr(0, message.find("\nLOCATION: "))));
+    std::string text = on_one_line(trimmed(message.substr(0, message.find("\nLOCATION: "))));
     const std::size_t mark = text.rfind(before_code);
     const std::size_t begin = mark + before_code.size();
     if (mark == std::string::npos || text.compare(std::min(text.size(), begin + code_length), 2, ": ") != 0) {

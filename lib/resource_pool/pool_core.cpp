@@ -724,13 +724,7 @@ public:
 
     void run() {
         const auto pool = std::move(pool_);
-        std::vector<std::shared_ptr<pool_task_run>> running;
-        for (pool_task_run* task : pool->tasks_) {
-            if (auto shared = task->weak_from_this().lock()) {
-                running.push_back(std::move(shared));
-            }
-        }
-        for (const auto& task : running) {
+        for (const auto& task : pool->running_tasks()) {
             task->cancel();
             task->abandon();  // with or without its consent, nothing waits for it any more
         }
@@ -757,6 +751,16 @@ void pool_core::close() noexcept {
     if (auto self = weak_from_this().lock()) {
         zone().post([end = last_run(std::move(self))]() mutable { end.run(); });
     }
+}
+
+std::vector<std::shared_ptr<pool_task_run>> pool_core::running_tasks() const {
+    std::vector<std::shared_ptr<pool_task_run>> running;
+    for (pool_task_run* task : tasks_) {
+        if (auto shared = task->weak_from_this().lock()) {
+            running.push_back(std::move(shared));
+        }
+    }
+    return running;
 }
 
 void pool_core::drain() noexcept {
@@ -790,7 +794,7 @@ void pool_core::abandon() noexcept {
         }
     } while (n == actions.size());
     lock_.unlock();
-    for (pool_task_run* task : tasks_) {
+    for (const auto& task : running_tasks()) {
         task->abandon();
     }
     const auto destroy = [this](auto& list) {

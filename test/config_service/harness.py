@@ -190,6 +190,16 @@ class Service:
     def children(self):
         return [int(p) for p in pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
 
+    def settle(self):
+        """All connections and workers are there: from now on the number of descriptors tells."""
+        for name in ("database", "ast_parser"):
+            def whole():
+                pool = self.primitive("resource_pool", name)
+                return pool["idle"] == pool["size"] and pool["connecting"] == 0
+            wait_for(name + " is whole", whole, 60)
+        self.get("/v1/config/nothing")
+        return self.descriptors()
+
     def check_well(self):
         """Healthy, and nothing is lent out that nobody uses."""
         assert self.get("/healthz").status == 200

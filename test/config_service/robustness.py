@@ -127,7 +127,7 @@ class Requests(ServiceTest):
         s = self.quick()
         self.assertEqual(status_of(s.raw(GET, shut=True)), 200)
         self.assertEqual(s.raw(GET[:20], shut=True)[:12], b"")
-        before = s.descriptors()
+        before = s.settle()
         for size in range(0, len(GET), 3):
             c = socket.create_connection(("127.0.0.1", s.port), 20)
             c.sendall(GET[:size])
@@ -139,7 +139,7 @@ class Requests(ServiceTest):
     def test_an_answer_that_nobody_reads(self):
         s = self.service(document(service={"body_timeout": "500ms"}, limits={"config_update": "1000/1m"}))
         s.put("big", '"' + "x" * 900_000 + '"')
-        before = s.descriptors()
+        before = s.settle()
         with socket.create_connection(("127.0.0.1", s.port), 20) as c:
             c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             c.sendall(b"GET /v1/config/big HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
@@ -150,8 +150,7 @@ class Requests(ServiceTest):
 class Crowds(ServiceTest):
     def test_500_connects_a_second(self):
         s = self.service(document(service={"log_requests": False}))
-        s.check_well()
-        before = s.descriptors()
+        before = s.settle()
         for _ in range(1500):
             c = socket.create_connection(("127.0.0.1", s.port), 20)
             c.sendall(GET)

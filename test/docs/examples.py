@@ -25,7 +25,6 @@ import tempfile
 
 FLAGS = ["-std=c++20", "-O0", "-pthread", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 RUN_LIMIT = 10  # seconds
-ADAPTERS = ["headgate/status.hpp", "headgate/postgres.hpp"]  # the headers with a library of their own
 
 
 class Block:

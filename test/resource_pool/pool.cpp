@@ -12,6 +12,7 @@
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
 
@@ -1003,6 +1004,22 @@ TEST_CASE_FIXTURE(fixture, "pool: zone drain refuses new checkouts and waits for
     a.value().reset();
     settle();
     CHECK(drained);
+}
+
+// Connects for ever, by an operation of Asio's, which the io_context destroys before what is posted to it.
+struct endless {
+    awaitable<int> connect() {
+        asio::steady_timer never(co_await asio::this_coro::executor, asio::steady_timer::time_point::max());
+        co_await never.async_wait(asio::use_awaitable);
+        co_return 0;
+    }
+};
+
+TEST_CASE("pool: several connects are given up when zone and io_context go at once") {
+    asio::io_context io;
+    zone z(io, "test");
+    (void)resource_pool<int>::create(z, "pool", {.size = 4}, endless{}).value();
+    io.poll();
 }
 
 TEST_CASE("pool: handle, zone, lease and io_context may go in every order with operations pending") {

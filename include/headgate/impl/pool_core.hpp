@@ -277,6 +277,8 @@ private:
     void unpin() noexcept;
 
     void wake() noexcept;
+    /// Kept, because one that ends leaves `tasks_`. On the strand.
+    [[nodiscard]] std::vector<std::shared_ptr<pool_task_run>> running_tasks() const;
 
     // Under the lock.
     pool_refusal count_refusal(pool_decision why) noexcept;

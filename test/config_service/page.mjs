@@ -1,0 +1,81 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+// The demonstration in a real browser: page.mjs CONFIG_SERVICE SCREENSHOT_FOLDER MODULES SOURCE_ROOT
+// Breaks the database with the page's button, sees the breaker open, heals it, sees it close. Exits with 77 (skipped)
+// where there is no playwright-core or no Chromium.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import assert from "node:assert/strict";
+
+const [program, folder, modules, root] = process.argv.slice(2);
+const browserPath = "/usr/bin/chromium";
+let chromium;
+try {
+  ({ chromium } = createRequire(resolve(modules, "node_modules", "x.js"))("playwright-core"));
+} catch {
+  console.log(`skipped: there is no playwright-core in ${modules}; ./dev test installs it`);
+  process.exit(77);
+}
+if (!existsSync(browserPath)) {
+  console.log(`skipped: there is no ${browserPath}; ./dev test installs it`);
+  process.exit(77);
+}
+
+const data = mkdtempSync(join(tmpdir(), "headgate-page-"));
+const service = spawn(resolve(program), ["--config", "examples/config_service/config.json", "--data", data, "--listen", "127.0.0.1:0", "--demo"],
+  { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+const ended = new Promise(end => service.once("exit", end));
+const lines = createInterface({ input: service.stdout });
+const url = await new Promise((got, failed) => {
+  lines.on("line", line => { const l = JSON.parse(line); if (l.event === "listening") got(l.url); });
+  ended.then(code => failed(new Error("the service ended with " + code)));
+});
+mkdirSync(folder, { recursive: true });
+
+const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic",
+  "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+try {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 1400 } });
+  const complaints = [];
+  page.on("pageerror", e => complaints.push(String(e)));
+  page.on("console", m => m.type() === "error" && complaints.push(m.text()));
+  await page.goto(url);
+
+  const wait = { timeout: 60000 };
+  const card = (kind, name) => page.locator(`.card[data-kind=${kind}][data-name=${name}]`);
+  const shows = (kind, name, state) => page.locator(`.card[data-kind=${kind}][data-name=${name}][data-state=${state}]`).waitFor(wait);
+  await page.locator("#link.live").waitFor(wait);
+  for (const [kind, name] of [["rate_limiter", "config_update"], ["rate_limiter", "ast_parse"], ["resource_pool", "database"],
+    ["resource_pool", "ast_parser"], ["circuit_breaker", "config_server"], ["circuit_breaker", "database"], ["bulkhead", "sync"]]) {
+    await card(kind, name).waitFor(wait);
+  }
+  // The limiter refuses the eager writer within seconds, and the page names it.
+  await page.waitForFunction(() => /busy: eager-eve/.test(document.querySelector("[data-name=config_update] dl").textContent), null, wait);
+  assert.equal(await page.locator("#admin").isVisible(), false, "no token is needed here");
+
+  await page.getByRole("button", { name: "Break the database" }).click();
+  await shows("circuit_breaker", "config_server", "open");
+  assert.match(await card("circuit_breaker", "config_server").locator(".state").textContent(), /open/);
+  await page.locator("#events li[data-event=breaker_state]", { hasText: "closed → open" }).first().waitFor(wait);
+  await page.screenshot({ path: join(folder, "demo-broken.png"), fullPage: true });
+
+  await page.getByRole("button", { name: "Heal the database" }).click();
+  await shows("circuit_breaker", "config_server", "closed");
+  await page.locator("#events li[data-event=breaker_state]", { hasText: "→ closed" }).first().waitFor(wait);
+  await page.screenshot({ path: join(folder, "demo-healed.png"), fullPage: true });
+  assert.deepEqual(complaints, []);
+
+  service.kill("SIGTERM");
+  assert.equal(await ended, 0);
+  await page.locator("#link.lost").waitFor(wait);
+  console.log("ok");
+} finally {
+  await browser.close();
+  service.kill("SIGKILL");
+  rmSync(data, { recursive: true, force: true });
+}

@@ -1,0 +1,222 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "json_text.hpp"
+#include "settings.hpp"
+#include "store.hpp"
+#include "target.hpp"
+#include "users.hpp"
+
+using namespace config_service;
+
+namespace {
+
+record at(std::string path, std::int64_t version, std::string value = "1") {
+    return {std::move(path), version, std::move(value), "ann", 0};
+}
+
+record never(std::string path) {
+    return {std::move(path), 0, {}, {}, 0};
+}
+
+}  // namespace
+
+TEST_CASE("store: a path is looked up once, and its versions go on") {
+    store s(10);
+    CHECK(s.find("a") == nullptr);
+    CHECK(s.learn(at("a", 7), s.forgotten()));
+    CHECK(s.find("a")->version == 7);
+    CHECK(s.is_durable("a"));
+    CHECK(s.write("a", "2", "bob", 5).version == 8);
+    CHECK_FALSE(s.is_durable("a"));
+    CHECK(s.learn(at("a", 7), s.forgotten()));  // a slow answer of the database changes nothing
+    CHECK(s.find("a")->version == 8);
+    CHECK(s.unsaved(10).size() == 1);
+    CHECK(s.saved() == 0);
+    s.mark_saved(1);
+    CHECK(s.saved() == s.written());
+    CHECK(s.is_durable("a"));
+}
+
+TEST_CASE("store: what the database said before something was forgotten is not learnt") {
+    store s(1);
+    const auto before = s.forgotten();
+    CHECK(s.learn(never("a"), before));
+    s.write("a", "1", "ann", 0);
+    s.mark_saved(1);
+    CHECK(s.learn(never("b"), s.forgotten()));  // a goes
+    CHECK(s.find("a") == nullptr);
+    CHECK_FALSE(s.learn(never("a"), before));  // as it was before the write
+    CHECK(s.learn(at("a", 1), s.forgotten()));
+}
+
+TEST_CASE("store: what is not in the database is never forgotten, and the path used last neither") {
+    store s(2);
+    for (const char* path : {"a", "b", "c", "d"}) {
+        s.learn(never(path), s.forgotten());
+        s.write(path, "1", "ann", 0);
+    }
+    for (const char* path : {"a", "b", "c", "d"}) {
+        CHECK(s.find(path) != nullptr);
+    }
+    CHECK(s.learn(never("e"), s.forgotten()));
+    CHECK(s.find("e") != nullptr);
+    s.mark_saved(4);
+    CHECK(s.find("e") != nullptr);
+    CHECK(s.find("a") == nullptr);
+}
+
+TEST_CASE("store: history and pages are the database's with what it has not yet") {
+    store s(10);
+    s.learn(at("p/a", 2, "old"), s.forgotten());
+    s.learn(never("p/c"), s.forgotten());
+    s.write("p/a", "new", "ann", 0);
+    s.write("p/c", "c", "ann", 0);
+    const auto versions = s.merge_history("p/a", {at("p/a", 2, "old"), at("p/a", 1, "older")});
+    REQUIRE(versions.size() == 3);
+    CHECK(versions[0].value == "new");
+    CHECK(versions[2].version == 1);
+
+    const page all = s.merge_page("p/", "", {at("p/a", 2, "old"), at("p/b", 1)}, 10);
+    REQUIRE(all.records.size() == 3);
+    CHECK(all.records[0].value == "new");
+    CHECK(all.next.empty());
+    const page full = s.merge_page("p/", "", {at("p/a", 2, "old"), at("p/b", 1)}, 2);
+    CHECK(full.records.size() == 2);  // p/c comes after what the database could tell
+    CHECK(full.next == "p/b");
+    CHECK(s.merge_page("p/", "p/b", {}, 2).records.front().path == "p/c");
+    s.write("p/a", std::nullopt, "ann", 0);
+    CHECK(s.merge_page("p/", "", {at("p/a", 2, "old")}, 10).records.front().path == "p/c");
+}
+
+TEST_CASE("store: random writes, savings and look-ups against a plain database") {
+    const auto seed = std::random_device{}();
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    store s(5);
+    std::map<std::string, record> database, truth;
+    for (int step = 0; step < 100'000; ++step) {
+        std::string path = "p";
+        path += std::to_string(random() % 20);
+        switch (random() % 4) {
+            case 0: {
+                if (s.find(path) == nullptr) {
+                    const auto found = database.find(path);
+                    REQUIRE(s.learn(found == database.end() ? never(path) : found->second, s.forgotten()));
+                }
+                truth[path] = s.write(path, std::to_string(step), "ann", step);
+                break;
+            }
+            case 1: {
+                const auto some = s.unsaved(random() % 5);
+                for (const record& r : some) {
+                    REQUIRE(database[r.path].version == r.version - 1);
+                    database[r.path] = r;
+                }
+                s.mark_saved(some.size());
+                break;
+            }
+            default: {
+                const record* r = s.find(path);
+                const auto there = r != nullptr ? truth.find(path) : database.find(path);
+                const auto right = truth.find(path);
+                if (r != nullptr && r->version > 0) {
+                    REQUIRE(r->version == right->second.version);
+                } else if (r == nullptr && right != truth.end()) {
+                    REQUIRE(there != database.end());  // forgotten, so it is in the database
+                    REQUIRE(there->second.version == right->second.version);
+                }
+            }
+        }
+        REQUIRE(s.saved() + s.unsaved_count() == s.written());
+    }
+}
+
+TEST_CASE("json: the text is checked, and no value is built of it") {
+    for (const char* right :
+         {"1", "null", "[]", R"({"a": [1, {"b": null}]})", " 1 ", "12345678901234567890123", "\"\xC3\xA9\""}) {
+        CAPTURE(right);
+        CHECK_FALSE(check_json(right));
+    }
+    const std::string deepest = std::string(100, '[') + std::string(100, ']');
+    CHECK_FALSE(check_json(deepest));
+    for (const std::string& wrong :
+         {std::string(), std::string("{"), std::string("1 2"), std::string("\"\xFF\""), std::string("1e999"),
+          '[' + deepest + ']', std::string(1'000'000, '['), std::string("nan"), std::string("// 1")}) {
+        CHECK(check_json(wrong));
+    }
+    CHECK(check_json("[1,]")->position == 4);
+}
+
+TEST_CASE("target: paths and queries are decoded once, and checked afterwards") {
+    CHECK(percent_decoded("a%2Fb") == "a/b");
+    CHECK(percent_decoded("%252e") == "%2e");
+    for (const char* broken : {"%", "%4", "%zz", "a%", "%00"}) {
+        CHECK_FALSE(percent_decoded(broken));
+    }
+    for (const char* right : {"a", "a/b", "a.b/..c", "A-z_0~@:+=,/x"}) {
+        CHECK(path_mistake(right).empty());
+    }
+    for (const char* wrong :
+         {"", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a\\b", "a\nb", "\xC3\xA9", "a%2e"}) {
+        CAPTURE(wrong);
+        CHECK_FALSE(path_mistake(wrong).empty());
+    }
+    CHECK(query_value("/x?a=1&b=2%263&c", "b") == "2&3");
+    CHECK(query_value("/x?a=1&b=2&c", "c") == "");
+    CHECK_FALSE(query_value("/x?ab=1", "a"));
+    CHECK_FALSE(query_value("/x", "a"));
+    CHECK(matches("\"1\", W/\"2\"", "\"2\"", true));
+    CHECK_FALSE(matches("\"12\"", "\"1\"", true));
+    CHECK(matches("*", "\"1\"", true));
+    CHECK_FALSE(matches("*", "\"0\"", false));
+}
+
+TEST_CASE("users: tokens are known by their digest") {
+    std::vector<headgate::config_problem> problems;
+    // sha256 of "secret"
+    const auto all = users::parse(
+        R"({"users": [{"name": "ann", "sha256": "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b",
+                       "tier": "trusted", "admin": true}]})",
+        {"default", "trusted"}, problems);
+    REQUIRE(all);
+    REQUIRE(all.value().find("secret") != nullptr);
+    CHECK(all.value().find("secret")->name == "ann");
+    CHECK(all.value().find("secret")->admin);
+    CHECK(all.value().find("Secret") == nullptr);
+    CHECK(all.value().find("") == nullptr);
+    CHECK_FALSE(users::parse("[]", {}, problems));
+    problems.clear();
+    CHECK_FALSE(users::parse(R"({"users": [{"name": "", "sha256": "x", "tier": "gold", "admin": 1, "more": 2}, 7]})",
+                             {}, problems));
+    CHECK(problems.size() == 6);
+}
+
+TEST_CASE("settings: all mistakes of both halves at once") {
+    std::vector<headgate::config_problem> problems;
+    CHECK_FALSE(parse_settings(R"({"service": {"port": 1, "max_body": 1, "sync_interval": "0s", "parser_command": []},
+                                   "zones": {"config": {"bulkheads": {"sync": {"max_wait": "x"}}}}})",
+                               problems));
+    std::vector<std::string> at_;
+    for (const auto& p : problems) {
+        at_.push_back(p.pointer);
+        CHECK_FALSE(p.valid.empty());
+    }
+    for (const char* pointer : {"/service/port", "/service/max_body", "/service/sync_interval",
+                                "/service/parser_command", "/zones/config/bulkheads/sync/max_wait"}) {
+        CAPTURE(pointer);
+        CHECK(std::find(at_.begin(), at_.end(), pointer) != at_.end());
+    }
+    problems.clear();
+    CHECK_FALSE(parse_settings(R"({"zones": {}})", problems));
+    CHECK(problems.size() == 2);  // the zones that the service uses
+}
