@@ -101,6 +101,8 @@ int main(int argc, char** argv) {
         }
         if (demo) {
             start_demo(io, s.url());
+            log_event(log_level::info, "demo",
+                      {{"open", s.url()}, {"what", "watch limits at work; break the database and heal it"}});
         }
         asio::co_spawn(io, watch(signals, io, s, well), asio::detached);
         io.run();

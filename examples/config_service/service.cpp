@@ -9,6 +9,7 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -55,6 +56,7 @@ settings read_settings(const start_options& options, std::vector<headgate::confi
     over(options.listen, s.listen);
     over(options.database, s.database);
     over(options.users, s.users);
+    s.log_requests = s.log_requests && !options.demo;  // nobody would find the address among its own load
     return s;
 }
 
@@ -175,8 +177,12 @@ service::service(asio::io_context& io, start_options options)
     }
     load_limits();
     apply(settings_);
-    server_ = std::make_unique<http_server>(io_, endpoint, http_options{},
-                                            [this](const http_request& r) { return handle(r); });
+    try {
+        server_ = std::make_unique<http_server>(io_, endpoint, http_options{},
+                                                [this](const http_request& r) { return handle(r); });
+    } catch (const boost::system::system_error& e) {
+        throw std::runtime_error("cannot listen on " + settings_.listen + ": " + e.code().message());
+    }
     port_ = server_->port();
     apply(settings_);
     site_.add(*zones_);

@@ -73,8 +73,16 @@ std::string error::message() const {
     }
 }
 
-system_error::system_error(error e)
-    : boost::system::system_error(e.code, e.detail ? *e.detail : std::string{}), payload_(std::move(e)) {}
+namespace {
+
+// A prefix that is empty would leave its colon.
+boost::system::system_error told(const error& e) {
+    return e.detail ? boost::system::system_error(e.code, *e.detail) : boost::system::system_error(e.code);
+}
+
+}  // namespace
+
+system_error::system_error(error e) : boost::system::system_error(told(e)), payload_(std::move(e)) {}
 
 void outcome_throw_as_system_error_with_payload(error e) {
     throw system_error(std::move(e));
