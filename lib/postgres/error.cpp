@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::string_view digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 constexpr std::size_t code_length = 5;
+constexpr std::string_view place = "LOCATION:  ";
 
 class category final : public boost::system::error_category {
 public:
@@ -31,14 +32,15 @@ bool is_sqlstate(std::string_view code) noexcept {
     return code.size() == code_length && code.find_first_not_of(digits) == std::string_view::npos;
 }
 
-// Lines, which libpq indents, as one.
-std::string on_one_line(std::string_view lines) {
+// What libpq says, in one line, and without the lines that name a place in the server's sources.
+std::string on_one_line(std::string_view message) {
     std::string out;
-    for (const char c : lines) {
-        if (c == '\n') {
-            out += "; ";
-        } else if (c != '\t') {
-            out += c;
+    while (!message.empty()) {
+        std::string_view line = message.substr(0, message.find('\n'));
+        message.remove_prefix(std::min(line.size() + 1, message.size()));
+        line.remove_prefix(std::min(line.find_first_not_of('\t'), line.size()));
+        if (!line.empty() && line.substr(0, place.size()) != place) {
+            out.append(out.empty() ? "" : "; ").append(line);
         }
     }
     return out;
@@ -96,9 +98,8 @@ error error_of_result(const PGresult* failed) {
 }
 
 error connect_error(std::string_view message) {
-    // "FATAL:  28P01: password authentication failed", and a line that names a place in the server's sources.
-    constexpr std::string_view before_code = ":  ";
-    std::string text = on_one_line(trimmed(message.substr(0, message.find("\nLOCATION: "))));
+    constexpr std::string_view before_code = ":  ";  // as in "FATAL:  28P01: password authentication failed"
+    std::string text = on_one_line(message);
     const std::size_t mark = text.rfind(before_code);
     const std::size_t begin = mark + before_code.size();
     if (mark == std::string::npos || text.compare(std::min(text.size(), begin + code_length), 2, ": ") != 0) {

@@ -82,6 +82,9 @@ TEST_CASE_FIXTURE(postgres_fixture, "postgres: a connection that is refused says
     CHECK(code_of(server_url_with("/postgres", "/no_such_database")) == sqlstate("3D000"));
     CHECK(code_of(server_url_with("127.0.0.1", "no-such-host.invalid")) == sqlstate("08001"));
     CHECK(code_of("postgresql://127.0.0.1:1/db") == sqlstate("08001"));
+    // Of several hosts, the last one's reason counts.
+    const std::string wrong = server_url_with("open-sesame@127.0.0.1", "close-sesame@127.0.0.1:1,127.0.0.1");
+    CHECK(code_of(wrong) == sqlstate("28P01"));
     CHECK(code_of("host=/nowhere") == sqlstate("08001"));
     CHECK(code_of("postgresql://127.0.0.1/db?sslmode=nonsense") == sqlstate("08001"));
 }
