@@ -46,7 +46,7 @@ std::string on_one_line(std::string_view message) {
     return out;
 }
 
-std::string_view field(const PGresult* r, int which) noexcept {
+std::string_view field(const PGresult* r, char which) noexcept {
     const char* text = PQresultErrorField(r, which);
     return text != nullptr ? text : "";
 }
@@ -87,7 +87,7 @@ error error_of_result(const PGresult* failed) {
     if (text.empty()) {
         text = trimmed(PQresultErrorMessage(failed));
     }
-    for (const int more : {PG_DIAG_MESSAGE_DETAIL, PG_DIAG_MESSAGE_HINT}) {
+    for (const char more : {PG_DIAG_MESSAGE_DETAIL, PG_DIAG_MESSAGE_HINT}) {
         if (const std::string_view said = field(failed, more); !said.empty()) {
             text.append("; ").append(said);
         }

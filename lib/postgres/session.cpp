@@ -60,8 +60,7 @@ public:
         if (slot_.is_connected()) {
             slot_.assign([&session](asio::cancellation_type) {
                 session.cancel_requested_ = true;
-                boost::system::error_code ec;
-                session.socket_->cancel(ec);  // wakes the wait
+                wake(*session.socket_);
             });
         }
         session_.running_ = true;
@@ -281,7 +280,7 @@ void postgres_session::close() noexcept {
     }
     conn_.reset();
     boost::system::error_code ec;
-    socket_->close(ec);
+    socket_->close(ec);  // NOLINT(bugprone-unused-return-value): it is the same as ec
 }
 
 }  // namespace headgate::detail

@@ -118,6 +118,7 @@ result<std::vector<postgres_host>> hosts_of(const conninfo& options) {
                                                  std::to_string(ports.size()) + " ports");
     }
     std::vector<postgres_host> out;
+    out.reserve(names.size());
     for (std::size_t i = 0; i < names.size(); ++i) {
         out.push_back({names[i], {}, ports.size() == 1 ? ports.front() : ports[i]});
     }

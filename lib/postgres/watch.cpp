@@ -30,13 +30,18 @@ watched_fd watch_duplicate(const asio::any_io_executor& executor, int fd) {
     return out;
 }
 
+void wake(asio::posix::stream_descriptor& fd) noexcept {
+    boost::system::error_code ec;
+    fd.cancel(ec);  // NOLINT(bugprone-unused-return-value): it is the same as ec
+}
+
 asio::awaitable<void> wait_on(watched_fd fd, asio::posix::stream_descriptor::wait_type what, steady_time until) {
     asio::steady_timer limit(co_await asio::this_coro::executor);
     if (until != steady_time::max()) {
         limit.expires_at(until);
         limit.async_wait([weak = std::weak_ptr(fd)](boost::system::error_code ec) {
             if (const watched_fd alive = weak.lock(); alive && !ec) {
-                alive->cancel(ec);
+                wake(*alive);
             }
         });
     }

@@ -31,6 +31,9 @@ using watched_fd = std::shared_ptr<boost::asio::posix::stream_descriptor>;
 [[nodiscard]] boost::asio::awaitable<void> wait_on(watched_fd fd, boost::asio::posix::stream_descriptor::wait_type what,
                                                    steady_time until = steady_time::max());
 
+/// Ends the waits on a descriptor, if there are any.
+void wake(boost::asio::posix::stream_descriptor& fd) noexcept;
+
 /// Whether the awaiting coroutine was cancelled.
 [[nodiscard]] boost::asio::awaitable<bool> was_cancelled();
 
