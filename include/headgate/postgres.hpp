@@ -61,7 +61,8 @@ class HEADGATE_DECL postgres_connection {
 public:
     /// Of an open session; made by the backend.
     explicit postgres_connection(std::shared_ptr<detail::postgres_session> session) noexcept;
-    postgres_connection(postgres_connection&&) noexcept;
+    /// Takes over what `other` holds.
+    postgres_connection(postgres_connection&& other) noexcept;
     /// Closes its own connection, and takes over what `other` holds.
     postgres_connection& operator=(postgres_connection&& other) noexcept;
     ~postgres_connection();
