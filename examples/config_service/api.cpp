@@ -156,20 +156,29 @@ http_response service::refused(const headgate::error& e) const {
 }
 
 // RateLimit and RateLimit-Policy as in draft-ietf-httpapi-ratelimit-headers-10.
-void service::add_limit_fields(http_response& to, headgate::rate_limiter& limiter, const user& who) const {
-    const auto usage = limiter.inspect(who.name).tightest;
-    const auto policy = policies_.find(limiter.name() + '/' + who.tier);
-    to.headers.emplace_back("RateLimit", '"' + limiter.name() + "\";r=" + std::to_string(usage.remaining) +
-                                             ";t=" + seconds_of(usage.reset_after));
-    if (policy != policies_.end()) {
+void service::add_limit_fields(http_response& to, const headgate::rate_limiter& limiter, const user& who,
+                               std::uint64_t remaining, headgate::duration reset_after) const {
+    std::string now = "\"";
+    now.append(limiter.name()).append("\";r=").append(std::to_string(remaining));
+    to.headers.emplace_back("RateLimit", now.append(";t=").append(seconds_of(reset_after)));
+    const auto policies = policies_.find(limiter.name());
+    if (policies == policies_.end()) {
+        return;
+    }
+    if (const auto policy = policies->second.find(who.tier); policy != policies->second.end()) {
         to.headers.emplace_back("RateLimit-Policy", policy->second);
     }
 }
 
-http_response service::limited(const headgate::error& e, headgate::rate_limiter& limiter, const user& who) const {
+void service::add_limit_fields(http_response& to, const headgate::rate_limiter& limiter, const user& who) const {
+    const auto usage = limiter.inspect(who.name).tightest;
+    add_limit_fields(to, limiter, who, usage.remaining, usage.reset_after);
+}
+
+http_response service::limited(const headgate::error& e, const headgate::rate_limiter& limiter, const user& who) const {
     http_response out = refused(e);
     if (out.status == 429) {
-        add_limit_fields(out, limiter, who);
+        add_limit_fields(out, limiter, who, 0, e.retry_after);
     }
     return out;
 }

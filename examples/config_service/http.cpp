@@ -162,21 +162,37 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         p.header_limit(options.max_header);
         p.body_limit(options.max_body);
         c.buffer.max_size(options.max_header + kept_buffer);
-        error_code ec;
-        c.stream.expires_after(options.header_timeout);
-        co_await http::async_read_header(c.stream, c.buffer, p, into(ec));
-        if (!ec && view(p.get()[http::field::expect]) == "100-continue" && !p.is_done() && c.buffer.size() == 0) {
-            co_await asio::async_write(c.stream, asio::buffer(go_on), into(ec));
+        error_code ec = parse(c, p);
+        if (!ec && !p.is_header_done()) {
+            c.stream.expires_after(options.header_timeout);
+            co_await http::async_read_header(c.stream, c.buffer, p, into(ec));
+            ec = ec ? ec : parse(c, p);
         }
-        if (!ec) {
+        if (!ec && !p.is_done()) {
             c.stream.expires_after(options.body_timeout);
-            co_await http::async_read(c.stream, c.buffer, p, into(ec));
+            if (view(p.get()[http::field::expect]) == "100-continue" && p.get().body().empty() &&
+                c.buffer.size() == 0) {
+                co_await asio::async_write(c.stream, asio::buffer(go_on), into(ec));
+            }
+            if (!ec) {
+                co_await http::async_read(c.stream, c.buffer, p, into(ec));
+            }
         }
         if (ec) {
             co_await refuse(c, p, ec);
             co_return false;
         }
         co_return co_await respond(c, p);
+    }
+
+    // What has come already, which most often is all of it: at no cost but parsing.
+    static error_code parse(connection& c, parser& p) {
+        error_code ec;
+        p.eager(true);
+        while (!ec && !p.is_done() && c.buffer.size() > 0) {
+            c.buffer.consume(p.put(c.buffer.data(), ec));
+        }
+        return ec == http::error::need_more ? error_code() : ec;
     }
 
     asio::awaitable<bool> respond(connection& c, parser& p) {

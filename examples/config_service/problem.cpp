@@ -56,6 +56,13 @@ std::int64_t milliseconds_of(headgate::duration d) {
     return std::chrono::ceil<std::chrono::milliseconds>(d).count();
 }
 
+std::string quoted(std::string_view text) {
+    const bool plain =
+        std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; });
+    return plain ? '"' + std::string(text) + '"'
+                 : nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 }  // namespace
 
 http_response json_answer(unsigned status, const nlohmann::json& body) {
@@ -64,14 +71,18 @@ http_response json_answer(unsigned status, const nlohmann::json& body) {
             body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n'};
 }
 
-http_response problem(unsigned status, std::string_view code, std::string_view detail, nlohmann::json more) {
-    more["type"] = "about:blank";
-    more["title"] = title_of(status);
-    more["status"] = status;
-    more["code"] = code;
-    more["detail"] = detail;
-    http_response out = json_answer(status, more);
-    out.headers.front().second = "application/problem+json";
+http_response problem(unsigned status, std::string_view code, std::string_view detail, const nlohmann::json& more) {
+    // By hand, but for what somebody else has written: a refusal is to cost as little as an answer.
+    http_response out{status, {{"Content-Type", "application/problem+json"}}, {}};
+    std::string& text = out.body;
+    text.reserve(256);
+    text.append(R"({"type":"about:blank","title":")").append(title_of(status)).append(R"(","status":)");
+    text.append(std::to_string(status)).append(R"(,"code":")").append(code).append(R"(","detail":)");
+    text.append(quoted(detail));
+    for (const auto& [name, value] : more.items()) {
+        text.append(",\"").append(name).append("\":").append(value.dump());
+    }
+    text.append("}\n");
     return out;
 }
 
@@ -90,12 +101,10 @@ http_response refusal(const headgate::error& e, headgate::duration busy_retry) {
     }
     const bool may_come_back = found->status != 504 && found->code != errc::cost_exceeds_limit;
     const headgate::duration wait = e.retry_after > headgate::duration::zero() ? e.retry_after : busy_retry;
-    nlohmann::json more = nlohmann::json::object();
+    http_response out = problem(found->status, found->name, found->text);
     if (may_come_back) {
-        more["retry_after_ms"] = milliseconds_of(wait);
-    }
-    http_response out = problem(found->status, found->name, found->text, std::move(more));
-    if (may_come_back) {
+        out.body.resize(out.body.size() - 2);  // its closing brace and line end
+        out.body.append(",\"retry_after_ms\":").append(std::to_string(milliseconds_of(wait))).append("}\n");
         out.headers.emplace_back("Retry-After", seconds_of(wait));
     }
     return out;

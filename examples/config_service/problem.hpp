@@ -20,7 +20,7 @@ namespace config_service {
 
 /// Problem details (RFC 9457). `code` is stable: programs may rely on it, people read `detail`.
 [[nodiscard]] http_response problem(unsigned status, std::string_view code, std::string_view detail,
-                                    nlohmann::json more = nlohmann::json::object());
+                                    const nlohmann::json& more = {});
 
 /// What a refusal or a failure of a protected operation is in HTTP: 429, 503, 504 or 500, with Retry-After where coming
 /// back makes sense. `busy_retry` is told where the library cannot know, as for a pool that is exhausted.

@@ -224,9 +224,9 @@ void service::apply(const settings& s) {
     for (const auto& [zone, limiter] : {std::pair{"config", "config_update"}, std::pair{"parser", "ast_parse"}}) {
         const auto& tiers = s.zones.zones.at(zone).rate_limiters.at(limiter).tiers;
         for (const auto& t : tiers) {
-            policies_[std::string(limiter) + '/' + t.name] = policy_of(limiter, t);
+            policies_[limiter][t.name] = policy_of(limiter, t);
         }
-        policies_[std::string(limiter) + '/'] = policy_of(limiter, tiers.front());
+        policies_[limiter][""] = policy_of(limiter, tiers.front());
     }
     protection_->set_timeouts(s);
     if (server_) {

@@ -74,8 +74,10 @@ private:
     [[nodiscard]] std::optional<http_response> check_origin(const http_request& r) const;
     std::optional<http_response> check_user(const http_request& r, user& who);
     [[nodiscard]] http_response refused(const headgate::error& e) const;
-    http_response limited(const headgate::error& e, headgate::rate_limiter& limiter, const user& who) const;
-    void add_limit_fields(http_response& to, headgate::rate_limiter& limiter, const user& who) const;
+    http_response limited(const headgate::error& e, const headgate::rate_limiter& limiter, const user& who) const;
+    void add_limit_fields(http_response& to, const headgate::rate_limiter& limiter, const user& who) const;
+    void add_limit_fields(http_response& to, const headgate::rate_limiter& limiter, const user& who,
+                          std::uint64_t remaining, headgate::duration reset_after) const;
 
     // The database (service.cpp)
     asio::awaitable<headgate::result<void>> sync();
@@ -92,7 +94,7 @@ private:
     start_options options_;
     settings settings_;
     std::optional<users> users_;
-    std::map<std::string, std::string> policies_;  // RateLimit-Policy by "limiter/tier"
+    std::map<std::string, std::map<std::string, std::string>> policies_;  // RateLimit-Policy by limiter and tier
     database_backend database_;
     std::unique_ptr<headgate::zone_set> zones_;
     std::unique_ptr<protection> protection_;
