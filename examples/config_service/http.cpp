@@ -101,13 +101,13 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
                 ec == boost::system::errc::too_many_files_open_in_system || open.size() >= options.max_connections) {
                 // Whoever waits in the backlog is served when others have gone; without a pause this would spin.
                 if (!ec) {
-                    socket.close(ec);
+                    socket.close(ec);  // NOLINT(bugprone-unused-return-value)
                 }
                 log_event(log_level::warning, "accept_paused", {{"connections", open.size()}, {"why", ec.message()}});
                 pause.expires_after(100ms);
                 co_await pause.async_wait(into(ec));
             } else if (!ec) {
-                socket.set_option(tcp::no_delay(true), ec);
+                socket.set_option(tcp::no_delay(true), ec);  // NOLINT(bugprone-unused-return-value)
                 asio::co_spawn(io, serve(std::make_unique<connection>(std::move(socket))), asio::detached);
             }
         }
@@ -263,7 +263,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
     // Lets the client read the last answer: a socket that is closed with bytes unread resets the connection.
     asio::awaitable<void> hang_up(connection& c) {
         error_code ec;
-        c.stream.socket().shutdown(tcp::socket::shutdown_send, ec);
+        c.stream.socket().shutdown(tcp::socket::shutdown_send, ec);  // NOLINT(bugprone-unused-return-value)
         c.stream.expires_after(2s);
         for (std::uint64_t left = 2 * options.max_body; !ec && left > 0;) {
             c.buffer.clear();
@@ -284,7 +284,7 @@ http_server::http_server(asio::io_context& io, const tcp::endpoint& where, const
     : impl_(std::make_shared<impl>(io, where, options, std::move(handle))) {}
 http_server::~http_server() {
     error_code ignored;
-    impl_->acceptor.close(ignored);
+    impl_->acceptor.close(ignored);  // NOLINT(bugprone-unused-return-value)
 }
 
 void http_server::start() {
@@ -294,7 +294,7 @@ void http_server::start() {
 void http_server::drain() {
     impl_->draining = true;
     error_code ignored;
-    impl_->acceptor.close(ignored);
+    impl_->acceptor.close(ignored);  // NOLINT(bugprone-unused-return-value)
     for (auto* c : impl_->open) {
         if (c->idle) {
             c->stream.cancel();

@@ -87,6 +87,7 @@ std::vector<record> store::merge_history(const std::string& path, std::vector<re
         }
     }
     std::vector<record> out;
+    out.reserve(by_version.size());
     for (auto& [version, r] : by_version) {
         out.push_back(std::move(r));
     }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <set>
+#include <string_view>
 #include <utility>
 
 namespace config_service {
@@ -39,6 +40,29 @@ bool read_digest(const std::string& hex, std::array<unsigned char, 32>& out) {
     return true;
 }
 
+// Empty when it was read, else what would be valid.
+std::string_view read_member(const std::string& key, const json& value, const std::vector<std::string>& tiers,
+                             user& who, std::array<unsigned char, 32>& token) {
+    const std::string text = value.is_string() ? value.get<std::string>() : std::string();
+    if (key == "name") {
+        who.name = text;
+        return is_user_name(text) ? "" : "1 to 64 letters, digits, and ._@-";
+    }
+    if (key == "sha256") {
+        return read_digest(text, token) ? "" : "the SHA-256 of the token, as 64 hexadecimal digits";
+    }
+    if (key == "tier") {
+        who.tier = text;
+        const bool known = std::find(tiers.begin(), tiers.end(), text) != tiers.end();
+        return known ? "" : "a tier that both config_update and ast_parse have";
+    }
+    if (key == "admin") {
+        who.admin = value.is_boolean() && value.get<bool>();
+        return value.is_boolean() ? "" : "true or false";
+    }
+    return "one of name, sha256, tier, admin";
+}
+
 }  // namespace
 
 bool is_user_name(std::string_view name) {
@@ -66,21 +90,9 @@ headgate::result<users> users::parse(std::string_view text, const std::vector<st
             }
             known k;
             for (const auto& [key, value] : one.items()) {
-                const bool text_value = value.is_string();
-                const bool right = key == "name"     ? text_value && is_user_name(k.who.name = value.get<std::string>())
-                                   : key == "sha256" ? text_value && read_digest(value.get<std::string>(), k.token)
-                                   : key == "tier"
-                                       ? text_value && std::find(tiers.begin(), tiers.end(),
-                                                                 k.who.tier = value.get<std::string>()) != tiers.end()
-                                   : key == "admin" ? value.is_boolean() && ((k.who.admin = value.get<bool>()), true)
-                                                    : false;
-                if (!right) {
-                    problems.push_back({at + '/' + key, value.dump(),
-                                        key == "name"     ? "1 to 64 letters, digits, and ._@-"
-                                        : key == "sha256" ? "the SHA-256 of the token, as 64 hexadecimal digits"
-                                        : key == "tier"   ? "a tier that both config_update and ast_parse have"
-                                        : key == "admin"  ? "true or false"
-                                                          : "one of name, sha256, tier, admin"});
+                if (const std::string_view valid = read_member(key, value, tiers, k.who, k.token); !valid.empty()) {
+                    std::string pointer = at;
+                    problems.push_back({pointer.append("/").append(key), value.dump(), std::string(valid)});
                 }
             }
             for (const char* needed : {"name", "sha256"}) {

@@ -67,7 +67,7 @@ status_answer answered(unsigned status, std::string_view type, std::string body)
 // Problem details (RFC 9457).
 status_answer refusal(unsigned status, std::string_view title, std::string_view detail) {
     return answered(status, "application/problem+json",
-                  detail::text_of({{"status", status}, {"title", title}, {"detail", detail}}) + '\n');
+                    detail::text_of({{"status", status}, {"title", title}, {"detail", detail}}) + '\n');
 }
 
 /// The last events of all zones. Their subscriptions share it: one may be delivered while the server goes.
@@ -228,6 +228,7 @@ struct status_site::impl {
     [[nodiscard]] std::vector<std::string> action_names() {
         const std::lock_guard guard(mutex);
         std::vector<std::string> out;
+        out.reserve(actions.size());
         for (const auto& [name, action] : actions) {
             out.push_back(name);
         }

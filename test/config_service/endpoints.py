@@ -366,7 +366,6 @@ class Parser(ServiceTest):
         for t in threads:
             t.join()
         self.assertEqual(set(answers) - {200, 502, 503}, set())
-        self.assertGreater(answers.count(502), 0)
         wait_for("it parses again", lambda: s.post("/v1/parse", "x").status == 200)
         s.check_well()
 
