@@ -5,7 +5,8 @@
 // Breaks the database with the page's button, sees the breaker open, heals it, sees it close. Exits with 77 (skipped)
 // where there is no playwright-core or no Chromium.
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -27,15 +28,20 @@ if (!existsSync(browserPath)) {
 }
 
 const data = mkdtempSync(join(tmpdir(), "headgate-page-"));
-const service = spawn(resolve(program), ["--config", "examples/config_service/config.json", "--data", data, "--listen", "127.0.0.1:0", "--demo"],
-  { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
-const ended = new Promise(end => service.once("exit", end));
-const lines = createInterface({ input: service.stdout });
-const url = await new Promise((got, failed) => {
-  lines.on("line", line => { const l = JSON.parse(line); if (l.event === "listening") got(l.url); });
-  ended.then(code => failed(new Error("the service ended with " + code)));
-});
 mkdirSync(folder, { recursive: true });
+
+async function start(...more) {
+  const service = spawn(resolve(program), ["--config", "examples/config_service/config.json", "--data", data, "--listen", "127.0.0.1:0", ...more],
+    { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise(end => service.once("exit", end));
+  const url = await new Promise((got, failed) => {
+    createInterface({ input: service.stdout }).on("line", line => { const l = JSON.parse(line); if (l.event === "listening") got(l.url); });
+    ended.then(code => failed(new Error("the service ended with " + code)));
+  });
+  return { service, ended, url };
+}
+let running = await start("--demo");
+const { url } = running;
 
 const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic",
   "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
@@ -55,12 +61,12 @@ try {
     await card(kind, name).waitFor(wait);
   }
   // The limiter refuses the eager writer within seconds, and the page names it.
-  await page.waitForFunction(() => /busy: eager-eve/.test(document.querySelector("[data-name=config_update] dl").textContent), null, wait);
+  await card("rate_limiter", "config_update").locator("dl", { hasText: "busy: eager-eve" }).waitFor(wait);
   assert.equal(await page.locator("#admin").isVisible(), false, "no token is needed here");
 
   await page.getByRole("button", { name: "Break the database" }).click();
   await shows("circuit_breaker", "config_server", "open");
-  assert.match(await card("circuit_breaker", "config_server").locator(".state").textContent(), /open/);
+  await card("circuit_breaker", "config_server").locator(".state", { hasText: /open/ }).first().waitFor(wait);
   await page.locator("#events li[data-event=breaker_state]", { hasText: "closed → open" }).first().waitFor(wait);
   await page.screenshot({ path: join(folder, "demo-broken.png"), fullPage: true });
 
@@ -70,12 +76,23 @@ try {
   await page.screenshot({ path: join(folder, "demo-healed.png"), fullPage: true });
   assert.deepEqual(complaints, []);
 
-  service.kill("SIGTERM");
-  assert.equal(await ended, 0);
+  running.service.kill("SIGTERM");
+  assert.equal(await running.ended, 0);
   await page.locator("#link.lost").waitFor(wait);
+
+  // With users the page asks for a token, and shows itself to them only.
+  writeFileSync(join(data, "users.json"), JSON.stringify({ users: [
+    { name: "ann", sha256: createHash("sha256").update("of-ann").digest("hex") }] }));
+  running = await start("--users", join(data, "users.json"));
+  await page.goto(running.url);
+  await page.locator("#link", { hasText: "a token is needed" }).waitFor(wait);
+  await page.locator("#token").fill("of-ann");
+  await page.locator("#token").press("Enter");
+  await page.locator("#link.live").waitFor(wait);
+  await card("circuit_breaker", "config_server").waitFor(wait);
   console.log("ok");
 } finally {
   await browser.close();
-  service.kill("SIGKILL");
+  running.service.kill("SIGKILL");
   rmSync(data, { recursive: true, force: true });
 }

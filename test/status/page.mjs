@@ -45,16 +45,16 @@ try {
     await card(kind).waitFor(wait);
   }
   await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
-  assert.match(await card("circuit_breaker").locator(".state").textContent(), /closed/);
-  assert.match(await card("bulkhead").locator(".legend").textContent(), /1 of 2 running/);
-  assert.match(await card("resource_pool").locator(".legend").textContent(), /leased.*idle.*overflow.*waiting/);
-  await page.waitForFunction(() => /busy: client:/.test(document.querySelector("[data-kind=rate_limiter] dl").textContent), null, wait);
+  await card("circuit_breaker").locator(".state", { hasText: /closed/ }).first().waitFor(wait);
+  await card("bulkhead").locator(".legend", { hasText: /1 of 2 running/ }).first().waitFor(wait);
+  await card("resource_pool").locator(".legend", { hasText: /leased.*idle.*overflow.*waiting/ }).first().waitFor(wait);
+  await card("rate_limiter").locator("dl", { hasText: "busy: client:" }).waitFor(wait);
 
   // Break the database: the breaker opens, and the page says so, in its state, its facts and the events.
   tell("break");
   await page.locator(".card[data-kind=circuit_breaker][data-state=open]").waitFor(wait);
-  assert.match(await card("circuit_breaker").locator(".state").textContent(), /✕ open/);
-  assert.match(await card("circuit_breaker").locator("dl").textContent(), /next probe/);
+  await card("circuit_breaker").locator(".state", { hasText: /✕ open/ }).first().waitFor(wait);
+  await card("circuit_breaker").locator("dl", { hasText: /next probe/ }).first().waitFor(wait);
   await page.locator("#events li[data-event=breaker_state]", { hasText: "closed → open" }).first().waitFor(wait);
   await page.screenshot({ path: join(folder, "open.png"), fullPage: true });
   tell("heal");
@@ -67,12 +67,12 @@ try {
   await pause.focus();
   await page.keyboard.press("Enter");
   await page.locator(".card[data-kind=resource_pool][data-state=paused]").waitFor(wait);
-  assert.match(await page.locator("#said").textContent(), /done: pause/);
+  await page.locator("#said", { hasText: "done: pause" }).waitFor(wait);
   await card("resource_pool").getByRole("button", { name: "Resume" }).press("Enter");
   await page.locator(".card[data-kind=resource_pool][data-state=active]").waitFor(wait);
   await page.locator("#token").fill("wrong");
   await card("circuit_breaker").getByRole("button", { name: "Force open" }).click();
-  await page.waitForFunction(() => /refused/.test(document.querySelector("#said").textContent), null, wait);
+  await page.locator("#said", { hasText: "refused" }).waitFor(wait);
   await page.screenshot({ path: join(folder, "light.png"), fullPage: true });
 
   // On a phone, in the dark, nothing is wider than the screen.
