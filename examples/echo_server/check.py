@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026 the headgate authors
+# Distributed under the Boost Software License, Version 1.0. See LICENSE.
+"""Talks to the echo server, too fast for it, and ends it.  check.py PROGRAM"""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+BYTES_A_SECOND = 256 * 1024
+
+
+def main(program):
+    assert len(open(__file__.replace("check.py", "echo_server.cpp")).readlines()) < 200, "it is to stay small"
+    assert subprocess.run([program, "x"], capture_output=True).returncode == 2
+    with subprocess.Popen([program, "0", "0"], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            said = re.search(r"127\.0\.0\.1:(\d+), status on (\S+)", server.stdout.readline())
+            check(server, int(said.group(1)), said.group(2))
+        finally:
+            server.kill()
+
+
+def connect(port):
+    return socket.create_connection(("127.0.0.1", port), 30)
+
+
+def receive(s, count):
+    out = b""
+    while len(out) < count:
+        got = s.recv(count - len(out))
+        if not got:
+            break
+        out += got
+    return out
+
+
+def check(server, port, url):
+    def metrics():
+        status = json.loads(urllib.request.urlopen(url + "status.json", timeout=30).read())
+        return {p["name"]: p for p in status["zones"][0]["primitives"]}
+
+    with connect(port) as s:
+        s.sendall(b"hello")
+        assert receive(s, 5) == b"hello"
+        s.shutdown(socket.SHUT_WR)
+        assert s.recv(10) == b""  # the end is echoed, too
+
+    # Four seconds' worth: the first is granted at once, the others take their time, and not a byte is lost.
+    data = bytes(range(256)) * (4 * BYTES_A_SECOND // 256)
+    with connect(port) as s:
+        began = time.monotonic()
+        sender = threading.Thread(target=s.sendall, args=(data,))
+        sender.start()
+        assert receive(s, len(data)) == data
+        sender.join()
+        assert time.monotonic() - began > 2.5, "the limiter did nothing"
+    bytes_limiter = metrics()["bytes"]
+    assert bytes_limiter["busiest"][0]["key"] == "127.0.0.1", bytes_limiter
+
+    # SIGTERM: what was sent is echoed, an idle client is let go, and the server ends well.
+    idle, busy = connect(port), connect(port)
+    busy.sendall(b"last words")
+    assert receive(busy, 10) == b"last words"
+    assert metrics()["connections"]["metrics"]["running"] >= 2
+    server.send_signal(signal.SIGTERM)
+    assert idle.recv(10) == b"" and busy.recv(10) == b""
+    assert server.wait(30) == 0
+    assert "0 clients cut off" in server.stdout.read()
+
+
+main(sys.argv[1])
