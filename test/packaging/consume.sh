@@ -22,24 +22,31 @@ if [ "$way" != meson-subproject ]; then
   meson install -C "$build" --no-rebuild --quiet --destdir "$room/installed"
 fi
 
-check() { # PROGRAM
+check() { # PROGRAM [WHAT IT SAYS]
   local said
   said=$(LD_LIBRARY_PATH="$installed/$libdir" "$1")
-  [ "$said" = "consumed: the rate limit is reached" ] || { echo "$1 said: $said"; exit 1; }
+  [ "$said" = "consumed: ${2:-the rate limit is reached}" ] || { echo "$1 said: $said"; exit 1; }
 }
+# The adapters are built where what they need is there.
+has_adapter() { [ -e "$installed/$libdir/libheadgate-sqlite.so" ]; }
 
 case $way in
   pkg-config)
     package() {
-      PKG_CONFIG_PATH="$installed/$libdir/pkgconfig" pkg-config --define-variable=prefix="$installed" "$@" headgate
+      PKG_CONFIG_PATH="$installed/$libdir/pkgconfig" pkg-config --define-variable=prefix="$installed" "${@:2}" "$1"
     }
     # shellcheck disable=SC2046
-    "${compiler[@]}" -std=c++20 main.cpp $(package --cflags --libs) -o shared
+    "${compiler[@]}" -std=c++20 main.cpp $(package headgate --cflags --libs) -o shared
     check ./shared
     [[ $(ldd ./shared) == *"libheadgate.so.0 "* ]] || { echo "the program is not linked to libheadgate.so.0"; exit 1; }
     # shellcheck disable=SC2046
-    "${compiler[@]}" -std=c++20 main.cpp $(package --cflags) "$installed/$libdir/libheadgate.a" -pthread -o static
+    "${compiler[@]}" -std=c++20 main.cpp $(package headgate --cflags) "$installed/$libdir/libheadgate.a" -pthread -o static
     check ./static
+    if has_adapter; then
+      # shellcheck disable=SC2046
+      "${compiler[@]}" -std=c++20 adapter.cpp $(package headgate-sqlite --cflags --libs) -o adapter
+      check ./adapter "the adapter"
+    fi
     ;;
   cmake)
     for static in OFF ON; do
@@ -49,6 +56,7 @@ case $way in
       cmake --build "build-$static"
       check "./build-$static/consumer"
     done
+    ! has_adapter || check ./build-OFF/adapter "the adapter"
     ;;
   meson-subproject)
     mkdir subprojects
