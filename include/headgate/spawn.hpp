@@ -4,9 +4,12 @@
 #ifndef HEADGATE_SPAWN_HPP
 #define HEADGATE_SPAWN_HPP
 
+#include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associator.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 
@@ -42,14 +45,33 @@ inline error error_of(std::exception_ptr cause) {
     return {errc::operation_failed, std::move(cause)};
 }
 
+/// What a spawned coroutine and its handler share. Cancellation goes through it: from Boost 1.83 on, one that comes
+/// before the coroutine has begun would be thrown out of `io_context::run`.
 template <class T>
 struct spawned {
     std::optional<result<T>> value;
+    boost::asio::cancellation_signal signal;
+    bool begun = false;
+    bool canceled = false;  // before it has begun
+
+    void cancel(boost::asio::cancellation_type type) {
+        if (begun) {
+            signal.emit(type);
+        } else {
+            canceled =
+                canceled || (type & boost::asio::cancellation_type::terminal) != boost::asio::cancellation_type::none;
+        }
+    }
 };
 
 template <class T, class Executor>
 boost::asio::awaitable<void, Executor> fill(boost::asio::awaitable<result<T>, Executor> operation,
                                             std::shared_ptr<spawned<T>> out) {
+    out->begun = true;
+    if (out->canceled) {
+        out->value.emplace(error(errc::canceled));
+        co_return;
+    }
     out->value.emplace(co_await std::move(operation));
 }
 
@@ -60,6 +82,9 @@ struct spawn_handler {
     Handler handler;
 
     void operator()(std::exception_ptr thrown) {
+        if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+            slot.clear();
+        }
         if (thrown) {
             // Through `out`, where g++ cannot see that there is no value, and warn that it is read uninitialised.
             out->value.emplace(error_of(std::move(thrown)));
@@ -80,8 +105,13 @@ auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Execu
     return boost::asio::async_initiate<Token, void(result<T>)>(
         [executor](auto handler, boost::asio::awaitable<result<T>, Executor> body) {
             auto out = std::make_shared<detail::spawned<T>>();
+            if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
+                slot.assign([out](boost::asio::cancellation_type type) { out->cancel(type); });
+            }
             using handler_type = detail::spawn_handler<T, decltype(handler)>;
-            boost::asio::co_spawn(executor, detail::fill(std::move(body), out), handler_type{out, std::move(handler)});
+            boost::asio::co_spawn(
+                executor, detail::fill(std::move(body), out),
+                boost::asio::bind_cancellation_slot(out->signal.slot(), handler_type{out, std::move(handler)}));
         },
         token, std::move(operation));
 }
