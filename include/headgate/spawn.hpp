@@ -11,6 +11,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
 
 #include <exception>
@@ -82,9 +83,6 @@ struct spawn_handler {
     Handler handler;
 
     void operator()(std::exception_ptr thrown) {
-        if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
-            slot.clear();
-        }
         if (thrown) {
             // Through `out`, where g++ cannot see that there is no value, and warn that it is read uninitialised.
             out->value.emplace(error_of(std::move(thrown)));
@@ -106,7 +104,10 @@ auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Execu
         [executor](auto handler, boost::asio::awaitable<result<T>, Executor> body) {
             auto out = std::make_shared<detail::spawned<T>>();
             if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
-                slot.assign([out](boost::asio::cancellation_type type) { out->cancel(type); });
+                // A slot fires on the thread of whoever emits; what is shared belongs to the executor.
+                slot.assign([executor, out](boost::asio::cancellation_type type) {
+                    boost::asio::dispatch(executor, [out, type] { out->cancel(type); });
+                });
             }
             using handler_type = detail::spawn_handler<T, decltype(handler)>;
             boost::asio::co_spawn(
