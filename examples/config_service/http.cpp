@@ -103,7 +103,8 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
                 if (!ec) {
                     socket.close(ec);  // NOLINT(bugprone-unused-return-value)
                 }
-                log_event(log_level::warning, "accept_paused", {{"connections", open.size()}, {"why", ec ? ec.message() : "max_connections"}});
+                log_event(log_level::warning, "accept_paused",
+                          {{"connections", open.size()}, {"why", ec ? ec.message() : "max_connections"}});
                 pause.expires_after(100ms);
                 co_await pause.async_wait(into(ec));
             } else if (!ec) {
