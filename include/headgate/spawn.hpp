@@ -104,9 +104,12 @@ auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Execu
         [executor](auto handler, boost::asio::awaitable<result<T>, Executor> body) {
             auto out = std::make_shared<detail::spawned<T>>();
             if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
-                // A slot fires on the thread of whoever emits; what is shared belongs to the executor.
-                slot.assign([executor, out](boost::asio::cancellation_type type) {
-                    boost::asio::dispatch(executor, [out, type] { out->cancel(type); });
+                // A slot fires on the thread of whoever emits, and may do so when all is over; what is shared belongs
+                // to the executor.
+                slot.assign([executor, weak = std::weak_ptr(out)](boost::asio::cancellation_type type) {
+                    if (auto shared = weak.lock()) {
+                        boost::asio::dispatch(executor, [shared, type] { shared->cancel(type); });
+                    }
                 });
             }
             using handler_type = detail::spawn_handler<T, decltype(handler)>;

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <optional>
@@ -101,6 +102,54 @@ TEST_CASE_FIXTURE(fixture, "the caller's cancellation reaches an operation whose
     REQUIRE(got);
     CHECK(got->error() == errc::canceled);
     CHECK(clock.now() == start);
+}
+
+TEST_CASE_FIXTURE(fixture, "spawn: a cancellation that comes at once is its result, and is thrown at nobody") {
+    const auto body = [this]() -> asio::awaitable<result<void>> { co_return co_await z.sleep_for(1h); };
+    const auto start_and_cancel = [&](asio::cancellation_signal& signal, std::optional<result<void>>& got) {
+        spawn(io, body(), asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { got = std::move(r); }));
+        signal.emit(asio::cancellation_type::terminal);
+    };
+    for (const bool inside : {false, true}) {  // inside: before it has begun, or after its first step, as Boost has it
+        asio::cancellation_signal signal;
+        std::optional<result<void>> got;
+        if (inside) {
+            asio::post(io, [&] { start_and_cancel(signal, got); });
+        } else {
+            start_and_cancel(signal, got);
+        }
+        clock.run(io);
+        REQUIRE(got);
+        CHECK(got->error() == errc::canceled);
+        CHECK(clock.now() == start);
+        signal.emit(asio::cancellation_type::terminal);  // when all is over: nothing
+    }
+}
+
+TEST_CASE_FIXTURE(fixture, "spawn: a coroutine hears terminal cancellation only, unless it says otherwise") {
+    asio::cancellation_signal signal;
+    std::optional<result<void>> got;
+    asio::post(io, [&] {
+        auto body = [](zone& zn) -> asio::awaitable<result<void>> { co_return co_await zn.sleep_for(1s); };
+        spawn(io, body(z), asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { got = std::move(r); }));
+        signal.emit(asio::cancellation_type::partial);
+    });
+    clock.run(io);
+    CHECK(got->has_value());
+    CHECK(clock.now() - start == 1s);
+}
+
+TEST_CASE("spawn: its cancellation may be emitted when the io_context has gone") {
+    asio::cancellation_signal signal;
+    bool called = false;
+    {
+        asio::io_context io;
+        spawn(
+            io, []() -> asio::awaitable<result<int>> { co_return 7; }(),
+            asio::bind_cancellation_slot(signal.slot(), [&](const result<int>&) { called = true; }));
+    }
+    signal.emit(asio::cancellation_type::terminal);
+    CHECK_FALSE(called);
 }
 
 TEST_CASE_FIXTURE(fixture, "spawn works with a future, and with types that have no default constructor") {
