@@ -134,7 +134,7 @@ class Refusals(ServiceTest):
 
     def test_paths_and_methods(self):
         s = self.service()
-        for path in ("", "a//b", "a/", "a/../b", "..", "a/%2e%2e/b", "a/./b", "a%00b", "a%2", "a%zz", "a%C3%A9", "a b".replace(" ", "%20"),
+        for path in ("", "a//b", "a/", "a/../b", "..", "a/%2e%2e/b", "a/./b", "a%00b", "a%2", "a%zz", "a%C3%A9", "a%20b",
                      "a/" * 17 + "a", "a" * 65):
             self.assertEqual(s.put(path, 1).status, 400, path)
             self.assertEqual(s.put(path, 1).code, "bad_path", path)

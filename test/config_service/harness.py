@@ -8,14 +8,16 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "support"))
+import loopback  # noqa: E402
+from loopback import wait_for  # noqa: E402
+
 SOURCE = HERE.parent.parent / "examples" / "config_service"
 PROGRAM = os.environ.get("CONFIG_SERVICE", "")
 TOKENS = {"ann": "token-of-ann", "root": "token-of-root", "tess": "token-of-tess"}
@@ -46,16 +48,6 @@ def document(service=None, limits=None, breaker=None, pool=None, parser=None, ti
                 "rate_limiters": {"ast_parse": limiter("ast_parse")},
                 "resource_pools": {"ast_parser": {"size": 2, "checkout_timeout": "10s", "connect_timeout": "10s",
                                                   "backoff_max": "300ms", **(parser or {})}}}}}
-
-
-def wait_for(what, condition, seconds=15):
-    end = time.monotonic() + seconds
-    while True:
-        got = condition()
-        if got:
-            return got
-        assert time.monotonic() < end, "never came: " + what
-        time.sleep(0.02)
 
 
 class Answer:
@@ -152,26 +144,8 @@ class Service:
     def post(self, path, body="", **more):
         return self.ask("POST", path, body, **more)
 
-    def raw(self, data, timeout=15, shut=False):
-        """Bytes to the port, and all bytes that come back until it hangs up."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout) as s:
-            s.settimeout(timeout)
-            try:
-                s.sendall(data)
-                if shut:
-                    s.shutdown(socket.SHUT_WR)
-            except (BrokenPipeError, ConnectionResetError):
-                pass
-            out = b""
-            while True:
-                try:
-                    got = s.recv(65536)
-                except ConnectionResetError:
-                    break
-                if not got:
-                    return out
-                out += got
-        return out
+    def raw(self, data, **more):
+        return loopback.raw(self.port, data, **more)
 
     def primitive(self, kind, name, **more):
         status = self.get("/status.json", **more).json()

@@ -2,31 +2,18 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 // The demonstration in a real browser: page.mjs CONFIG_SERVICE SCREENSHOT_FOLDER MODULES SOURCE_ROOT
-// Breaks the database with the page's button, sees the breaker open, heals it, sees it close. Exits with 77 (skipped)
-// where there is no playwright-core or no Chromium.
+// Breaks the database with the page's button, sees the breaker open, heals it, sees it close.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import assert from "node:assert/strict";
+import { findBrowser, newPage } from "../support/browser.mjs";
 
 const [program, folder, modules, root] = process.argv.slice(2);
-const browserPath = "/usr/bin/chromium";
-let chromium;
-try {
-  ({ chromium } = createRequire(resolve(modules, "node_modules", "x.js"))("playwright-core"));
-} catch {
-  console.log(`skipped: there is no playwright-core in ${modules}; ./dev test installs it`);
-  process.exit(77);
-}
-if (!existsSync(browserPath)) {
-  console.log(`skipped: there is no ${browserPath}; ./dev test installs it`);
-  process.exit(77);
-}
-
+const chromium = findBrowser(modules);
 const data = mkdtempSync(join(tmpdir(), "headgate-page-"));
 mkdirSync(folder, { recursive: true });
 
@@ -40,17 +27,12 @@ async function start(...more) {
   });
   return { service, ended, url };
 }
-let running = await start("--demo");
-const { url } = running;
-
-const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic",
-  "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+const browser = await chromium.open();
+let running;
 try {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 1400 } });
-  const complaints = [];
-  page.on("pageerror", e => complaints.push(String(e)));
-  page.on("console", m => m.type() === "error" && complaints.push(m.text()));
-  await page.goto(url);
+  running = await start("--demo");
+  const { page, complaints } = await newPage(browser, { width: 1280, height: 1400 });
+  await page.goto(running.url);
 
   const wait = { timeout: 60000 };
   const card = (kind, name) => page.locator(`.card[data-kind=${kind}][data-name=${name}]`);
@@ -93,6 +75,6 @@ try {
   console.log("ok");
 } finally {
   await browser.close();
-  running.service.kill("SIGKILL");
+  running?.service.kill("SIGKILL");
   rmSync(data, { recursive: true, force: true });
 }

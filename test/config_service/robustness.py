@@ -109,7 +109,7 @@ class Requests(ServiceTest):
                      b"GET / HTTP/1.1\r\nBroken\r\n\r\n", b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", os.urandom(2000) + b"\r\n\r\n"):
             answer = s.raw(data)
             self.assertIn(status_of(answer) if answer.startswith(b"HTTP") else 0, (0, 400, 431), data[:30])
-        self.assertEqual(s.raw(b""[:0], shut=True), b"")
+        self.assertEqual(s.raw(b"", shut=True), b"")
         s.check_well()
 
     def test_keep_alive_and_pipelining(self):
@@ -126,7 +126,7 @@ class Requests(ServiceTest):
     def test_half_closed_and_vanished_clients(self):
         s = self.quick()
         self.assertEqual(status_of(s.raw(GET, shut=True)), 200)
-        self.assertEqual(s.raw(GET[:20], shut=True)[:12], b"")
+        self.assertEqual(s.raw(GET[:20], shut=True), b"")
         before = s.settle()
         for size in range(0, len(GET), 3):
             c = socket.create_connection(("127.0.0.1", s.port), 20)
@@ -167,7 +167,7 @@ class Crowds(ServiceTest):
         crowd = [socket.create_connection(("127.0.0.1", s.port), 20) for _ in range(120)]
         wait_for("it says so", lambda: s.events("accept_paused"))
         cpu = cpu_seconds(s.process.pid)
-        time.sleep(1)
+        time.sleep(1)  # nothing is waited for: a second of doing nothing is what is measured
         self.assertLess(cpu_seconds(s.process.pid) - cpu, 0.5, "it spins")
         for c in crowd:
             c.close()

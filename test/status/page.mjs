@@ -2,40 +2,23 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 // The status page in a real browser, on a service under load: page.mjs LOAD SCREENSHOT_FOLDER
-// Exits with 77 (skipped) where there is no playwright-core or no Chromium.
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import assert from "node:assert/strict";
+import { findBrowser, newPage } from "../support/browser.mjs";
 
 const [program, folder, modules] = process.argv.slice(2);
-const browserPath = "/usr/bin/chromium";
-let chromium;
-try {
-  ({ chromium } = createRequire(resolve(modules, "node_modules", "x.js"))("playwright-core"));
-} catch {
-  console.log(`skipped: there is no playwright-core in ${modules}; ./dev test installs it`);
-  process.exit(77);
-}
-if (!existsSync(browserPath)) {
-  console.log(`skipped: there is no ${browserPath}; ./dev test installs it`);
-  process.exit(77);
-}
-
+const chromium = findBrowser(modules);
 const load = spawn(program, ["the-secret"], { stdio: ["pipe", "pipe", "inherit"] });
 const port = await new Promise(got => createInterface({ input: load.stdout }).once("line", got));
 const tell = command => load.stdin.write(command + "\n");
 mkdirSync(folder, { recursive: true });
 
-const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic",
-  "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+const browser = await chromium.open();
 try {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-  const complaints = [];
-  page.on("pageerror", e => complaints.push(String(e)));
-  page.on("console", m => m.type() === "error" && complaints.push(m.text()));
+  const { page, complaints } = await newPage(browser, { width: 1280, height: 900 });
   await page.goto(`http://127.0.0.1:${port}/`);
 
   const card = kind => page.locator(`.card[data-kind=${kind}]`);

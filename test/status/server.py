@@ -5,10 +5,14 @@
 import http.client
 import json
 import os
+import pathlib
 import socket
 import subprocess
 import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+from loopback import raw, wait_for  # noqa: E402
 
 TOKEN = "the-secret"
 
@@ -43,29 +47,6 @@ class Load:
 
     def admin(self, token=TOKEN, **what):
         return self.ask("/admin", "POST", json.dumps({"zone": "shop", **what}), {"Authorization": "Bearer " + token})
-
-
-def wait_for(what, condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "never came: " + what
-        time.sleep(0.02)
-
-
-def raw(port, data):
-    with socket.create_connection(("127.0.0.1", port), 5) as s:
-        s.sendall(data)
-        s.settimeout(30)
-        out = b""
-        while True:
-            try:
-                got = s.recv(65536)
-            except ConnectionResetError:
-                break
-            if not got:
-                break
-            out += got
-    return out
 
 
 def check_metrics(load, promtool):
