@@ -148,11 +148,11 @@ std::optional<http_response> service::check_user(const http_request& r, user& wh
 // Refusals
 // --------------------------------------------------------------------------------------------------------------
 
-http_response service::refused(const headgate::error& e) const {
+http_response service::refused(const headgate::error& e, json more) const {
     if (e.code.category() != headgate::error_category()) {
         log_event(log_level::warning, "database_error", {{"why", e.message()}});
     }
-    return refusal(e, settings_.busy_retry);
+    return refusal(e, settings_.busy_retry, std::move(more));
 }
 
 // RateLimit and RateLimit-Policy as in draft-ietf-httpapi-ratelimit-headers-10.
@@ -334,13 +334,7 @@ asio::awaitable<http_response> service::put_value(const http_request& r, const u
     bool durable = false;
     if (query_value(r.target, "sync") == "true") {
         if (const auto synced = co_await sync(); !synced) {
-            http_response out = refused(synced.error());
-            json body = json::parse(out.body);
-            body["stored"] = true;
-            body["durable"] = false;
-            body["version"] = written.version;
-            out.body = body.dump() + '\n';
-            co_return out;
+            co_return refused(synced.error(), {{"stored", true}, {"durable", false}, {"version", written.version}});
         }
         durable = true;
     }

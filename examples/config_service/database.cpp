@@ -219,26 +219,24 @@ asio::awaitable<result<database_connection>> database_backend::connect() {
     co_return c;
 }
 
-asio::awaitable<result<void>> database_backend::reset(database_connection& c) {
+template <class Ask>
+asio::awaitable<result<void>> database_backend::ask(database_connection& c, Ask ask) {
     if (auto well = c.fault(); !well) {
         co_return well;
     }
     if (auto* sqlite = std::get_if<headgate::sqlite_backend>(&backend_)) {
-        co_return co_await sqlite->reset(std::get<headgate::sqlite_connection>(c.connection_));
+        co_return co_await ask(*sqlite, std::get<headgate::sqlite_connection>(c.connection_));
     }
-    co_return co_await std::get<headgate::postgres_backend>(backend_).reset(
-        std::get<headgate::postgres_connection>(c.connection_));
+    co_return co_await ask(std::get<headgate::postgres_backend>(backend_),
+                           std::get<headgate::postgres_connection>(c.connection_));
+}
+
+asio::awaitable<result<void>> database_backend::reset(database_connection& c) {
+    return ask(c, [](auto& of, auto& connection) { return of.reset(connection); });
 }
 
 asio::awaitable<result<void>> database_backend::ping(database_connection& c) {
-    if (auto well = c.fault(); !well) {
-        co_return well;
-    }
-    if (auto* sqlite = std::get_if<headgate::sqlite_backend>(&backend_)) {
-        co_return co_await sqlite->ping(std::get<headgate::sqlite_connection>(c.connection_));
-    }
-    co_return co_await std::get<headgate::postgres_backend>(backend_).ping(
-        std::get<headgate::postgres_connection>(c.connection_));
+    return ask(c, [](auto& of, auto& connection) { return of.ping(connection); });
 }
 
 }  // namespace config_service

@@ -88,6 +88,8 @@ private:
     using backend = std::variant<headgate::sqlite_backend, headgate::postgres_backend>;
     explicit database_backend(backend b) : backend_(std::move(b)) {}
     asio::awaitable<result<database_connection>> connect_to_it();
+    template <class Ask>
+    asio::awaitable<result<void>> ask(database_connection& c, Ask ask);
 
     backend backend_;
     std::shared_ptr<bool> broken_ = std::make_shared<bool>(false);

@@ -33,6 +33,9 @@ constexpr mapping mappings[] = {
     {errc::timed_out, 504, "timed_out", "what stands behind this did not answer in time"},
 };
 
+// What the database says of an error of its own is for the log.
+constexpr mapping of_the_database{errc::operation_failed, 503, "database_error", "the database could not do this"};
+
 std::string_view title_of(unsigned status) {
     switch (status) {
         case 400: return "Bad Request";
@@ -50,10 +53,6 @@ std::string_view title_of(unsigned status) {
         case 504: return "Gateway Timeout";
         default: return "Internal Server Error";
     }
-}
-
-std::int64_t milliseconds_of(headgate::duration d) {
-    return std::chrono::ceil<std::chrono::milliseconds>(d).count();
 }
 
 std::string quoted(std::string_view text) {
@@ -86,27 +85,22 @@ http_response problem(unsigned status, std::string_view code, std::string_view d
     return out;
 }
 
-http_response refusal(const headgate::error& e, headgate::duration busy_retry) {
+http_response refusal(const headgate::error& e, headgate::duration busy_retry, nlohmann::json more) {
     const auto* found =
         std::find_if(std::begin(mappings), std::end(mappings), [&](const mapping& m) { return e == m.code; });
     if (found == std::end(mappings) && e.code.category() == headgate::error_category()) {
-        return problem(500, "operation_failed", "this request met a fault of the service");
+        return problem(500, "operation_failed", "this request met a fault of the service", more);
     }
     if (found == std::end(mappings)) {
-        // What the database says is for the log.
-        http_response out = problem(503, "database_error", "the database could not do this",
-                                    {{"retry_after_ms", milliseconds_of(busy_retry)}});
-        out.headers.emplace_back("Retry-After", seconds_of(busy_retry));
-        return out;
+        found = &of_the_database;
     }
-    const bool may_come_back = found->status != 504 && found->code != errc::cost_exceeds_limit;
+    if (found->status == 504 || found->code == errc::cost_exceeds_limit) {
+        return problem(found->status, found->name, found->text, more);  // coming back helps nobody
+    }
     const headgate::duration wait = e.retry_after > headgate::duration::zero() ? e.retry_after : busy_retry;
-    http_response out = problem(found->status, found->name, found->text);
-    if (may_come_back) {
-        out.body.resize(out.body.size() - 2);  // its closing brace and line end
-        out.body.append(",\"retry_after_ms\":").append(std::to_string(milliseconds_of(wait))).append("}\n");
-        out.headers.emplace_back("Retry-After", seconds_of(wait));
-    }
+    more["retry_after_ms"] = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+    http_response out = problem(found->status, found->name, found->text, more);
+    out.headers.emplace_back("Retry-After", seconds_of(wait));
     return out;
 }
 

@@ -23,8 +23,10 @@ namespace config_service {
                                     const nlohmann::json& more = {});
 
 /// What a refusal or a failure of a protected operation is in HTTP: 429, 503, 504 or 500, with Retry-After where coming
-/// back makes sense. `busy_retry` is told where the library cannot know, as for a pool that is exhausted.
-[[nodiscard]] http_response refusal(const headgate::error& e, headgate::duration busy_retry);
+/// back makes sense. `busy_retry` is told where the library cannot know, as for a pool that is exhausted; `more` are
+/// further members of the document.
+[[nodiscard]] http_response refusal(const headgate::error& e, headgate::duration busy_retry,
+                                    nlohmann::json more = nlohmann::json::object());
 
 /// Whole seconds, rounded up, at least 1: what Retry-After takes.
 [[nodiscard]] std::string seconds_of(headgate::duration d);

@@ -22,7 +22,8 @@ namespace config_service {
 class protection {
 public:
     /// Of the parts that the configuration names. Throws headgate::system_error when one of them cannot be made.
-    protection(headgate::zone_set& zones, const settings& s, database_backend database, worker_backend parser)
+    /// Has no timeouts before `set_timeouts`.
+    protection(headgate::zone_set& zones, database_backend database, worker_backend parser)
         : updates_(headgate::rate_limiter::find(*zones.find("config").value(), "config_update").value()),
           parses_(headgate::rate_limiter::find(*zones.find("parser").value(), "ast_parse").value()),
           failed_logins_(headgate::rate_limiter::find(*zones.find("config").value(), "failed_login").value()),
@@ -32,11 +33,9 @@ public:
           new_path_(updates_, headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(),
                     database_),
           write_(headgate::circuit_breaker::find(*zones.find("config").value(), "database").value(), database_),
-          parse_(parses_, parser_) {
-        set_timeouts(s);
-    }
+          parse_(parses_, parser_) {}
 
-    /// A running service takes other timeouts; the parts take theirs by themselves.
+    /// How long calls may take; a running service takes others. The parts have theirs from the zones' configuration.
     void set_timeouts(const settings& s) {
         look_up_timeout_ = s.look_up_timeout;
         sync_timeout_ = s.sync_timeout;
@@ -104,9 +103,9 @@ private:
     headgate::guard<database_connection> new_path_;
     headgate::guard<database_connection> write_;
     headgate::guard<worker> parse_;
-    headgate::duration look_up_timeout_{};
-    headgate::duration sync_timeout_{};
-    headgate::duration parser_timeout_{};
+    headgate::duration look_up_timeout_ = headgate::duration::max();
+    headgate::duration sync_timeout_ = headgate::duration::max();
+    headgate::duration parser_timeout_ = headgate::duration::max();
 };
 
 }  // namespace config_service

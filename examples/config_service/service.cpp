@@ -152,7 +152,7 @@ service::service(asio::io_context& io, start_options options)
                     .value()),
       zones_(headgate::zone_set::create(io_, settings_.zones).value()),
       protection_(std::make_unique<protection>(
-          *zones_, settings_, database_,
+          *zones_, database_,
           worker_backend(settings_.parser_command, settings_.parser_memory, settings_.parser_output))),
       one_at_a_time_(headgate::bulkhead::find(*zones_->find("config").value(), "sync").value()),
       store_(settings_.max_entries),
@@ -176,7 +176,6 @@ service::service(asio::io_context& io, start_options options)
                                  "\"; without a file of users it must be a loopback address, such as 127.0.0.1");
     }
     load_limits();
-    apply(settings_);
     try {
         server_ = std::make_unique<http_server>(io_, endpoint, http_options{},
                                                 [this](const http_request& r) { return handle(r); });
@@ -229,14 +228,12 @@ void service::apply(const settings& s) {
         policies_[limiter][""] = policy_of(limiter, tiers.front());
     }
     protection_->set_timeouts(s);
-    if (server_) {
-        server_->set_options({.log_requests = s.log_requests,
-                              .max_body = s.max_body,
-                              .max_connections = s.max_connections,
-                              .idle_timeout = s.idle_timeout,
-                              .header_timeout = s.header_timeout,
-                              .body_timeout = s.body_timeout});
-    }
+    server_->set_options({.log_requests = s.log_requests,
+                          .max_body = s.max_body,
+                          .max_connections = s.max_connections,
+                          .idle_timeout = s.idle_timeout,
+                          .header_timeout = s.header_timeout,
+                          .body_timeout = s.body_timeout});
 }
 
 result<void> service::reload(std::vector<headgate::config_problem>& problems) {

@@ -10,6 +10,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -73,7 +75,7 @@ private:
     http_response status_page(const http_request& r);
     [[nodiscard]] std::optional<http_response> check_origin(const http_request& r) const;
     std::optional<http_response> check_user(const http_request& r, user& who);
-    [[nodiscard]] http_response refused(const headgate::error& e) const;
+    [[nodiscard]] http_response refused(const headgate::error& e, nlohmann::json more = nlohmann::json::object()) const;
     http_response limited(const headgate::error& e, const headgate::rate_limiter& limiter, const user& who) const;
     void add_limit_fields(http_response& to, const headgate::rate_limiter& limiter, const user& who) const;
     void add_limit_fields(http_response& to, const headgate::rate_limiter& limiter, const user& who,
