@@ -118,6 +118,12 @@ std::optional<http_response> service::check_origin(const http_request& r) const 
     return {};
 }
 
+// Whose bearer token it is; null when nobody's.
+const user* service::known(std::string_view authorization) const {
+    constexpr std::string_view bearer = "Bearer ";
+    return users_ && authorization.starts_with(bearer) ? users_->find(authorization.substr(bearer.size())) : nullptr;
+}
+
 std::optional<http_response> service::check_user(const http_request& r, user& who) {
     if (!users_) {
         who = {r.user.empty() ? "anonymous" : std::string(r.user), "", true};
@@ -129,10 +135,7 @@ std::optional<http_response> service::check_user(const http_request& r, user& wh
     // Who failed too often is not even looked at.
     auto& failed = protection_->failed_logins();
     if (failed.inspect(r.peer).tightest.remaining > 0) {
-        constexpr std::string_view bearer = "Bearer ";
-        const user* found =
-            r.authorization.starts_with(bearer) ? users_->find(r.authorization.substr(bearer.size())) : nullptr;
-        if (found != nullptr) {
+        if (const user* found = known(r.authorization)) {
             who = *found;
             return {};
         }

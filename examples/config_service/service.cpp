@@ -157,13 +157,8 @@ service::service(asio::io_context& io, start_options options)
       one_at_a_time_(headgate::bulkhead::find(*zones_->find("config").value(), "sync").value()),
       store_(settings_.max_entries),
       site_([this](std::string_view authorization) {
-          if (!users_) {
-              return true;
-          }
-          constexpr std::string_view bearer = "Bearer ";
-          const user* who =
-              authorization.starts_with(bearer) ? users_->find(authorization.substr(bearer.size())) : nullptr;
-          return who != nullptr && who->admin;
+          const user* who = known(authorization);
+          return !users_ || (who != nullptr && who->admin);
       }) {
     std::vector<headgate::config_problem> problems;
     read_users(settings_, problems);

@@ -74,6 +74,7 @@ private:
     http_response post_reload(const user& who);
     http_response status_page(const http_request& r);
     [[nodiscard]] std::optional<http_response> check_origin(const http_request& r) const;
+    [[nodiscard]] const user* known(std::string_view authorization) const;
     std::optional<http_response> check_user(const http_request& r, user& who);
     [[nodiscard]] http_response refused(const headgate::error& e, nlohmann::json more = nlohmann::json::object()) const;
     http_response limited(const headgate::error& e, const headgate::rate_limiter& limiter, const user& who) const;

@@ -199,6 +199,7 @@ std::vector<config_problem> fixed_while_running(const settings& from, const sett
     check("max_entries", from.max_entries, to.max_entries);
     check("parser_command", from.parser_command, to.parser_command);
     check("parser_memory", from.parser_memory, to.parser_memory);
+    check("parser_output", from.parser_output, to.parser_output);
     return problems;
 }
 

@@ -274,9 +274,9 @@ class Configuration(ServiceTest):
         self.assertIn("no JSON", s.post("/v1/reload").json()["problems"][0]["found"])
         s.config_file.unlink()
         self.assertEqual(s.post("/v1/reload").status, 422)
-        changed = document(service={"database": "other.db"})
-        s.write_config(changed)
-        self.assertEqual(s.post("/v1/reload").json()["problems"][0]["pointer"], "/service/database")
+        for name, other in (("database", "other.db"), ("parser_output", 4096), ("max_entries", 7)):
+            s.write_config(document(service={name: other}))
+            self.assertEqual([p["pointer"] for p in s.post("/v1/reload").json()["problems"]], ["/service/" + name])
         self.assertEqual(s.put("x", 1).status, 202)
         s.check_well()
 
