@@ -1,6 +1,8 @@
-"""Prints what failed, then "N passed, N failed", from Meson's test log, and exits with 1 when anything failed.
+"""Prints what failed, then "N passed, N failed", from Meson's test logs, and exits with 1 when anything failed.
 
-summary.py TESTLOG EXIT_STATUS_OF_THE_TESTS NUMBER_OF_OTHER_FAILURES
+summary.py EXIT_STATUS_OF_THE_TESTS NUMBER_OF_OTHER_FAILURES TESTLOG [TESTLOG_OF_ANOTHER_STAGE ...]
+
+The figures are those of the first log; of the others, whose stages are counted already, it names what failed.
 """
 
 import json
@@ -13,23 +15,34 @@ def output_end(test, lines=40):
     return "\n".join((test.get("stdout", "") + test.get("stderr", "")).splitlines()[-lines:])
 
 
-log, status, failed = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-passed = 0
+def tests_of(log):
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def is_good(test):
+    return test["result"] in ("OK", "EXPECTEDFAIL", "SKIP")
+
+
+status, failed = int(sys.argv[1]), int(sys.argv[2])
+logs = [pathlib.Path(name) for name in sys.argv[3:]]
 cases = re.compile(r"\[doctest\] test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed")
 
-failed_tests = 0
-for line in log.read_text().splitlines() if log.exists() else []:
-    test = json.loads(line)
+# A log that is long is read from its end, so that what failed stands there.
+for log in logs:
+    for test in tests_of(log):
+        if not is_good(test):
+            print(f"failed: {log.parts[0]}: {test['name']}: {test['result']} after {test['duration']:.0f} s")
+            print(output_end(test))
+
+passed = failed_tests = 0
+for test in tests_of(logs[0]):
     summaries = [(int(p), int(f)) for p, f in cases.findall(test.get("stdout", ""))]
-    bad = sum(f for _, f in summaries)
     passed += sum(p for p, _ in summaries)
-    if test["result"] in ("OK", "EXPECTEDFAIL"):
+    if not is_good(test):
+        failed_tests += max(sum(f for _, f in summaries), 1)
+    elif test["result"] != "SKIP":
         # A test that is a script prints no summary of doctest's and is one case.
         passed += not summaries
-    elif test["result"] != "SKIP":
-        failed_tests += max(bad, 1)
-        # A log that is long is read from its end.
-        print(f"failed: {test['name']}: {test['result']} after {test['duration']:.0f} s\n{output_end(test)}")
 if status != 0:
     failed_tests = max(failed_tests, 1)
 
