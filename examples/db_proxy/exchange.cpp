@@ -1,0 +1,187 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include "exchange.hpp"
+
+namespace db_proxy {
+
+void exchange::request(char type) {
+    switch (type) {
+        case 'Q':
+        case 'F':
+            if (!skipping_) {
+                push(query);
+            }
+            break;
+        case 'S':
+            skipping_ = false;
+            if (client_copies_) {
+                sync_in_copy_ = true;  // the server throws it away, unless the COPY has failed before it reads it
+            } else {
+                push(sync);
+            }
+            break;
+        case 'P':
+        case 'B':
+        case 'D':
+        case 'E':
+        case 'C':
+        case 'H':
+            if (!skipping_ && (pending() == 0 || queue_.back() != extended)) {
+                push(extended);
+            }
+            break;
+        case 'c':
+        case 'f':
+            if (client_copies_) {
+                client_copies_ = false;
+            } else if (pending() > 0) {
+                push(copy_end);
+            }
+            break;
+        default: break;
+    }
+}
+
+void exchange::response(char type, char status) {
+    switch (type) {
+        case 'Z':
+            status_ = status;
+            copying_ = client_copies_ = sync_in_copy_ = false;
+            pop_through_ready();
+            break;
+        case 'G': begin_copy(); break;
+        case 'C': copying_ = sync_in_copy_ = false; break;
+        case 'E': fail(); break;
+        default: break;
+    }
+}
+
+void exchange::push(char what) {
+    queue_ += what;
+}
+
+/// The request that a ReadyForQuery answers, and what came before it.
+void exchange::pop_through_ready() {
+    while (pending() > 0) {
+        const char first = queue_[head_++];
+        if (first == query || first == sync) {
+            break;
+        }
+    }
+    while (pending() > 0 && queue_[head_] == copy_end) {
+        ++head_;
+    }
+    if (pending() == 0) {
+        queue_.clear();
+        head_ = 0;
+    }
+}
+
+/// CopyInResponse: the server reads COPY data now, and throws away each Sync before the end of it.
+void exchange::begin_copy() {
+    copying_ = client_copies_ = true;
+    for (std::size_t i = head_ + 1; i < queue_.size();) {
+        if (queue_[i] == copy_end) {
+            queue_.erase(i, 1);
+            client_copies_ = false;
+            return;
+        }
+        if (queue_[i] == sync) {
+            queue_.erase(i, 1);
+            sync_in_copy_ = true;
+        } else {
+            ++i;
+        }
+    }
+}
+
+void exchange::fail() {
+    doubtful_ = doubtful_ || (copying_ && sync_in_copy_);
+    copying_ = client_copies_ = sync_in_copy_ = false;
+    if (pending() == 0 || queue_[head_] != extended) {
+        return;
+    }
+    if (pending() > 1 && queue_[head_ + 1] == query) {
+        // A Query without a Sync before it. Was it what failed, or what was thrown away? It is taken as answered.
+        doubtful_ = true;
+        return;
+    }
+    while (pending() > 0 && queue_[head_] != sync) {
+        ++head_;
+    }
+    if (pending() == 0) {
+        queue_.assign(1, extended);  // until its Sync
+        head_ = 0;
+        skipping_ = true;
+    }
+}
+
+std::size_t response_reader::needed(std::string_view head) noexcept {
+    if (head.size() < header_size) {
+        return header_size;
+    }
+    const std::uint32_t length = read_uint32(head.substr(1));
+    if (length < 4) {
+        return 0;
+    }
+    switch (head.front()) {
+        case 'Z':  // ReadyForQuery
+        case 'S':  // ParameterStatus
+        case 'C':  // CommandComplete
+        case 'E':  // ErrorResponse
+            return header_size + std::min<std::size_t>(length - 4, max_shown);
+        default: return header_size;
+    }
+}
+
+framing look_at_request(std::string_view data, request_head& out) noexcept {
+    if (data.size() < header_size) {
+        return framing::incomplete;
+    }
+    const std::uint32_t length = read_uint32(data.substr(1));
+    if (length < 4 || length > 0x7FFFFFFF) {
+        return framing::malformed;
+    }
+    out = {data.front(), length - 4, false};
+    if (out.type == 'P' && out.payload > 0) {
+        if (data.size() == header_size) {
+            return framing::incomplete;
+        }
+        out.named = data[header_size] != '\0';
+    }
+    return framing::whole;
+}
+
+segment_kind classify_segment(std::string_view data) noexcept {
+    for (;;) {
+        request_head head;
+        if (look_at_request(data, head) != framing::whole) {
+            return segment_kind::incomplete;
+        }
+        switch (head.type) {
+            case 'Q':
+            case 'E':
+            case 'F':
+            case 'H': return segment_kind::charged;
+            case 'S':
+            case 'X': return segment_kind::free;
+            default: break;
+        }
+        if (data.size() - header_size < head.payload) {
+            return segment_kind::incomplete;
+        }
+        data.remove_prefix(header_size + head.payload);
+    }
+}
+
+bool is_request(char type) noexcept {
+    return std::string_view("QPBDECSHFXdcf").find(type) != std::string_view::npos;
+}
+
+bool leaves_session_state(std::string_view tag) noexcept {
+    const std::string_view word = tag.substr(0, tag.find_first_of(std::string_view(" \0", 2)));
+    return word == "SET" || word == "LISTEN" || word == "PREPARE" || word == "DECLARE";
+}
+
+}  // namespace db_proxy

@@ -1,0 +1,108 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include "server_link.hpp"
+
+#include <utility>
+
+namespace db_proxy {
+
+server_link::server_link(cancel_key key, parameters reported, headgate::bulkhead_permit place, trouble told)
+    : key_(key), reported_(std::move(reported)), place_(std::move(place)), told_(std::move(told)) {
+    for (const auto& [name, value] : reported_) {
+        if (const std::size_t i = tracked_index(name); i < tracked_.size()) {
+            tracked_[i] = value;
+        }
+    }
+}
+
+void server_link::adopt(relay& wires, int descriptor, std::string_view rest) {
+    open(wires, descriptor);
+    if (!reader_.feed(rest, [this](char type, std::string_view shown) { took(type, shown); })) {
+        lost();
+    }
+}
+
+void server_link::ask(std::string_view sql, answer done) {
+    asked_ = std::move(done);
+    failed_ = false;
+    std::string message;
+    append_query(message, sql);
+    rules.request('Q');
+    send(message);
+}
+
+void server_link::pump() {
+    while (may_receive() && (borrower_ == nullptr || borrower_->takes_more())) {
+        const std::span<char> scratch = owner().scratch();
+        const received in = receive(scratch);
+        if (in.what == got::nothing) {
+            return;
+        }
+        if (in.what == got::end) {
+            return lost();
+        }
+        const std::string_view data(scratch.data(), in.count);
+        if (!reader_.feed(data, [this](char type, std::string_view shown) { took(type, shown); })) {
+            return lost();
+        }
+        if (asked_) {
+            if (rules.settled()) {
+                const answer done = std::exchange(asked_, nullptr);
+                done(!failed_, last_code_, last_text_);
+            }
+        } else if (borrower_ != nullptr) {
+            borrower_->from_server(data);
+        }
+    }
+}
+
+void server_link::on_sent() {
+    if (borrower_ != nullptr) {
+        borrower_->server_took_all();
+    }
+}
+
+void server_link::took(char type, std::string_view shown) {
+    switch (type) {
+        case 'Z': rules.response(type, shown.empty() ? 'I' : shown.front()); return;
+        case 'C': is_dirty = is_dirty || (!asked_ && leaves_session_state(shown)); break;
+        case 'E': {
+            const report what = read_report(shown);
+            last_code_ = what.code;
+            last_text_ = what.text;
+            failed_ = true;
+            if (what.code.starts_with("57P0")) {
+                told_(what.code);
+            }
+            break;
+        }
+        case 'S': {
+            field_reader fields(shown);
+            const auto name = fields.text();
+            const std::size_t i = name ? tracked_index(*name) : tracked_.size();
+            if (i < tracked_.size()) {
+                tracked_[i] = fields.text().value_or(std::string_view{});
+                if (borrower_ != nullptr && !asked_) {
+                    borrower_->server_parameter(i, tracked_[i]);
+                }
+            }
+            break;
+        }
+        default: break;
+    }
+    rules.response(type);
+}
+
+void server_link::lost() {
+    close();
+    place_.reset();
+    if (asked_) {
+        const answer done = std::exchange(asked_, nullptr);
+        done(false, "08006", "the connection to the server was lost");
+    } else if (borrower_ != nullptr) {
+        std::exchange(borrower_, nullptr)->server_lost(last_code_, reader_.between_messages());
+    }
+}
+
+}  // namespace db_proxy
