@@ -1,0 +1,169 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "console.hpp"
+#include "settings.hpp"
+#include "users.hpp"
+
+using namespace db_proxy;
+using headgate::config_problem;
+
+namespace {
+
+const std::string zones = R"("zones": {"proxy": {
+    "rate_limiters": {"transactions": {"quota": "10/1s"}, "failed_logins": {"quota": "10/1m"}},
+    "circuit_breakers": {"main": {}}, "resource_pools": {"app": {"size": 0, "max_overflow": 3}}}})";
+const std::string servers = R"("servers": {"main": {"host": "db", "port": 5433, "login_timeout": "1s"}})";
+const std::string databases = R"("databases": {"app": {"server": "main"}})";
+
+std::vector<std::string> places(const std::vector<config_problem>& problems) {
+    std::vector<std::string> out;
+    for (const config_problem& p : problems) {
+        out.push_back(p.pointer);
+    }
+    return out;
+}
+
+std::vector<std::string> mistakes(const std::string& text) {
+    std::vector<config_problem> problems;
+    const bool right = parse_settings(text, problems).has_value();
+    CHECK(right == problems.empty());
+    return places(problems);
+}
+
+std::vector<std::string> mistakes_of_users(const std::string& text) {
+    std::vector<config_problem> problems;
+    const bool right = user_list::parse(text, {"default", "fast"}, problems).has_value();
+    CHECK(right == problems.empty());
+    return places(problems);
+}
+
+const std::string good_verifier = scram::verifier::of("x", "0123456789abcdef").text();
+
+struct no_host final : console_host {
+    [[nodiscard]] std::vector<console_table> tables() const override { return {{"POOLS", {"a"}, {{"1"}}}}; }
+    std::string reload() override {
+        ++reloads;
+        return mistake;
+    }
+    int reloads = 0;
+    std::string mistake;
+};
+
+std::string types_of(std::string_view bytes) {
+    std::string out;
+    message one{};
+    while (take_message(bytes, 100'000, one) == framing::whole) {
+        out += one.type;
+        if (one.type == 'E') {
+            out += read_report(one.payload).code;
+        }
+    }
+    return out;
+}
+
+std::string ask(console& c, const std::string& sql) {
+    std::string bytes;
+    append_query(bytes, sql);
+    std::string_view input = bytes;
+    std::string out;
+    CHECK(c.feed(input, out));
+    return types_of(out);
+}
+
+}  // namespace
+
+TEST_CASE("settings are read") {
+    std::vector<config_problem> problems;
+    const auto s = parse_settings(
+        "{\"proxy\": {" + servers + "," + databases + R"(, "permit_wait": "250ms"},)" + zones + "}", problems);
+    CHECK(headgate::to_string(problems).empty());
+    REQUIRE(s);
+    CHECK(s.value().servers.at("main").port == 5433);
+    CHECK(s.value().databases.at("app").dbname == "app");
+    CHECK(s.value().permit_wait == std::chrono::milliseconds(250));
+}
+
+TEST_CASE("mistakes in settings are told with their places, all at once") {
+    CHECK(mistakes("{}").size() >= 3);
+    CHECK(mistakes("{\"proxy\": {" + servers + "," + databases + R"(, "lisen": 1, "permit_wait": 5},)" + zones + "}") ==
+          std::vector<std::string>{"/proxy/lisen", "/proxy/permit_wait"});
+    CHECK(mistakes("{\"proxy\": {" + servers +
+                   R"(, "databases": {"app": {"server": "mian", "pool_mode": "statement"}}},)" + zones + "}") ==
+          std::vector<std::string>{"/proxy/databases/app/pool_mode", "/proxy/databases/app/server"});
+    CHECK(mistakes(R"({"proxy": {"servers": {"main": {"port": 0}}, )" + databases +
+                   R"(, "rate_limited_code": "5340"},)" + zones + "}") ==
+          std::vector<std::string>{"/proxy/servers/main/port", "/proxy/rate_limited_code"});
+    CHECK(mistakes("{\"proxy\": {" + servers +
+                   R"(, "databases": {"app": {"server": "main"}, "other": {"server": "main"}}},)" + zones + "}") ==
+          std::vector<std::string>{"/zones/proxy/resource_pools"});
+    CHECK(mistakes("{\"proxy\": {" + servers + "," + databases + R"(, "admin_database": "app"},)" + zones + "}") ==
+          std::vector<std::string>{"/proxy/databases/app"});
+}
+
+TEST_CASE("users are read, and mistakes told without their secrets") {
+    const std::string begin = R"({"mock_secret": "0123456789abcdef", "users": [)";
+    CHECK(mistakes_of_users(begin + R"({"name": "ann", "verifier": ")" + good_verifier + R"(", "tier": "fast"}]})")
+              .empty());
+    CHECK(mistakes_of_users(begin + R"({"name": "ann", "verifier": "md5abc"}]})") ==
+          std::vector<std::string>{"/users/0/verifier"});
+    CHECK(mistakes_of_users(begin + R"({"name": "ann"}]})") == std::vector<std::string>{"/users/0/verifier"});
+    CHECK(mistakes_of_users(begin + R"({"name": "ann", "trust": true, "console": "act"}]})") ==
+          std::vector<std::string>{"/users/0/trust"});
+    CHECK(mistakes_of_users(begin + R"({"name": "a", "trust": true}, {"name": "a", "trust": true, "tier": "x"}]})") ==
+          std::vector<std::string>{"/users/1/tier", "/users/1/name"});
+    CHECK(mistakes_of_users(R"({"mock_secret": "short", "users": 3, "usres": []})") ==
+          std::vector<std::string>{"/mock_secret", "/users", "/usres"});
+    std::vector<config_problem> problems;
+    (void)user_list::parse(begin + R"({"name": "ann", "verifier": "hunter2"}]})", {}, problems);
+    CHECK(headgate::to_string(problems).find("hunter2") == std::string::npos);
+}
+
+TEST_CASE("who is trusted, is so on the loopback only") {
+    std::vector<config_problem> problems;
+    const auto users = user_list::parse(
+        R"({"mock_secret": "0123456789abcdef", "users": [{"name": "local", "trust": true}]})", {}, problems);
+    REQUIRE(users);
+    CHECK_FALSE(users.value().check("local", true).check);
+    CHECK_FALSE(users.value().check("local", true).refused);
+    CHECK(users.value().check("local", false).check);
+    CHECK(users.value().check("local", false).refused);
+    CHECK(users.value().check("nobody", true).check);
+    CHECK(users.value().check("nobody", true).refused);
+}
+
+TEST_CASE("the console") {
+    no_host host;
+    console sees(host, console_right::see);
+    CHECK(ask(sees, "show  pools ;") == "TDCZ");
+    CHECK(ask(sees, "") == "IZ");
+    CHECK(ask(sees, "select 1") == "E42601Z");
+    CHECK(ask(sees, "RELOAD") == "E42501Z");
+    CHECK(host.reloads == 0);
+    console acts(host, console_right::act);
+    CHECK(ask(acts, "reload") == "CZ");
+    CHECK(host.reloads == 1);
+    host.mistake = "/proxy: wrong";
+    CHECK(ask(acts, "reload") == "EF0000Z");
+    // The extended protocol: one error, then nothing up to Sync.
+    std::string bytes;
+    for (const char type : {'P', 'B', 'E', 'S'}) {
+        append_message(bytes, type, {});
+    }
+    std::string_view input = bytes;
+    std::string out;
+    CHECK(acts.feed(input, out));
+    CHECK(types_of(out) == "E0A000Z");
+    std::string end;
+    append_message(end, 'X', {});
+    input = end;
+    CHECK_FALSE(acts.feed(input, out));
+    input = std::string_view("Q\0\0\0\1", 5);
+    CHECK_FALSE(acts.feed(input, out));
+}
