@@ -8,6 +8,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <map>
@@ -386,6 +387,34 @@ TEST_CASE_FIXTURE(fixture, "guard: cancellation and destruction count for nothin
     CHECK(end->error() == errc::canceled);
     CHECK(pool.status().waiting == 0);
     CHECK(used("ann") == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "guard: cancelled while its resource is on its way, it has not run and spent nothing") {
+    const guard g(limits, breaker, pool);
+    auto held = pool.try_checkout().value();
+    bool ran = false;
+    const auto op = [&ran](thing&) -> asio::awaitable<void> {
+        ran = true;
+        co_return;
+    };
+    asio::cancellation_signal signal;
+    std::optional<result<void>> end;
+    g.async_run(asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { end.emplace(std::move(r)); }), "ann",
+                op);
+    io.restart();
+    io.poll();
+    CHECK(pool.status().waiting == 1);
+    asio::post(io, [&] {
+        held.reset();  // goes to the call that waits
+        signal.emit(asio::cancellation_type::terminal);
+    });
+    clock.run(io);
+    REQUIRE(end);
+    CHECK(end->error() == errc::canceled);
+    CHECK_FALSE(ran);
+    CHECK(used("ann") == 0);
+    CHECK(pool.status().leased == 0);
+    CHECK(breaker.snapshot().probes_running == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "guard: what counts as a failure can be said for a call") {

@@ -4,6 +4,10 @@
 #ifndef HEADGATE_IMPL_GUARD_HPP
 #define HEADGATE_IMPL_GUARD_HPP
 
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/this_coro.hpp>
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -156,7 +160,12 @@ public:
         result<lease_type> lent = co_await std::move(checkout);
         std::optional<error> refusal;
         now_ = parts.zone->now();
-        if (!lent) {
+        // Cancelled when the resource was on its way: the operation would not begin, and is not paid for.
+        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
+        const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
+        if (throws && state.cancelled() != boost::asio::cancellation_type::none) {
+            refusal.emplace(errc::canceled);
+        } else if (!lent) {
             refusal.emplace(std::move(lent).error());
             if (*refusal == errc::connect_failed && parts.breaker) {
                 std::optional<error> open;
