@@ -22,7 +22,7 @@ void append_authentication(std::string& out, std::uint32_t request, std::string_
 
 client_login::state client_login::feed(std::string_view& input) {
     while (stage_ == stage::startup) {
-        const first_packet packet = take_first_packet(input);
+        first_packet packet = take_first_packet(input);
         switch (packet.what) {
             case first_packet::kind::incomplete: return state::running;
             case first_packet::kind::malformed: return fail("08P01", packet.problem);
@@ -35,7 +35,7 @@ client_login::state client_login::feed(std::string_view& input) {
                 output += 'N';
                 break;
             case first_packet::kind::start:
-                if (const state after = start(packet); after != state::running) {
+                if (const state after = start(std::move(packet)); after != state::running) {
                     return after;
                 }
                 break;
@@ -50,16 +50,26 @@ client_login::state client_login::feed(std::string_view& input) {
     return one.type == 'p' ? answer(one.payload) : fail("08P01", "expected SASL response, got another message");
 }
 
-client_login::state client_login::start(const first_packet& packet) {
+client_login::state client_login::start(first_packet packet) {
     stage_ = stage::sasl_first;
-    request_ = read_start(packet.values, policies_);
+    for (const auto& [name, value] : packet.values) {
+        if (name == "user") {
+            request_.user = value;
+        } else if (name == "database") {
+            request_.database = value;
+        }
+    }
+    if (request_.database.empty()) {
+        request_.database = request_.user;
+    }
+    request_.values = std::move(packet.values);
     if (packet.minor > 0 || !packet.unknown_options.empty()) {
         append_negotiation(output, packet.unknown_options);
     }
-    if (!request_.problem.empty()) {
-        return fail(request_.code, request_.problem);
+    if (request_.user.empty()) {
+        return fail("28000", "no PostgreSQL user name specified in startup packet");
     }
-    login_check how = find_(request_);
+    login_check how = find_(request_.user);
     refuses_ = how.refused;
     if (!how.check) {
         append_authentication(output, 0);

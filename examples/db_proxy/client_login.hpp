@@ -23,6 +23,13 @@ struct login_check {
     bool refused = false;
 };
 
+/// Who a client says it is, and what it wants.
+struct start_request {
+    std::string user;
+    std::string database;  ///< The user's name where none was sent, as PostgreSQL has it.
+    parameters values;  ///< All that was sent. What they mean may depend on the database, and is for after the login.
+};
+
 /// A client's way from its first byte to its authentication: what comes is fed, what is to be sent is in `output`.
 class client_login {
 public:
@@ -33,9 +40,8 @@ public:
         refused,        ///< Send what `output` has, and close.
     };
 
-    /// `find` says how a user may log in; asked once, at most.
-    client_login(std::function<login_check(const start_request&)> find, const parameter_policies& policies)
-        : find_(std::move(find)), policies_(policies) {}
+    /// `find` says how the user of that name may log in; asked once, at most.
+    explicit client_login(std::function<login_check(std::string_view)> find) : find_(std::move(find)) {}
 
     /// Takes what it understands off the front of `input`.
     state feed(std::string_view& input);
@@ -53,14 +59,13 @@ public:
 private:
     enum class stage : std::uint8_t { startup, sasl_first, sasl_last };
 
-    state start(const first_packet& packet);
+    state start(first_packet packet);
     state answer(std::string_view payload);
     state take_sasl_first(std::string_view payload);
     state wrong_password();
     state fail(std::string_view code, std::string_view text);
 
-    std::function<login_check(const start_request&)> find_;
-    const parameter_policies& policies_;
+    std::function<login_check(std::string_view)> find_;
     stage stage_ = stage::startup;
     std::uint32_t encryption_requests_ = 0;
     start_request request_;

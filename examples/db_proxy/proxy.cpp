@@ -85,8 +85,8 @@ std::string directory_of(const std::string& path) {
 
 /// A client on its way in.
 struct proxy::arrival {
-    arrival(tcp::socket s, std::function<login_check(const start_request&)> find, const parameter_policies& policies)
-        : socket(std::move(s)), login(std::move(find), policies) {}
+    arrival(tcp::socket s, std::function<login_check(std::string_view)> find)
+        : socket(std::move(s)), login(std::move(find)) {}
 
     tcp::socket socket;
     std::string address;
@@ -281,10 +281,7 @@ asio::awaitable<void> proxy::serve(tcp::socket socket) {
         co_return;
     }
     const bool loopback = peer.address().is_loopback() && here.address().is_loopback();
-    static const parameter_policies strictest{};
-    arrival a(
-        std::move(socket), [this, loopback](const start_request& r) { return users_.check(r.user, loopback); },
-        strictest);
+    arrival a(std::move(socket), [this, loopback](std::string_view name) { return users_.check(name, loopback); });
     a.address = peer.address().to_string();
     arrival* const arg = &a;
     proxy* const self = this;
@@ -386,6 +383,10 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
     if (database == settings_.databases.end()) {
         co_return co_await refuse(a, "3D000", "database \"" + request.database + "\" does not exist");
     }
+    const start_parameters start = read_parameters(request.values, database->second.parameters);
+    if (!start.problem.empty()) {
+        co_return co_await refuse(a, start.code, start.problem);
+    }
     if (sessions_.size() >= settings_.max_client_connections) {
         co_return co_await refuse(a, "53300", "sorry, too many clients already");
     }
@@ -407,8 +408,8 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
     tracked_values wanted;
     for (const auto& [name, value] : pool.welcome()) {
         const std::size_t i = tracked_index(name);
-        const bool sent = i < wanted.size() && !request.tracked[i].empty();
-        const std::string& told = sent ? request.tracked[i] : value;
+        const bool sent = i < wanted.size() && !start.tracked[i].empty();
+        const std::string& told = sent ? start.tracked[i] : value;
         if (i < wanted.size()) {
             wanted[i] = told;
         }

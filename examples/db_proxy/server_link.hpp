@@ -20,9 +20,6 @@
 
 namespace db_proxy {
 
-/// The values of `tracked_parameters`, in their order; empty: not known.
-using tracked_values = std::array<std::string, tracked_parameters.size()>;
-
 class server_link;
 
 /// Whom a server is lent to.

@@ -22,8 +22,7 @@ namespace {
 constexpr std::size_t max_held = 64 * 1024;
 
 /// An error in the place of a Parse: the server makes it, so that it comes in its turn and the transaction fails.
-constexpr std::string_view no_named_statements(
-    "\0SELECT 'named prepared statements need pool_mode session'::integer\0\0\0", 71);
+constexpr std::string_view no_named_statements = "SELECT 'named prepared statements need pool_mode session'::integer";
 
 bool begins_something(char type) noexcept {
     return std::string_view("QFPBDCEH").find(type) != std::string_view::npos;
@@ -286,7 +285,9 @@ void session::note_request(std::string_view data, const request_head& head) {
 
 void session::replace_named_parse() {
     std::string message;
-    append_message(message, 'P', {no_named_statements});
+    constexpr std::string_view no_name("\0", 1);
+    constexpr std::string_view end_without_types("\0\0\0", 3);
+    append_message(message, 'P', {no_name, no_named_statements, end_without_types});
     server().rules.request('P');
     server().send(message);
 }

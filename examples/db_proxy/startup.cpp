@@ -68,9 +68,9 @@ std::string take_word(std::string_view& text) {
     return word;
 }
 
-class start_reader {
+class parameter_reader {
 public:
-    start_reader(start_request& out, const parameter_policies& policies) : out_(out), policies_(policies) {}
+    parameter_reader(start_parameters& out, const parameter_policies& policies) : out_(out), policies_(policies) {}
 
     void set(std::string_view name, std::string_view value) {
         if (const std::size_t i = tracked_index(name); i < tracked_parameters.size()) {
@@ -128,7 +128,7 @@ private:
         }
     }
 
-    start_request& out_;
+    start_parameters& out_;
     const parameter_policies& policies_;
 };
 
@@ -183,28 +183,17 @@ std::size_t tracked_index(std::string_view name) noexcept {
     return static_cast<std::size_t>(found - tracked_parameters.begin());
 }
 
-start_request read_start(const parameters& values, const parameter_policies& policies) {
-    start_request out;
-    start_reader reader(out, policies);
+start_parameters read_parameters(const parameters& values, const parameter_policies& policies) {
+    start_parameters out;
+    parameter_reader reader(out, policies);
     for (const auto& [name, value] : values) {
-        if (name == "user") {
-            out.user = value;
-        } else if (name == "database") {
-            out.database = value;
-        } else if (name == "replication") {
+        if (name == "replication") {
             reader.set_replication(value);
         } else if (name == "options") {
             reader.set_options(value);
-        } else {
+        } else if (name != "user" && name != "database") {
             reader.set(name, value);
         }
-    }
-    if (out.user.empty()) {
-        out.problem = "no PostgreSQL user name specified in startup packet";
-        out.code = "28000";
-    }
-    if (out.database.empty()) {
-        out.database = out.user;
     }
     return out;
 }

@@ -65,17 +65,18 @@ struct parameter_policies {
     friend bool operator==(const parameter_policies&, const parameter_policies&) = default;
 };
 
-/// Who a client says it is, and what it wants.
-struct start_request {
-    std::string user;
-    std::string database;  ///< The user's name where none was sent, as PostgreSQL has it.
-    std::array<std::string, tracked_parameters.size()> tracked{};  ///< Empty: not sent.
-    std::string problem{};                                         ///< Not empty: what is wrong, for the client.
-    std::string_view code = "08P01";                               ///< The problem's SQLSTATE.
+/// The values of `tracked_parameters`, in their order.
+using tracked_values = std::array<std::string, tracked_parameters.size()>;
+
+/// What a client wants to be set, from its StartupMessage.
+struct start_parameters {
+    tracked_values tracked{};         ///< Empty: not sent.
+    std::string problem{};            ///< Not empty: what is wrong, for the client.
+    std::string_view code = "08P01";  ///< The problem's SQLSTATE.
 };
 
-/// Reads the parameters of a StartupMessage, and those inside of `options`.
-[[nodiscard]] start_request read_start(const parameters& values, const parameter_policies& policies);
+/// Reads the parameters of a StartupMessage besides user and database, and those inside of `options`.
+[[nodiscard]] start_parameters read_parameters(const parameters& values, const parameter_policies& policies);
 
 }  // namespace db_proxy
 
