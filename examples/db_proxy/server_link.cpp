@@ -94,9 +94,13 @@ void server_link::took(char type, std::string_view shown) {
     rules.response(type);
 }
 
-void server_link::lost() {
+void server_link::end() noexcept {
     close();
     place_.reset();
+}
+
+void server_link::lost() {
+    end();
     if (asked_) {
         const answer done = std::exchange(asked_, nullptr);
         done(false, "08006", "the connection to the server was lost");

@@ -50,6 +50,9 @@ public:
     /// Takes a socket that is logged in, and what was read of it after the login.
     void adopt(relay& wires, int descriptor, std::string_view rest);
 
+    /// Closes the connection, and gives back its place among those of the server.
+    void end() noexcept;
+
     /// Lends itself to a borrower; null takes it back.
     void lend(borrower* to) noexcept {
         borrower_ = to;

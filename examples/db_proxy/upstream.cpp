@@ -248,6 +248,7 @@ asio::awaitable<void> upstream::probe() {
     login_failure* const told = &failure;
     auto link = co_await connect(asked, told);
     if (link) {
+        link.value()->end();
         relay_.retire(std::move(link).value());
     } else {
         // Where the breaker did not count it, or is not asked yet.
@@ -262,7 +263,7 @@ struct server_pool::backend {
     [[nodiscard]] asio::awaitable<result<link_ptr>> connect() const { return pool->connect(); }
     static asio::awaitable<bool> ping(link_ptr& link) { co_return link->is_alive(); }
     void close(link_ptr link) const {
-        link->close();
+        link->end();
         pool->relay_.retire(std::move(link));
     }
 };

@@ -390,10 +390,10 @@ class Sessions(unittest.TestCase):
 
     # Real clients -----------------------------------------------------------------------------------------------------
 
-    def psql(self, **more):
-        return subprocess.Popen(["psql", "-XqAt", self.proxy.url()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, bufsize=1,
-                                env={**os.environ, "PGPASSWORD": harness.PASSWORDS["ann"]}, **more)
+    def psql(self, *arguments):
+        return subprocess.Popen(["psql", "-XqAt", *arguments, self.proxy.url()], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env={**os.environ, "PGPASSWORD": harness.PASSWORDS["ann"]})
 
     def test_psql_commands(self):
         done, errors = self.psql().communicate(
@@ -401,17 +401,23 @@ class Sessions(unittest.TestCase):
         self.assertEqual(errors, "")
         self.assertEqual(done.splitlines()[:5], ["1", "2", "3", "a|integer", "oid|oid||not null|"])
 
-    def test_psql_watch_and_control_c(self):
+    def test_psql_watch(self):
         psql = self.psql()
         try:
             psql.stdin.write("SELECT 'tick' \\watch 0.01\n")
+            psql.stdin.flush()
             ticks = 0
             while ticks < 5:
                 ticks += psql.stdout.readline() == "tick\n"
-            psql.send_signal(signal.SIGINT)
-            psql.stdin.write("SELECT pg_sleep(60);\n")
+        finally:
+            psql.kill()
+            psql.communicate()
+
+    def test_psql_control_c(self):
+        psql = self.psql("-c", "SELECT pg_sleep(60)")
+        try:
             wait_for("it runs", lambda: self.postgres.sql(
-                "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60);' AND state = 'active'"))
+                "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"))
             psql.send_signal(signal.SIGINT)
             errors = psql.communicate(timeout=30)[1]
         finally:

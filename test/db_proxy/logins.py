@@ -1,0 +1,253 @@
+# Copyright (c) 2026 the headgate authors
+# Distributed under the Boost Software License, Version 1.0. See LICENSE.
+"""Who is let in, who is not, and what either sees; the console; reload and drain."""
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import unittest
+
+import harness
+from harness import wait_for
+from protocol import Client, Refused, kinds, message, query, rows, start_packet, text
+
+
+class Logins(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.postgres = harness.Postgres()
+        cls.addClassCleanup(cls.postgres.stop)
+
+    def start(self, users=None, **config):
+        proxy = harness.Proxy(harness.document(self.postgres.port, **config),
+                              {"root": {"console": "act"}, **(users or {})})
+        self.addCleanup(proxy.stop)
+        return proxy
+
+    def refusal(self, proxy, **login):
+        with self.assertRaises(Refused) as refused:
+            Client(proxy.port, **login).close()
+        return refused.exception.fields
+
+    def test_right_wrong_and_unknown(self):
+        proxy = self.start()
+        Client(proxy.port).close()
+        wrong = self.refusal(proxy, password="no")
+        unknown = self.refusal(proxy, user="eve", password="no")
+        self.assertEqual(wrong, {**unknown, "M": unknown["M"].replace("eve", "ann")})
+        self.assertEqual(wrong["C"], "28P01")
+        # Whether a database exists is told to those only who logged in.
+        self.assertEqual(self.refusal(proxy, password="no", database="nowhere")["C"], "28P01")
+        self.assertEqual(self.refusal(proxy, database="nowhere")["C"], "3D000")
+
+    def test_an_unknown_user_is_led_on_as_far_as_a_wrong_password(self):
+        proxy = self.start()
+
+        def conversation(user):
+            with Client(proxy.port, login=False) as c:
+                c.send(start_packet({"user": user, "database": "app"}))
+                out = [c.next()]
+                first = b"n,,n=,r=abcdefgh"
+                c.send(message("p", text("SCRAM-SHA-256") + struct.pack("!I", len(first)) + first))
+                out.append(c.next())
+                nonce = out[-1][1][4:].split(b",")[0]
+                c.send(message("p", b"c=biws," + nonce + b",p=" + b"A" * 43 + b"="))
+                return out + c.until_ready()
+        known, unknown = conversation("ann"), conversation("eve")
+        self.assertEqual([k for k, _ in known], [k for k, _ in unknown])
+        self.assertEqual([len(p) for _, p in known], [len(p) for _, p in unknown])
+        # The same salt each time, as for a user that is there.
+        self.assertEqual(*(conversation("eve")[1][1].split(b",")[1] for _ in range(2)))
+
+    def test_failed_logins_are_limited_by_address(self):
+        document = harness.document(self.postgres.port)
+        document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
+        proxy = harness.Proxy(document)
+        self.addCleanup(proxy.stop)
+        for _ in range(3):
+            self.assertEqual(self.refusal(proxy, password="no")["C"], "28P01")
+        self.assertEqual(self.refusal(proxy)["C"], "28000")
+
+    def test_logins_that_are_no_logins(self):
+        proxy = self.start(proxy={"client_login_timeout": "300ms"})
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 64, os.urandom(64), struct.pack("!I", 8),
+                     struct.pack("!II", 10_000_000, 3 << 16), start_packet({"user": "ann"})[:-1],
+                     start_packet({"user": "ann"}) + message("Q", text("SELECT 1")),
+                     start_packet({"user": "ann"}) + message("p", b"x" * 5000),
+                     start_packet({"user": "ann", "database": "a" * 9000}) + message("p", b"\0\0\0\0")):
+            with Client(proxy.port, login=False) as c:
+                c.send(data)
+                last = c.until_ready()
+                while last[-1][0] != "closed":
+                    last = c.until_ready()
+        Client(proxy.port).close()
+
+    def test_a_trusted_user_needs_no_password_and_the_console_no_server(self):
+        proxy = self.start({"ann": {"trust": True}})
+        with Client(proxy.port, password="") as c:
+            self.assertEqual(rows(c.ask(query("SELECT current_user"))), ["ann"])
+
+    def test_too_many_clients(self):
+        proxy = self.start(proxy={"max_client_connections": 2})
+        with Client(proxy.port), Client(proxy.port):
+            self.assertEqual(self.refusal(proxy)["C"], "53300")
+        wait_for("a place", lambda: not proxy.show("CLIENTS"))
+        Client(proxy.port).close()
+
+    def test_a_server_that_refuses_the_user_is_told_and_does_not_open_the_breaker(self):
+        proxy = self.start({"ann": {"server_password": "another"}})
+        for _ in range(4):
+            self.assertEqual(self.refusal(proxy)["C"], "28P01")
+        Client(proxy.port, user="bob", password=harness.PASSWORDS["bob"]).close()
+        self.assertEqual(proxy.show("BREAKERS")[0]["state"], "closed")
+        missing = self.start(databases={"app": {"dbname": "nowhere"}})
+        self.assertEqual(self.refusal(missing)["C"], "3D000")
+        self.assertEqual(missing.show("BREAKERS")[0]["state"], "closed")
+
+    def test_a_file_of_users_that_others_read_is_refused(self):
+        proxy = self.start()
+        os.chmod(proxy.directory / "users.json", 0o644)
+        done = subprocess.run([harness.PROGRAM, str(proxy.config_file)], capture_output=True, text=True, timeout=30)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("mode 0600", done.stderr)
+
+    # Timeouts ---------------------------------------------------------------------------------------------------------
+
+    def test_statement_and_idle_transaction_timeouts(self):
+        proxy = self.start({"ann": {"statement_timeout": "300ms"}, "bob": {"idle_transaction_timeout": "300ms"}})
+        with Client(proxy.port) as c:
+            self.assertEqual(kinds(c.ask(query("SELECT pg_sleep(60)"))), "TE(57014)Z")
+            self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
+        with Client(proxy.port, user="bob", password=harness.PASSWORDS["bob"]) as c:
+            self.assertEqual(c.kinds(query("BEGIN")), "CZ")
+            self.assertEqual(kinds(c.until_ready()), "E(25P03)closed")
+        wait_for("no lease", lambda: all(p["leased"] == "0" for p in proxy.show("POOLS")))
+        self.assertEqual(self.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"), "0\n")
+
+    def test_a_full_pool_is_told_and_its_codes_can_be_chosen(self):
+        proxy = self.start(pool={"max_overflow": 1, "checkout_timeout": "100ms"})
+        with Client(proxy.port) as a, Client(proxy.port) as b:
+            self.assertEqual(a.kinds(query("BEGIN")), "CZ")
+            self.assertEqual(b.kinds(query("SELECT 1")), "E(53300)Z")
+            self.assertEqual(a.kinds(query("COMMIT")), "CZ")
+            self.assertEqual(rows(b.ask(query("SELECT 1"))), ["1"])
+        chosen = self.start(pool={"max_overflow": 1, "checkout_timeout": "1s"}, proxy={"pool_exhausted_code": "57014"})
+        with Client(chosen.port) as a, Client(chosen.port) as b:
+            self.assertEqual(a.kinds(query("BEGIN")), "CZ")
+            self.assertEqual(b.kinds(query("SELECT 1")), "E(57014)Z")
+
+    def test_connections_of_one_user_are_given_up_for_another(self):
+        proxy = self.start(server={"max_server_connections": 2})
+        clients = []
+        try:
+            for name in ("ann", "bob", "root"):
+                clients.append(Client(proxy.port, user=name, password=harness.PASSWORDS[name]))
+            for _ in range(3):
+                for c in clients:
+                    self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
+            self.assertLessEqual(int(proxy.show("SERVERS")[0]["connections"]), 2)
+            # While both are lent, the third waits for one to come back.
+            for c in clients[:2]:
+                self.assertEqual(c.kinds(query("BEGIN")), "CZ")
+            clients[2].send(query("SELECT 3"))
+            wait_for("it waits", lambda: proxy.show("SERVERS")[0]["waiting"] == "1")
+            self.assertEqual(clients[0].kinds(query("COMMIT")), "CZ")
+            self.assertEqual(rows(clients[2].until_ready()), ["3"])
+        finally:
+            for c in clients:
+                c.close()
+
+    def test_a_permit_that_is_waited_for(self):
+        proxy = self.start({"ann": {"tier": "slow"}}, limits={"slow": "5/1s"}, proxy={"permit_wait": "5s"})
+        with Client(proxy.port) as c:
+            self.assertEqual([kinds(c.ask(query("SELECT 1"))) for _ in range(8)], ["TDCZ"] * 8)
+        stats = {row["name"]: row["value"] for row in proxy.show("STATS")}
+        self.assertEqual(stats["transactions_granted"], "8")
+
+    # Operation --------------------------------------------------------------------------------------------------------
+
+    def test_the_console(self):
+        proxy = self.start({"bob": {"console": "see"}})
+        with Client(proxy.port):
+            for name in ("POOLS", "CLIENTS", "SERVERS", "STATS", "LIMITS", "BREAKERS"):
+                self.assertTrue(name in ("LIMITS",) or proxy.show(name), name)
+                self.assertEqual(proxy.show(name, user="bob"), proxy.show(name))
+        self.assertEqual(self.refusal(proxy, database="headgate")["C"], "42501")
+        with Client(proxy.port, user="bob", password=harness.PASSWORDS["bob"], database="headgate") as c:
+            self.assertEqual(c.kinds(query("RELOAD")), "E(42501)Z")
+            self.assertEqual(c.kinds(query("DROP TABLE x")), "E(42601)Z")
+            self.assertEqual(c.kinds(message("P", text("", "SHOW POOLS") + b"\0\0") + message("S")), "E(0A000)Z")
+
+    def test_reload(self):
+        proxy = self.start({"ann": {"tier": "slow"}}, limits={"slow": "1/1h"})
+        with Client(proxy.port) as c:
+            self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
+            self.assertEqual(c.kinds(query("SELECT 2")), "E(53400)Z")
+            # A mistake changes nothing, and is told.
+            right = json.loads(proxy.config_file.read_text())
+            proxy.write_config({**right, "proxy": {**right["proxy"], "lisen": 1}})
+            done = proxy.psql("RELOAD", user="root", database="headgate", check=False)
+            self.assertIn("/proxy/lisen", done.stderr)
+            self.assertEqual(c.kinds(query("SELECT 2")), "E(53400)Z")
+            # What a running proxy cannot change, too.
+            proxy.write_config({**right, "proxy": {**right["proxy"], "listen": "127.0.0.1:1"}})
+            self.assertIn("/proxy/listen", proxy.psql("RELOAD", user="root", database="headgate", check=False).stderr)
+            # More transactions, and another password, by a signal.
+            right["zones"]["proxy"]["rate_limiters"]["transactions"]["tiers"][1]["quota"] = "1000/1h"
+            proxy.write_config(right)
+            proxy.write_users({"ann": {"tier": "slow", "verifier": harness.verifier("a new one")}})
+            proxy.signal(signal.SIGHUP)
+            wait_for("the reload", lambda: "reloaded" in proxy.log.read_text())
+            self.assertEqual(rows(c.ask(query("SELECT 2"))), ["2"])
+        self.assertEqual(self.refusal(proxy)["C"], "28P01")
+        Client(proxy.port, password="a new one").close()
+
+    def test_drain_ends_transactions_first(self):
+        proxy = self.start()
+        with Client(proxy.port) as busy, Client(proxy.port) as idle:
+            self.assertEqual(busy.kinds(query("BEGIN")), "CZ")
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(kinds(idle.until_ready()), "E(57P01)closed")
+            self.assertEqual(rows(busy.ask(query("SELECT 'still'"))), ["still"])
+            self.assertEqual(busy.kinds(query("COMMIT")), "CZ")
+            self.assertEqual(kinds(busy.until_ready()), "E(57P01)closed")
+        self.assertEqual(proxy.process.wait(20), 0)
+
+    def test_a_drain_that_takes_too_long_says_so(self):
+        proxy = self.start(proxy={"drain_timeout": "200ms"})
+        with Client(proxy.port) as busy:
+            self.assertEqual(busy.kinds(query("BEGIN")), "CZ")
+            proxy.signal(signal.SIGTERM)
+            self.assertEqual(proxy.process.wait(20), 1)
+
+    # Numbers ----------------------------------------------------------------------------------------------------------
+
+    def test_two_thousand_idle_clients_and_ten_thousand_connects(self):
+        proxy = self.start({"ann": {"trust": True}}, proxy={"max_client_connections": 3000})
+        clients = [Client(proxy.port, password="") for _ in range(2000)]
+        try:
+            self.assertEqual(len(proxy.show("CLIENTS")), 2000)
+            for c in clients[::100]:
+                self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
+        finally:
+            for c in clients:
+                c.close()
+        wait_for("all are gone", lambda: not proxy.show("CLIENTS"))
+
+        def descriptors():
+            return len(os.listdir(f"/proc/{proxy.process.pid}/fd"))
+        before = descriptors()
+        for _ in range(10_000):
+            with socket.create_connection(("127.0.0.1", proxy.port)) as s:
+                s.sendall(start_packet({"user": "ann", "database": "app"}))
+        wait_for("all are gone", lambda: not proxy.show("CLIENTS"))
+        wait_for("their descriptors too", lambda: descriptors() <= before + 2)
+        self.assertTrue(all(p["leased"] == "0" and p["waiting"] == "0" for p in proxy.show("POOLS")))
+        with Client(proxy.port, password="") as c:
+            self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,177 @@
+# Copyright (c) 2026 the headgate authors
+# Distributed under the Boost Software License, Version 1.0. See LICENSE.
+"""Servers that are stopped, killed, hung, slow, and back again: clear errors, no lease lost, nothing told twice."""
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+import harness
+from harness import wait_for
+from protocol import Client, Closed, Refused, error_fields, kinds, query, rows
+
+
+class Servers(unittest.TestCase):
+    def start(self, **config):
+        self.postgres = harness.Postgres()
+        self.addCleanup(self.postgres.stop)
+        self.proxy = harness.Proxy(harness.document(self.postgres.port, **config), {"root": {"console": "act"}})
+        self.addCleanup(self.proxy.stop)
+
+    def breaker(self):
+        return self.proxy.show("BREAKERS")[0]["state"]
+
+    def code(self, client):
+        """The SQLSTATE that a query gets, or none."""
+        for kind, payload in client.ask(query("SELECT 1")):
+            if kind == "E":
+                return error_fields(payload)["C"]
+        return None
+
+    def refusal(self):
+        try:
+            Client(self.proxy.port).close()
+        except Refused as e:
+            return e.fields["C"]
+        return None
+
+    def no_lease_is_left(self):
+        wait_for("no lease and no waiter",
+                 lambda: all(p["leased"] == "0" and p["waiting"] == "0" for p in self.proxy.show("POOLS")))
+
+    def test_a_stopped_server_is_not_asked_and_is_found_when_it_is_back(self):
+        self.start()
+        with Client(self.proxy.port) as c:
+            self.assertIsNone(self.code(c))
+            self.postgres._end(signal.SIGINT)
+            wait_for("the breaker to open", lambda: self.code(c) == "53000" and self.breaker() == "open")
+            # The connection of the client lives; newcomers are told at their start.
+            self.assertEqual(self.refusal(), "57P03")
+            begun = time.monotonic()
+            for _ in range(100):
+                self.assertEqual(self.code(c), "53000")
+            self.assertLess(time.monotonic() - begun, 2)
+            self.postgres.start()
+            wait_for("the server", lambda: self.code(c) is None, 10)
+            self.assertEqual(self.breaker(), "closed")
+        self.assertIsNone(self.refusal())
+        self.no_lease_is_left()
+
+    def test_a_hung_server_is_given_up_after_its_login_timeout(self):
+        self.start(server={"login_timeout": "300ms"})
+        self.postgres.freeze()
+        try:
+            wait_for("the breaker to open", lambda: self.refusal() == "57P03" and self.breaker() == "open")
+        finally:
+            self.postgres.thaw()
+        wait_for("the server", lambda: self.refusal() is None, 10)
+
+    def test_a_server_that_accepts_and_says_nothing(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            proxy = harness.Proxy(harness.document(silent.getsockname()[1], server={"login_timeout": "200ms"}))
+            self.addCleanup(proxy.stop)
+            with self.assertRaises(Refused) as refused:
+                Client(proxy.port)
+            self.assertEqual(refused.exception.fields["C"], "57P03")
+            self.assertIn("login timeout", refused.exception.fields["M"])
+
+    def test_a_server_killed_while_it_works(self):
+        self.start()
+        with Client(self.proxy.port) as asks, Client(self.proxy.port) as writes, Client(self.proxy.port) as waits:
+            self.assertEqual(waits.kinds(query("BEGIN")), "CZ")
+            asks.ask(query("BEGIN"))
+            asks.send(query("SELECT pg_sleep(60)"))
+            writes.send(query("SELECT pg_sleep(61)"))
+            wait_for("both run", lambda: self.postgres.sql(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active'") == "3\n")
+            self.postgres.kill()
+            # In a transaction nothing is committed; what commits by itself may be.
+            self.assertEqual(kinds([m for m in asks.until_ready() if m[0] == "E"]), "E(08006)")
+            self.assertEqual(kinds([m for m in writes.until_ready() if m[0] == "E"]), "E(08007)")
+            # This one's process had the time to say why it goes.
+            self.assertIn(kinds([m for m in waits.until_ready() if m[0] == "E"]), ("E(08006)", "E(57P01)"))
+        self.postgres.start()
+        wait_for("the server", lambda: self.refusal() is None, 10)
+        self.no_lease_is_left()
+
+    def test_nothing_is_told_that_is_not_so_while_servers_come_and_go(self):
+        """A ledger: what was told to be committed is there, what failed is not, and only what is in doubt may be."""
+        self.start(pool={"max_overflow": 3})
+        self.postgres.sql("CREATE TABLE ledger (who int, n int, PRIMARY KEY (who, n))", database="app")
+        told, failed, stop = set(), set(), threading.Event()
+
+        def work(who):
+            client = None
+            n = 0
+            while not stop.is_set():
+                n += 1
+                try:
+                    client = client or Client(self.proxy.port)
+                    for sql in ("BEGIN", f"INSERT INTO ledger VALUES ({who}, {n})", "COMMIT"):
+                        answer = client.ask(query(sql))
+                        codes = [error_fields(p)["C"] for k, p in answer if k == "E"]
+                        if codes or answer[-1][0] == "closed":
+                            if sql != "COMMIT" or "08006" in codes:
+                                failed.add((who, n))
+                            elif answer[-1][0] != "closed":
+                                failed.add((who, n))
+                            if answer[-1][0] == "closed":
+                                client.close()
+                                client = None
+                            break
+                    else:
+                        if ("C", b"COMMIT\0") in answer:
+                            told.add((who, n))
+                except (Refused, Closed, OSError):
+                    failed.add((who, n))
+                    client = client and client.close()
+            if client:
+                client.close()
+        threads = [threading.Thread(target=work, args=(who,)) for who in range(6)]
+        for t in threads:
+            t.start()
+
+        def progress():
+            before = len(told)
+            wait_for("transactions", lambda: len(told) > before + 50)
+        try:
+            progress()
+            self.postgres.kill()
+            self.postgres.start()
+            progress()
+            self.postgres.restart()
+            progress()
+            self.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ann'")
+            progress()
+            self.postgres.freeze()
+            time.sleep(0.2)
+            self.postgres.thaw()
+            progress()
+        finally:
+            stop.set()
+            for t in threads:
+                t.join(60)
+        lines = self.postgres.sql("SELECT who, n FROM ledger", database="app").split()
+        there = {tuple(map(int, line.split("|"))) for line in lines}
+        self.assertEqual(told - there, set(), "told to be committed, and is not there")
+        self.assertEqual(failed & there, set(), "told to have failed, and is there")
+        self.no_lease_is_left()
+
+    def test_pgbench_survives_a_restart_of_the_server(self):
+        self.start()
+        environment = {**os.environ, "PGPASSWORD": harness.PASSWORDS["ann"]}
+        at = ["-h", "127.0.0.1", "-p", str(self.proxy.port), "-U", "ann", "app"]
+        subprocess.run(["pgbench", "-i", "-q", *at], env=environment, check=True, capture_output=True, timeout=60)
+        self.postgres.restart()
+        wait_for("the server", lambda: self.refusal() is None, 10)
+        done = subprocess.run(["pgbench", "-n", "-S", "-c", "4", "-t", "100", *at], env=environment, text=True,
+                              capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.no_lease_is_left()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
