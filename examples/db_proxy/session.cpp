@@ -40,7 +40,7 @@ bool ends_transaction(std::string_view sql) noexcept {
     return false;
 }
 
-std::string quoted(std::string_view value) {
+std::string sql_literal(std::string_view value) {
     std::string out = "E'";
     for (const char c : value) {
         if (c == '\'' || c == '\\') {
@@ -335,7 +335,7 @@ session::fate session::take_server(lent_link link, bool charged) {
     std::string sql;
     for (std::size_t i = 0; i < wanted_.size(); ++i) {
         if (wanted_[i] != server().tracked()[i]) {
-            sql.append("SET ").append(tracked_parameters[i]).append(" TO ").append(quoted(wanted_[i])).append(";");
+            sql.append("SET ").append(tracked_parameters[i]).append(" TO ").append(sql_literal(wanted_[i])).append(";");
         }
     }
     if (sql.empty()) {
