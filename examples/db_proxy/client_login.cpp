@@ -41,13 +41,19 @@ client_login::state client_login::feed(std::string_view& input) {
                 break;
         }
     }
-    message one{};
-    switch (take_message(input, max_answer, one)) {
-        case framing::incomplete: return state::running;
-        case framing::malformed: return fail("08P01", "invalid message length");
-        case framing::whole: break;
+    for (;;) {
+        message one{};
+        switch (take_message(input, max_answer, one)) {
+            case framing::incomplete: return state::running;
+            case framing::malformed: return fail("08P01", "invalid message length");
+            case framing::whole: break;
+        }
+        const state after =
+            one.type == 'p' ? answer(one.payload) : fail("08P01", "expected SASL response, got another message");
+        if (after != state::running) {
+            return after;
+        }
     }
-    return one.type == 'p' ? answer(one.payload) : fail("08P01", "expected SASL response, got another message");
 }
 
 client_login::state client_login::start(first_packet packet) {

@@ -127,7 +127,8 @@ bool is_nonce(std::string_view text) {
 std::optional<std::uint32_t> to_count(std::string_view text) {
     std::uint32_t value = 0;
     const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failed != std::errc{} || end != text.data() + text.size() || value == 0 || value > client::max_iterations) {
+    if (failed != std::errc{} || end != text.data() + text.size() || text.front() == '0' ||
+        value > client::max_iterations) {
         return std::nullopt;
     }
     return value;

@@ -11,7 +11,7 @@ import unittest
 
 from harness import ServiceTest, document, main, wait_for
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "postgres"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import private_postgres  # noqa: E402
 
 try:

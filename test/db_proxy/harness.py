@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "support"), str(HERE.parent / "postgres")]
+sys.path.insert(0, str(HERE.parent / "support"))
 import private_postgres  # noqa: E402
 from loopback import wait_for  # noqa: E402,F401
 

@@ -8,11 +8,13 @@ POSTGRES_CONTROL, which is answered by one byte when it was done.
 """
 
 import os
+import pathlib
 import socket
 import subprocess
 import sys
 
-import private_postgres
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import private_postgres  # noqa: E402
 
 COMMANDS = ("kill", "start", "freeze", "thaw")
 
