@@ -419,7 +419,7 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
                              .address = a.address,
                              .key = make_key(),
                              .tier = who.tier,
-                             .limited = true,
+                             .limited = who.limited,
                              .statement_timeout = who.statement_timeout,
                              .idle_transaction_timeout = who.idle_transaction_timeout};
     std::string key;

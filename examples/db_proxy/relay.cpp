@@ -18,6 +18,7 @@ namespace db_proxy {
 namespace {
 
 constexpr std::size_t scratch_size = 128 * 1024;
+constexpr int most_rounds = 16;
 
 [[noreturn]] void throw_errno(const char* what) {
     throw boost::system::system_error(errno, boost::system::system_category(), what);
@@ -116,15 +117,19 @@ void relay::wait() {
 
 void relay::serve() {
     std::array<epoll_event, 64> events{};
-    int n = 0;
-    do {
-        n = ::epoll_wait(epoll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
+    // What came meanwhile is served in the same go: going back to the io_context takes three calls. Not for ever, since
+    // others wait there.
+    for (int round = 0; round < most_rounds; ++round) {
+        const int n = ::epoll_wait(epoll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
         for (int i = 0; i < n; ++i) {
             const epoll_event& one = events[static_cast<std::size_t>(i)];
             static_cast<relay_socket*>(one.data.ptr)->on_events(one.events);
         }
         std::exchange(retired_, {}).clear();
-    } while (n == static_cast<int>(events.size()));
+        if (n <= 0) {
+            return;
+        }
+    }
 }
 
 }  // namespace db_proxy

@@ -56,13 +56,13 @@ public:
         return span.value_or(duration::zero());
     }
 
-    bool flag(const char* name) {
+    bool flag(const char* name, bool otherwise) {
         seen_.emplace_back(name);
         const auto found = from_.find(name);
         if (found != from_.end() && !found->is_boolean()) {
             problems_.push_back({at_ + '/' + name, found->dump(), "true or false"});
         }
-        return found != from_.end() && found->is_boolean() && found->get<bool>();
+        return found != from_.end() && found->is_boolean() ? found->get<bool>() : otherwise;
     }
 
     void no_others() {
@@ -92,9 +92,10 @@ user read_user(user_reader& in, const std::vector<std::string>& tiers) {
     user out;
     out.name = in.text("name", "the user's name", true);
     const std::string verifier = in.text("verifier", "SCRAM-SHA-256$iterations:salt$stored_key:server_key");
-    const bool trusted = in.flag("trust");
+    const bool trusted = in.flag("trust", false);
     out.server_password = in.text("server_password", "the password that this user has on the servers");
     out.tier = in.text("tier", "a tier of the limiter \"transactions\"");
+    out.limited = in.flag("limited", true);
     const std::string console = in.text("console", "\"see\" or \"act\"");
     out.statement_timeout = in.time("statement_timeout");
     out.idle_transaction_timeout = in.time("idle_transaction_timeout");

@@ -28,6 +28,7 @@ struct user {
     std::optional<scram::verifier> verifier;  ///< Empty for a user that is trusted.
     std::string server_password;              ///< What the proxy logs in to servers with, for them.
     std::string tier;                         ///< Of the limiter; empty is its first.
+    bool limited = true;                      ///< Whether transactions need permits.
     console_right console = console_right::none;
     headgate::duration statement_timeout{};         ///< Zero: off.
     headgate::duration idle_transaction_timeout{};  ///< Zero: off.

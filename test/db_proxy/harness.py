@@ -18,7 +18,7 @@ from loopback import wait_for  # noqa: E402,F401
 
 PROGRAM = os.environ.get("DB_PROXY", "")
 PASSWORDS = {"ann": "ann's password", "bob": "bob's password", "root": "root's password"}
-SERVER_PASSWORD = "on the server"
+SERVER_PASSWORD = "on-the-server"
 
 
 def document(server_port, proxy=None, server=None, databases=None, pool=None, limits=None, breaker=None):

@@ -166,6 +166,11 @@ class Logins(unittest.TestCase):
         stats = {row["name"]: row["value"] for row in proxy.show("STATS")}
         self.assertEqual(stats["transactions_granted"], "8")
 
+    def test_a_user_without_limits(self):
+        proxy = self.start({"ann": {"tier": "slow", "limited": False}}, limits={"slow": "1/1h"})
+        with Client(proxy.port) as c:
+            self.assertEqual([kinds(c.ask(query("SELECT 1"))) for _ in range(5)], ["TDCZ"] * 5)
+
     # Operation --------------------------------------------------------------------------------------------------------
 
     def test_the_console(self):
