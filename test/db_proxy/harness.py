@@ -16,6 +16,12 @@ sys.path.insert(0, str(HERE.parent / "support"))
 import private_postgres  # noqa: E402
 from loopback import wait_for  # noqa: E402,F401
 
+try:
+    private_postgres.newest_binaries()
+except private_postgres.NotInstalled as e:
+    print("skipped:", e)
+    sys.exit(private_postgres.SKIPPED)
+
 PROGRAM = os.environ.get("DB_PROXY", "")
 PASSWORDS = {"ann": "ann's password", "bob": "bob's password", "root": "root's password"}
 SERVER_PASSWORD = "on-the-server"

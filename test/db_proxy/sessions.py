@@ -2,6 +2,7 @@
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
 """What passes through the proxy: transactions, the extended protocol, COPY, cancellation, state that must not leak."""
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -424,6 +425,16 @@ class Sessions(unittest.TestCase):
             psql.kill()
             psql.communicate()
         self.assertIn("canceling statement due to user request", errors)
+
+    def test_node_postgres(self):
+        modules = os.environ.get("NODE_MODULES", "")
+        if not shutil.which("node") or not os.path.isdir(os.path.join(modules, "pg-copy-streams")):
+            self.skipTest("there is no node, or no pg: ./dev test brings them")
+        done = subprocess.run(["node", os.path.join(harness.HERE, "node.mjs"), modules, str(self.proxy.port)], text=True,
+                              capture_output=True, timeout=120,
+                              env={**os.environ, "PGPASSWORD": harness.PASSWORDS["ann"]})
+        self.assertEqual(done.returncode, 0, done.stderr + self.proxy.log.read_text())
+        self.no_lease_is_left()
 
     def test_pgbench_and_pg_dump(self):
         environment = {**os.environ, "PGPASSWORD": harness.PASSWORDS["ann"]}
