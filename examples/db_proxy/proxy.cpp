@@ -200,6 +200,7 @@ asio::awaitable<bool> proxy::drain() {
     acceptor_.close();
     // Ending one changes the list.
     std::vector<std::shared_ptr<session>> all;
+    all.reserve(sessions_.size());
     for (const auto& [process, one] : sessions_) {
         all.push_back(one);
     }

@@ -17,7 +17,7 @@ namespace db_proxy {
 
 namespace {
 
-constexpr std::size_t scratch_size = 128 * 1024;
+constexpr std::size_t scratch_size = std::size_t{128} * 1024;
 constexpr int most_rounds = 16;
 
 [[noreturn]] void throw_errno(const char* what) {

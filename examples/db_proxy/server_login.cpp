@@ -66,8 +66,8 @@ server_login::state server_login::take(const message& one) {
             const report what = read_report(one.payload);
             return fail(what.code, std::string(what.text));
         }
-        case 'N': return state::running;
-        case 'v': return state::running;  // it speaks 3.0, which is what was asked for
+        case 'N':
+        case 'v': return state::running;  // a notice; and that it speaks 3.0, which is what was asked for
         case 'K': {
             const auto process = fields.int32();
             const auto secret = fields.int32();

@@ -5,8 +5,6 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 
-#include <strings.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -19,7 +17,7 @@ using headgate::result;
 namespace {
 
 /// A first segment that is longer than this is taken to execute something.
-constexpr std::size_t max_held = 64 * 1024;
+constexpr std::size_t max_held = std::size_t{64} * 1024;
 
 /// An error in the place of a Parse: the server makes it, so that it comes in its turn and the transaction fails.
 constexpr std::string_view no_named_statements = "SELECT 'named prepared statements need pool_mode session'::integer";
@@ -31,13 +29,7 @@ bool begins_something(char type) noexcept {
 /// Whether SQL begins with a command that ends a transaction.
 bool ends_transaction(std::string_view sql) noexcept {
     sql.remove_prefix(std::min(sql.find_first_not_of(" \t\r\n;"), sql.size()));
-    for (const std::string_view word :
-         {std::string_view("commit"), std::string_view("end"), std::string_view("prepare")}) {
-        if (sql.size() >= word.size() && ::strncasecmp(sql.data(), word.data(), word.size()) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return begins_like(sql, "commit") || begins_like(sql, "end") || begins_like(sql, "prepare");
 }
 
 std::string sql_literal(std::string_view value) {

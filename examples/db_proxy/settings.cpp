@@ -98,14 +98,16 @@ void read_object(const json& from, const std::string& at, const std::vector<memb
     for (const auto& [key, value] : from.items()) {
         const auto found =
             std::find_if(members.begin(), members.end(), [&name = key](const auto& m) { return m.name == name; });
+        std::string place = at;
+        place.append("/").append(key);
         if (found == members.end()) {
             std::string valid = "one of";
             for (const auto& m : members) {
                 valid.append(valid == "one of" ? " " : ", ").append(m.name);
             }
-            problems.push_back({at + '/' + key, "an unknown key", valid});
+            problems.push_back({std::move(place), "an unknown key", valid});
         } else if (!found->read(value, to)) {
-            problems.push_back({at + '/' + key, value.dump(), std::string(found->valid)});
+            problems.push_back({std::move(place), value.dump(), std::string(found->valid)});
         }
     }
 }
@@ -119,7 +121,9 @@ void read_named(const json& from, const std::string& at, const std::vector<membe
         return;
     }
     for (const auto& [name, value] : from.items()) {
-        read_object(value, at + '/' + name, members, to[name], problems);
+        std::string place = at;
+        place.append("/").append(name);
+        read_object(value, place, members, to[name], problems);
     }
 }
 

@@ -3,8 +3,6 @@
 
 #include "startup.hpp"
 
-#include <strings.h>
-
 #include <algorithm>
 
 namespace db_proxy {
@@ -21,7 +19,7 @@ first_packet malformed(std::string_view problem) {
 }
 
 bool same_name(std::string_view a, std::string_view b) noexcept {
-    return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
+    return a.size() == b.size() && begins_like(a, b);
 }
 
 first_packet read_startup_message(std::string_view payload, std::uint16_t minor) {

@@ -3,6 +3,8 @@
 
 #include "wire.hpp"
 
+#include <algorithm>
+
 namespace db_proxy {
 
 namespace {
@@ -181,6 +183,12 @@ void append_table(std::string& out, const std::vector<std::string_view>& columns
     }
     const building complete(out, 'C');
     append_text(out, "SHOW");
+}
+
+bool begins_like(std::string_view text, std::string_view beginning) noexcept {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; };
+    return text.size() >= beginning.size() && std::equal(beginning.begin(), beginning.end(), text.begin(),
+                                                         [&](char a, char b) { return lower(a) == lower(b); });
 }
 
 std::string cancel_request(const cancel_key& key) {

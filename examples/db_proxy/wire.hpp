@@ -89,6 +89,9 @@ struct cancel_key {
 /// A CancelRequest, which goes alone on a connection of its own.
 [[nodiscard]] std::string cancel_request(const cancel_key& key);
 
+/// Whether `text` begins with `beginning`, whatever the case of ASCII letters.
+[[nodiscard]] bool begins_like(std::string_view text, std::string_view beginning) noexcept;
+
 /// A name and its value, as start-up packets and ParameterStatus carry them.
 using parameters = std::vector<std::pair<std::string, std::string>>;
 
