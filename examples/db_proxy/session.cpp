@@ -302,13 +302,23 @@ session::fate session::ask_for_server(bool charged, const request_head& head) {
         }
         permitted_ = true;
     }
-    lent_link link = pool_.try_lend();
-    if (!link) {
-        wait_for_server(charged);
-        return fate::wait;
+    for (;;) {
+        auto checkout = pool_.pool().checkout();
+        if (!checkout.decide()) {
+            wait_for_server(charged);
+            return fate::wait;
+        }
+        result<lent_link> lent = std::move(checkout).answer();
+        if (!lent) {
+            set_refusal(lent.error());
+            return refuse(head);
+        }
+        if ((*lent.value())->is_alive()) [[likely]] {
+            const fate what = take_server(std::move(lent).value(), charged);
+            return refused_ ? refuse(head) : what;
+        }
+        lent.value().discard();  // it has ended while it was idle
     }
-    const fate what = take_server(std::move(link), charged);
-    return refused_ ? refuse(head) : what;
 }
 
 /// With a server: takes the permit, and lets the server take over what the client believes of its parameters. `wait`
