@@ -116,8 +116,8 @@ user read_user(user_reader& in, const std::vector<std::string>& tiers) {
         in.problem("console", '"' + console + '"', "\"see\" or \"act\"");
     }
     out.console = console == "act" ? console_right::act : console == "see" ? console_right::see : console_right::none;
-    if (trusted && out.console == console_right::act) {
-        in.problem("trust", "a user who may act on the console", "a verifier: such a user is never trusted");
+    if (trusted && out.console != console_right::none) {
+        in.problem("trust", "a user of the console", "a verifier: such a user is never trusted");
     }
     return out;
 }
@@ -136,6 +136,7 @@ headgate::result<user_list> user_list::parse(std::string_view text, const std::v
         if (!out.mock_secret_.empty() && out.mock_secret_.size() < min_secret) {
             top.problem("mock_secret", "a text that is too short", "at least 16 characters");
         }
+        bool any_verifier = false;
         const json none = json::array();
         const auto found = document.find("users");
         const json& all = found == document.end() ? none : *found;
@@ -151,6 +152,10 @@ headgate::result<user_list> user_list::parse(std::string_view text, const std::v
             user_reader reader(all[i], at, problems);
             user one = read_user(reader, tiers);
             const std::string name = one.name;
+            if (one.verifier && !any_verifier) {
+                out.iterations_ = one.verifier->iterations;
+                any_verifier = true;
+            }
             if (!out.all_.emplace(name, std::move(one)).second) {
                 reader.problem("name", '"' + name + '"', "a name that no other user has");
             }

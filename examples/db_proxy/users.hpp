@@ -51,7 +51,7 @@ public:
 private:
     std::map<std::string, user, std::less<>> all_;
     std::string mock_secret_;
-    std::uint32_t iterations_ = scram::default_iterations;
+    std::uint32_t iterations_ = scram::default_iterations;  // of who is not there: as the first who is
 };
 
 }  // namespace db_proxy

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -55,13 +56,14 @@ def verifier(password):
 class Proxy:
     """`users` are more members of users, by their names."""
 
-    def __init__(self, config, users=None):
+    def __init__(self, config, users=None, descriptors=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="headgate-test-"))
         self.config_file = self.directory / "proxy.json"
         self.log = self.directory / "log"
         self.write_config(config)
         self.write_users(users or {})
         self.process = None
+        self.descriptors = descriptors
         self.start()
 
     def __enter__(self):
@@ -87,11 +89,14 @@ class Proxy:
     def start(self):
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([PROGRAM, str(self.config_file)], stdout=subprocess.PIPE, stderr=log,
-                                            text=True)
+                                            text=True, preexec_fn=self.descriptors and self.limit_descriptors)
         line = self.process.stdout.readline()
         assert line.startswith("db_proxy on port"), line + self.log.read_text()
         self.port = int(line.split()[3].rstrip(","))
         self.status = line.split()[-1]
+
+    def limit_descriptors(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
     def url(self, user="ann", database="app"):
         return f"host=127.0.0.1 port={self.port} user={user} dbname={database}"

@@ -227,6 +227,21 @@ class Logins(unittest.TestCase):
             proxy.signal(signal.SIGTERM)
             self.assertEqual(proxy.process.wait(20), 1)
 
+    def test_out_of_descriptors(self):
+        proxy = harness.Proxy(harness.document(self.postgres.port), {"ann": {"trust": True}, "root": {"console": "act"}},
+                              descriptors=48)
+        self.addCleanup(proxy.stop)
+        with Client(proxy.port, password="") as here:
+            self.assertEqual(rows(here.ask(query("SELECT 1"))), ["1"])
+            crowd = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(100)]
+            try:
+                for _ in range(20):
+                    self.assertEqual(rows(here.ask(query("SELECT 1"))), ["1"])
+            finally:
+                for s in crowd:
+                    s.close()
+            wait_for("room again", lambda: proxy.psql("SHOW STATS", user="root", database="headgate", check=False).stdout)
+
     # Numbers ----------------------------------------------------------------------------------------------------------
 
     def test_two_thousand_idle_clients_and_ten_thousand_connects(self):

@@ -11,7 +11,71 @@ import unittest
 
 import harness
 from harness import wait_for
-from protocol import Client, Closed, Refused, error_fields, kinds, query, rows
+from protocol import SYNC, Client, Closed, Refused, error_fields, extended, kinds, query, rows
+
+
+class CuttingRelay:
+    """Between proxy and server; may cut each new connection after so many bytes of the server's, login included."""
+
+    def __init__(self, server_port):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.server_port, self.limit, self.open, self.counts = server_port, None, [], []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        self.hang_up()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.server_port))
+            self.open += [client, server]
+            self.counts.append(0)
+            threading.Thread(target=self.copy, args=(client, server, None, None), daemon=True).start()
+            threading.Thread(target=self.copy, args=(server, client, self.limit, len(self.counts) - 1), daemon=True).start()
+
+    def copy(self, source, target, limit, counted):
+        passed = 0
+        try:
+            while data := source.recv(65536):
+                if limit is not None and passed + len(data) >= limit:
+                    target.sendall(data[:limit - passed])
+                    break
+                target.sendall(data)
+                passed += len(data)
+                if counted is not None:
+                    self.counts[counted] = passed
+        except OSError:
+            pass
+        for s in (source, target):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def last_session(self):
+        return self.counts[-1]
+
+    def cut_after(self, limit):
+        self.limit = limit
+        self.hang_up()
+
+    def hang_up(self):
+        for s in self.open:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            s.close()
+        self.open = []
 
 
 class Servers(unittest.TestCase):
@@ -159,6 +223,44 @@ class Servers(unittest.TestCase):
         self.assertEqual(told - there, set(), "told to be committed, and is not there")
         self.assertEqual(failed & there, set(), "told to have failed, and is there")
         self.no_lease_is_left()
+
+    def test_a_server_that_goes_at_every_byte_loses_no_lease(self):
+        postgres = harness.Postgres()
+        self.addCleanup(postgres.stop)
+        with CuttingRelay(postgres.port) as relay:
+            proxy = harness.Proxy(harness.document(relay.port, pool={"max_overflow": 1}, breaker={"consecutive_failures": 100}),
+                                  {"root": {"console": "act"}})
+            self.addCleanup(proxy.stop)
+            script = (query("BEGIN"), query("SELECT 1"), extended("SELECT 2") + SYNC, query("COPY (SELECT 3) TO STDOUT"),
+                      query("COMMIT"))
+
+            def run():
+                """Whether all of it went well."""
+                with Client(proxy.port) as c:
+                    return all(kinds(c.ask(part)) in ("CZ", "TDCZ", "12TDCZ", "HdcCZ") for part in script)
+            with Client(proxy.port):
+                login = relay.last_session()  # a server was asked what to tell its clients
+            self.assertTrue(run())
+            session = relay.last_session()
+            self.assertGreater(session, login + 100)
+            # Each byte of what is answered, and some of those of the login, which takes long.
+            for cut in [*range(1, login, 11), *range(login, session + 1)]:
+                relay.cut_after(cut)
+                try:
+                    self.assertFalse(run() and cut < session, cut)
+                except (Refused, Closed, ConnectionResetError):
+                    pass
+                relay.cut_after(None)
+                wait_for("the next borrower", lambda: self.well(proxy), 10)
+            self.assertTrue(run())
+            wait_for("no lease", lambda: all(p["leased"] == "0" and p["waiting"] == "0" for p in proxy.show("POOLS")))
+
+    def well(self, proxy):
+        try:
+            with Client(proxy.port) as c:
+                return rows(c.ask(query("SELECT 1"))) == ["1"]
+        except (Refused, Closed, OSError):
+            return False
 
     def test_pgbench_survives_a_restart_of_the_server(self):
         self.start()

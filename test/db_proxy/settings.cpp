@@ -114,7 +114,7 @@ TEST_CASE("users are read, and mistakes told without their secrets") {
     CHECK(mistakes_of_users(begin + R"({"name": "ann", "verifier": "md5abc"}]})") ==
           std::vector<std::string>{"/users/0/verifier"});
     CHECK(mistakes_of_users(begin + R"({"name": "ann"}]})") == std::vector<std::string>{"/users/0/verifier"});
-    CHECK(mistakes_of_users(begin + R"({"name": "ann", "trust": true, "console": "act"}]})") ==
+    CHECK(mistakes_of_users(begin + R"({"name": "ann", "trust": true, "console": "see"}]})") ==
           std::vector<std::string>{"/users/0/trust"});
     CHECK(mistakes_of_users(begin + R"({"name": "a", "trust": true}, {"name": "a", "trust": true, "tier": "x"}]})") ==
           std::vector<std::string>{"/users/1/tier", "/users/1/name"});
