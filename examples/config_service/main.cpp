@@ -7,8 +7,6 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <sys/resource.h>
-
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -17,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "../support/listening.hpp"
 #include "demo.hpp"
 #include "log.hpp"
 #include "service.hpp"
@@ -55,15 +54,6 @@ bool parse(int argc, char** argv, start_options& out) {
     return !out.config_file.empty();
 }
 
-// Each client takes one descriptor; the soft limit is often 1,024.
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        ::setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
 asio::awaitable<void> watch(asio::signal_set& signals, asio::io_context& io, service& s, bool& well) {
     while (co_await signals.async_wait(asio::use_awaitable) == SIGHUP) {
         std::vector<headgate::config_problem> problems;
@@ -82,7 +72,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     std::signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    support::raise_descriptor_limit();
     bool well = false;
     start_log();
     try {

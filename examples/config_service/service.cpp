@@ -12,7 +12,6 @@
 #include <boost/system/system_error.hpp>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -21,6 +20,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "../support/listening.hpp"
 #include "log.hpp"
 #include "problem.hpp"
 
@@ -63,24 +63,6 @@ settings read_settings(const start_options& options, std::vector<headgate::confi
 settings read_settings(const start_options& options) {
     std::vector<headgate::config_problem> problems;
     return read_settings(options, problems);
-}
-
-asio::ip::tcp::endpoint endpoint_of(const std::string& text) {
-    const auto colon = text.rfind(':');
-    std::string host = colon == std::string::npos ? "" : text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) {
-        host = host.substr(1, host.size() - 2);
-    }
-    boost::system::error_code ec;
-    const auto address = asio::ip::make_address(host, ec);
-    std::uint16_t port = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stop, failed] = std::from_chars(colon == std::string::npos ? end : text.data() + colon + 1, end, port);
-    if (ec || failed != std::errc{} || stop != end) {
-        throw std::runtime_error("listen is \"" + text +
-                                 "\"; it must be an address and a port, such as 127.0.0.1:8080");
-    }
-    return {address, port};
 }
 
 // A file name belongs to the data directory, a URL stays what it is.
@@ -165,7 +147,7 @@ service::service(asio::io_context& io, start_options options)
     if (!problems.empty()) {
         throw std::runtime_error(settings_.users + " has mistakes:\n" + headgate::to_string(problems));
     }
-    const auto endpoint = endpoint_of(settings_.listen);
+    const auto endpoint = support::endpoint_of("listen", settings_.listen);
     if (!users_ && !endpoint.address().is_loopback()) {
         throw std::runtime_error("listen is \"" + settings_.listen +
                                  "\"; without a file of users it must be a loopback address, such as 127.0.0.1");
@@ -195,7 +177,7 @@ void service::start() {
 }
 
 std::string service::url() const {
-    const auto address = endpoint_of(settings_.listen).address();
+    const auto address = support::endpoint_of("listen", settings_.listen).address();
     return "http://" + (address.is_v6() ? '[' + address.to_string() + ']' : address.to_string()) + ':' +
            std::to_string(port_) + '/';
 }

@@ -7,17 +7,13 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <sys/resource.h>
-
 #include <csignal>
 #include <exception>
-#include <fstream>
 #include <iostream>
 #include <string>
 #include <string_view>
 
-#include <openssl/rand.h>
-
+#include "../support/listening.hpp"
 #include "proxy.hpp"
 
 namespace {
@@ -27,15 +23,6 @@ namespace asio = boost::asio;
 constexpr const char* usage =
     "usage: db_proxy CONFIG_FILE        serves; reads the file again on SIGHUP, drains on SIGTERM\n"
     "       db_proxy --verifier         reads a password, and prints what the file of users has for it\n";
-
-// Each client takes one descriptor; the soft limit is often 1,024.
-void raise_descriptor_limit() {
-    rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        ::setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
 
 int print_verifier() {
     std::string password;
@@ -68,7 +55,7 @@ int main(int argc, char** argv) try {
         return print_verifier();
     }
     std::signal(SIGPIPE, SIG_IGN);
-    raise_descriptor_limit();
+    support::raise_descriptor_limit();
     bool well = false;
     asio::io_context io(1);
     asio::signal_set signals(io, SIGHUP, SIGINT, SIGTERM);

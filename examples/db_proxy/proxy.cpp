@@ -16,12 +16,12 @@
 #include <openssl/rand.h>
 
 #include <array>
-#include <charconv>
 #include <fstream>
-#include <iostream>
 #include <iterator>
 #include <stdexcept>
 #include <utility>
+
+#include "../support/listening.hpp"
 
 namespace db_proxy {
 
@@ -48,24 +48,6 @@ settings read_settings(const std::string& path) {
         throw std::runtime_error(path + " has mistakes:\n" + headgate::to_string(problems));
     }
     return std::move(parsed).value();
-}
-
-tcp::endpoint endpoint_of(const std::string& name, const std::string& text) {
-    const auto colon = text.rfind(':');
-    std::string host = colon == std::string::npos ? "" : text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) {
-        host = host.substr(1, host.size() - 2);
-    }
-    boost::system::error_code ec;
-    const auto address = asio::ip::make_address(host, ec);
-    std::uint16_t port = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stop, failed] = std::from_chars(colon == std::string::npos ? end : text.data() + colon + 1, end, port);
-    if (ec || failed != std::errc{} || stop != end) {
-        throw std::runtime_error(name + " is \"" + text +
-                                 "\"; it must be an address and a port, such as 127.0.0.1:6432");
-    }
-    return {address, port};
 }
 
 std::vector<std::string> tiers_of(const settings& s) {
@@ -117,7 +99,7 @@ proxy::proxy(asio::io_context& io, std::string config_file)
             found->second->breaker_changed(e.to != "closed");
         }
     });
-    const tcp::endpoint where = endpoint_of("listen", settings_.listen);
+    const tcp::endpoint where = support::endpoint_of("listen", settings_.listen);
     try {
         acceptor_.open(where.protocol());
         acceptor_.set_option(tcp::acceptor::reuse_address(true));
@@ -127,7 +109,7 @@ proxy::proxy(asio::io_context& io, std::string config_file)
         throw std::runtime_error("cannot listen on " + settings_.listen + ": " + e.code().message());
     }
     if (!settings_.status.empty()) {
-        const tcp::endpoint page = endpoint_of("status", settings_.status);
+        const tcp::endpoint page = support::endpoint_of("status", settings_.status);
         auto started = headgate::status_server::start({.address = page.address().to_string(), .port = page.port()});
         if (!started) {
             throw std::runtime_error("cannot serve the status page on " + settings_.status + ": " +
