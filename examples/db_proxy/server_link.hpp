@@ -42,7 +42,7 @@ public:
 /// A connection to a server, logged in: what the pools lend.
 class server_link final : public relay_socket {
 public:
-    /// A name, so that the events of an idle link reach its owner: an error that tells that the server goes away.
+    /// Told of an error that says that the server goes away, also while the link is idle.
     using trouble = std::function<void(std::string_view sqlstate)>;
 
     server_link(cancel_key key, parameters reported, headgate::bulkhead_permit place, trouble told);

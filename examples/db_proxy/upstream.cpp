@@ -296,19 +296,6 @@ asio::awaitable<result<link_ptr>> server_pool::connect() {
     co_return link;
 }
 
-lent_link server_pool::try_lend() {
-    for (;;) {
-        auto lent = pool_.try_checkout();
-        if (!lent) {
-            return {};
-        }
-        if ((*lent.value())->is_alive()) [[likely]] {
-            return std::move(lent).value();
-        }
-        lent.value().discard();
-    }
-}
-
 void server_pool::take_back(lent_link link) {
     server_link& server = **link;
     server.lend(nullptr);
@@ -374,11 +361,11 @@ void server_pool::check_returns(headgate::time_point now) {
 }
 
 bool server_pool::give_up_idle() {
-    lent_link idle = try_lend();
+    auto idle = pool_.try_checkout();
     if (!idle) {
         return false;
     }
-    idle.discard();
+    idle.value().discard();
     return true;
 }
 

@@ -100,9 +100,7 @@ public:
     server_pool(const server_pool&) = delete;
     server_pool& operator=(const server_pool&) = delete;
 
-    /// A connection that is alive, now; empty when one must be waited for or there is none.
-    [[nodiscard]] lent_link try_lend();
-    /// Waits for one.
+    /// What lends connections; one that has ended while it was idle is lent too, and to be discarded.
     [[nodiscard]] headgate::resource_pool<link_ptr>& pool() noexcept { return pool_; }
 
     /// Takes a connection back, and makes it fit for the next: cancels that are on their way arrive first, what is open

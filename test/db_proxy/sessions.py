@@ -329,7 +329,7 @@ class Sessions(unittest.TestCase):
         self.postgres.sql("CREATE TABLE IF NOT EXISTS kept (x int)", "TRUNCATE kept", database="app")
         script = (query("BEGIN") + query("INSERT INTO kept VALUES (1)") + extended("SELECT pg_sleep(0.01)") + SYNC
                   + query("COPY kept FROM STDIN") + copy_data(b"2\n"))
-        for cut in range(0, len(script), 2):
+        for cut in range(len(script) + 1):
             with self.client("one") as c:
                 c.send(script[:cut])
         self.no_lease_is_left()
