@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 import unittest
+import urllib.request
 
 import harness
 from harness import wait_for
@@ -261,6 +262,23 @@ class Servers(unittest.TestCase):
                 return rows(c.ask(query("SELECT 1"))) == ["1"]
         except (Refused, Closed, OSError):
             return False
+
+    def test_a_server_that_says_that_it_goes_is_probed(self):
+        self.start()
+
+        def logins():
+            with urllib.request.urlopen(self.proxy.status + "metrics", timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+            return sum(float(line.split()[-1]) for line in lines if "successes" in line and 'name="main"' in line)
+        with Client(self.proxy.port) as c:
+            self.assertIsNone(self.code(c))
+            before = logins()
+            self.assertGreater(before, 0)
+            # Nobody asks for a connection; only the probe makes one.
+            self.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ann'")
+            wait_for("the probe", lambda: logins() > before)
+            self.assertEqual(self.breaker(), "closed")
+            self.assertIsNone(self.code(c))
 
     def test_pgbench_survives_a_restart_of_the_server(self):
         self.start()
