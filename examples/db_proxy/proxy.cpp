@@ -212,17 +212,21 @@ void proxy::ended(session& s) {
 
 void proxy::cancel(server_pool& pool, server_link& link) {
     const auto& cancels = link.cancels();
-    if (cancels->running > 0) {
-        return;  // one is on its way
+    if (std::exchange(cancels->running, true)) {
+        cancels->again = true;
+        return;
     }
-    ++cancels->running;
     asio::co_spawn(io_, send_cancel(pool.server(), link.key(), cancels), asio::detached);
 }
 
 asio::awaitable<void> proxy::send_cancel(upstream& server, cancel_key key,
                                          std::shared_ptr<server_link::canceling> cancels) {
-    co_await server.cancel(key);
-    if (--cancels->running == 0 && cancels->when_done) {
+    do {
+        cancels->again = false;
+        co_await server.cancel(key);
+    } while (cancels->again && !cancels->when_done);
+    cancels->running = false;
+    if (cancels->when_done) {
         std::exchange(cancels->when_done, nullptr)();
     }
 }
@@ -331,8 +335,11 @@ asio::awaitable<void> proxy::refuse(arrival& a, std::string_view code, std::stri
 asio::awaitable<void> proxy::open_session(arrival& a) {
     const start_request& request = a.login.request();
     const user* const found = users_.find(request.user);
-    if (draining || found == nullptr) {
+    if (draining) {
         co_return co_await refuse(a, "57P01", "the proxy is shutting down");
+    }
+    if (found == nullptr) {
+        co_return co_await refuse(a, "28000", "user \"" + request.user + "\" was removed");  // by a reload just now
     }
     const user who = *found;  // a reload may come while we wait
     if (request.database == settings_.admin_database) {

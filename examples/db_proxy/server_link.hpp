@@ -79,9 +79,10 @@ public:
     /// No message of it has begun and not ended.
     [[nodiscard]] bool is_between_messages() const noexcept { return reader_.between_messages(); }
 
-    /// CancelRequests on their way to a server: it is not lent again before they have arrived.
+    /// A CancelRequest on its way to a server: it is not lent again before that has arrived.
     struct canceling {
-        int running = 0;
+        bool running = false;
+        bool again = false;  // the client asked once more: the first may have hit a query before
         std::function<void()> when_done;
     };
     /// Outlives the link, for who sends them.

@@ -438,6 +438,8 @@ void session::set_refusal(const headgate::error& e) {
         out = {says_no ? why.code : s.circuit_open_code, why.text, retry};
     } else if (e == errc::shut_down) {
         out = {"57P01", "the proxy is shutting down", {}};
+    } else if (e == errc::canceled) {
+        out = {"57014", "canceling statement due to user request", {}};
     } else if (e == errc::queue_full || e == errc::wait_timed_out || e == errc::exhausted) {
         out = {s.pool_exhausted_code, "no server connection came free in time",
                "every connection of this user and database is in use"};
@@ -495,7 +497,9 @@ void session::release_if_done() {
 }
 
 void session::cancel_query() {
-    if (phase_ == phase::lent && !server().rules.settled()) {
+    if (phase_ == phase::waiting) {
+        stop_waiting_.emit(asio::cancellation_type::terminal);
+    } else if (phase_ == phase::lent && !server().rules.settled()) {
         host_.cancel(pool_, server());
     }
 }

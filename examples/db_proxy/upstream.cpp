@@ -299,7 +299,7 @@ asio::awaitable<result<link_ptr>> server_pool::connect() {
 void server_pool::take_back(lent_link link) {
     server_link& server = **link;
     server.lend(nullptr);
-    const bool clean_already = server.cancels()->running == 0 && server.rules.status() == 'I' && !server.is_dirty &&
+    const bool clean_already = !server.cancels()->running && server.rules.status() == 'I' && !server.is_dirty &&
                                database_.mode == pool_mode::transaction && database_.reset == reset_when::dirty;
     if (clean_already && !server.rules.doubtful() && server.is_alive()) [[likely]] {
         if (upstream_.is_crowded() && pool_.status().waiting == 0) {
@@ -312,7 +312,7 @@ void server_pool::take_back(lent_link link) {
     }
     auto one = std::make_shared<returning>(std::move(link), zone_.now() + clean_timeout);
     returns_.push_back(one);
-    if (server.cancels()->running > 0) {
+    if (server.cancels()->running) {
         server.cancels()->when_done = [this, one] { clean(one); };
     } else {
         clean(one);

@@ -70,6 +70,25 @@ class Logins(unittest.TestCase):
             self.assertEqual(self.refusal(proxy, password="no")["C"], "28P01")
         self.assertEqual(self.refusal(proxy)["C"], "28000")
 
+    def test_wrong_cancel_keys_are_limited_by_address_too(self):
+        document = harness.document(self.postgres.port)
+        document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
+        proxy = harness.Proxy(document)
+        self.addCleanup(proxy.stop)
+        with Client(proxy.port) as c:
+            c.send(query("SELECT pg_sleep(60)"))
+            wait_for("it runs", lambda: self.postgres.sql(
+                "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' AND state = 'active'"))
+            c.cancel(proxy.port)  # right, and free
+            self.assertEqual(kinds(c.until_ready()), "TE(57014)Z")
+            for _ in range(3):
+                self.assertEqual(c.cancel(proxy.port, os.urandom(8)), b"")
+            # Now this address may not even use the right one.
+            c.send(query("SELECT pg_sleep(0.3)"))
+            self.assertEqual(c.cancel(proxy.port), b"")
+            self.assertEqual(kinds(c.until_ready()), "TDCZ")
+            self.assertEqual(self.refusal(proxy)["C"], "28000")
+
     def test_logins_that_are_no_logins(self):
         proxy = self.start(proxy={"client_login_timeout": "300ms"})
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 64, os.urandom(64), struct.pack("!I", 8),

@@ -55,23 +55,14 @@ class Closed(Exception):
     pass
 
 
-class Client:
-    """Logs in unless it is told not to."""
+class Peer:
+    """One end of a connection."""
 
-    def __init__(self, port, user="ann", password="ann's password", database="app", login=True, parameters=None):
-        self.socket = socket.create_connection(("127.0.0.1", port), 30)
+    def __init__(self, connected):
+        self.socket = connected
         self.socket.settimeout(30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
-        self.key = None
-        self.parameters = {}
-        if login:
-            self.send(start_packet({"user": user, "database": database, **(parameters or {})}))
-            try:
-                self.log_in(password)
-            except BaseException:
-                self.close()
-                raise
 
     def __enter__(self):
         return self
@@ -97,6 +88,22 @@ class Client:
     def next(self):
         kind, length = struct.unpack("!cI", self.bytes(5))
         return kind.decode(), self.bytes(length - 4)
+
+
+class Client(Peer):
+    """Logs in unless it is told not to."""
+
+    def __init__(self, port, user="ann", password="ann's password", database="app", login=True, parameters=None):
+        super().__init__(socket.create_connection(("127.0.0.1", port), 30))
+        self.key = None
+        self.parameters = {}
+        if login:
+            self.send(start_packet({"user": user, "database": database, **(parameters or {})}))
+            try:
+                self.log_in(password)
+            except BaseException:
+                self.close()
+                raise
 
     def until_ready(self):
         """All messages up to ReadyForQuery, or to the end."""

@@ -1,9 +1,15 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
 """Servers that are stopped, killed, hung, slow, and back again: clear errors, no lease lost, nothing told twice."""
+import base64
+import contextlib
+import hashlib
+import hmac
 import os
+import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -12,7 +18,7 @@ import urllib.request
 
 import harness
 from harness import wait_for
-from protocol import SYNC, Client, Closed, Refused, error_fields, extended, kinds, query, rows
+from protocol import SYNC, Client, Closed, Peer, Refused, error_fields, extended, kinds, message, query, rows, text
 
 
 class CuttingRelay:
@@ -22,6 +28,8 @@ class CuttingRelay:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.server_port, self.limit, self.open, self.counts = server_port, None, [], []
+        self.may_end = threading.Event()  # what the server closes without a word, as it does after a CancelRequest
+        self.may_end.set()
         threading.Thread(target=self.accept, daemon=True).start()
 
     def __enter__(self):
@@ -38,6 +46,8 @@ class CuttingRelay:
             except OSError:
                 return
             server = socket.create_connection(("127.0.0.1", self.server_port))
+            for s in (client, server):
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.open += [client, server]
             self.counts.append(0)
             threading.Thread(target=self.copy, args=(client, server, None, None), daemon=True).start()
@@ -56,6 +66,8 @@ class CuttingRelay:
                     self.counts[counted] = passed
         except OSError:
             pass
+        if counted is not None and passed == 0:
+            self.may_end.wait()
         for s in (source, target):
             try:
                 s.shutdown(socket.SHUT_RDWR)
@@ -77,6 +89,65 @@ class CuttingRelay:
                 pass
             s.close()
         self.open = []
+
+
+class LoginServer:
+    """Lets a user in as PostgreSQL does, answers every query with 1, and hangs up after so many bytes of its own."""
+
+    def __init__(self, password):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.limit = self.sent = None
+        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), self.SALT, 4096)
+        self.server_key = hmac.digest(salted, b"Server Key", "sha256")
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    SALT = b"sixteen bytes of"
+    TOLD = {"server_version": "15.4", "server_encoding": "UTF8", "client_encoding": "UTF8", "DateStyle": "ISO, MDY",
+            "IntervalStyle": "postgres", "TimeZone": "UTC", "standard_conforming_strings": "on", "application_name": ""}
+    ANSWER = (message("T", b"\0\1?column?\0\0\0\0\0\0\0\0\0\0\x17\0\4\xff\xff\xff\xff\0\0") + message("D", b"\0\1\0\0\0\1" b"1")
+              + message("C", b"SELECT 1\0") + message("Z", b"I"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        left = self.limit
+        self.sent = 0
+
+        def send(data):
+            nonlocal left
+            connection.sendall(data[:left])
+            self.sent += len(data)
+            if left is not None:
+                left -= min(left, len(data))
+                if left == 0:
+                    raise Closed
+        with connection, contextlib.suppress(Closed, OSError):
+            peer = Peer(connection)
+            peer.bytes(struct.unpack("!I", peer.bytes(4))[0] - 4)
+            send(message("R", struct.pack("!I", 10) + text("SCRAM-SHA-256") + b"\0"))
+            first = peer.next()[1].split(b"n,,", 1)[1].decode()
+            challenge = (f"r={first.rpartition('r=')[2]}more,s={base64.b64encode(self.SALT).decode()},i=4096")
+            send(message("R", struct.pack("!I", 11) + challenge.encode()))
+            signed = ",".join([first, challenge, peer.next()[1].decode().rpartition(",p=")[0]])
+            signature = base64.b64encode(hmac.digest(self.server_key, signed.encode(), "sha256"))
+            send(message("R", struct.pack("!I", 12) + b"v=" + signature) + message("R", b"\0\0\0\0")
+                 + b"".join(message("S", text(*pair)) for pair in self.TOLD.items())
+                 + message("K", struct.pack("!II", 1, 2)) + message("Z", b"I"))
+            while peer.next()[0] == "Q":
+                send(self.ANSWER)
 
 
 class Servers(unittest.TestCase):
@@ -244,8 +315,7 @@ class Servers(unittest.TestCase):
             self.assertTrue(run())
             session = relay.last_session()
             self.assertGreater(session, login + 100)
-            # Each byte of what is answered, and some of those of the login, which takes long.
-            for cut in [*range(1, login, 11), *range(login, session + 1)]:
+            for cut in range(login, session + 1):
                 relay.cut_after(cut)
                 try:
                     self.assertFalse(run() and cut < session, cut)
@@ -254,6 +324,47 @@ class Servers(unittest.TestCase):
                 relay.cut_after(None)
                 wait_for("the next borrower", lambda: self.well(proxy), 10)
             self.assertTrue(run())
+            wait_for("no lease", lambda: all(p["leased"] == "0" and p["waiting"] == "0" for p in proxy.show("POOLS")))
+
+    def test_a_cancel_while_another_is_on_its_way(self):
+        postgres = harness.Postgres()
+        self.addCleanup(postgres.stop)
+        with CuttingRelay(postgres.port) as relay:
+            proxy = harness.Proxy(harness.document(relay.port, databases={"app": {"pool_mode": "session"}}))
+            self.addCleanup(proxy.stop)
+            self.addCleanup(relay.may_end.set)
+            with Client(proxy.port) as c:
+                relay.may_end.clear()
+                for seconds in (60, 61):
+                    c.send(query(f"SELECT pg_sleep({seconds})"))
+                    wait_for("it runs", lambda: postgres.sql("SELECT 1 FROM pg_stat_activity WHERE state = 'active'"
+                                                             f" AND query = 'SELECT pg_sleep({seconds})'"))
+                    c.cancel(proxy.port)
+                    if seconds == 61:
+                        relay.may_end.set()
+                    self.assertEqual(kinds(c.until_ready()), "TE(57014)Z")
+
+    def test_a_server_that_goes_at_every_byte_of_its_login(self):
+        with LoginServer(harness.SERVER_PASSWORD) as server:
+            # A new connection for each transaction.
+            proxy = harness.Proxy(harness.document(server.port, pool={"max_overflow": 1, "overflow_ttl": "0s",
+                                                                      "backoff_min": "1ms", "backoff_max": "1ms"},
+                                                   breaker={"consecutive_failures": 10_000}),
+                                  {"ann": {"trust": True}, "root": {"console": "act"}})
+            self.addCleanup(proxy.stop)
+            self.assertTrue(self.well(proxy))
+            login = server.sent - len(LoginServer.ANSWER)
+            self.assertGreater(login, 300)
+            for cut in range(1, login + 1):
+                server.limit = cut
+                with Client(proxy.port) as c:
+                    told = kinds(c.ask(query("SELECT 1")))
+                    if cut < login:
+                        self.assertEqual(told, "E(53000)Z", cut)
+                    else:
+                        self.assertIn(told, ("E(53000)Z", "E(08006)closed", "E(08007)closed"))
+            server.limit = None
+            wait_for("the next borrower", lambda: self.well(proxy), 10)
             wait_for("no lease", lambda: all(p["leased"] == "0" and p["waiting"] == "0" for p in proxy.show("POOLS")))
 
     def well(self, proxy):
@@ -280,17 +391,73 @@ class Servers(unittest.TestCase):
             self.assertEqual(self.breaker(), "closed")
             self.assertIsNone(self.code(c))
 
-    def test_pgbench_survives_a_restart_of_the_server(self):
-        self.start()
-        environment = {**os.environ, "PGPASSWORD": harness.PASSWORDS["ann"]}
-        at = ["-h", "127.0.0.1", "-p", str(self.proxy.port), "-U", "ann", "app"]
-        subprocess.run(["pgbench", "-i", "-q", *at], env=environment, check=True, capture_output=True, timeout=60)
-        self.postgres.restart()
-        wait_for("the server", lambda: self.refusal() is None, 10)
-        done = subprocess.run(["pgbench", "-n", "-S", "-c", "4", "-t", "100", *at], env=environment, text=True,
-                              capture_output=True, timeout=60)
-        self.assertEqual(done.returncode, 0, done.stderr)
+    def test_pgbench_while_the_server_comes_and_goes(self):
+        self.start(server={"login_timeout": "10s"})
+        self.pgbench("-i", "-q")
+
+        def beside(event, *options):
+            """What a pgbench says that runs while something happens; all that it was told is in its history."""
+            before = self.history()
+            with self.pgbench_started("-n", "-c", "4", *options) as running:
+                wait_for("transactions", lambda: self.history() > before)
+                event()
+                out, errors = running.communicate(timeout=60)
+            wait_for("the server", lambda: self.refusal() is None, 10)
+            told = int(re.search(r"transactions actually processed: (\d+)", out)[1])
+            there = self.history() - before
+            aborted = errors.count("aborted in command")
+            self.assertLessEqual(told, there, "told to be committed, and is not there")
+            self.assertLessEqual(there, told + aborted, "there, and was not told to anybody")
+            self.pgbench("-n", "-c", "4", "-t", "20")
+            return running.returncode, aborted, errors
+
+        def hang():
+            self.postgres.freeze()
+            time.sleep(0.5)
+            self.postgres.thaw()
+
+        def accept_slowly():
+            # Who has a server goes on; a new one is not let in for a while.
+            self.postgres.process.send_signal(signal.SIGSTOP)
+            time.sleep(0.5)
+            self.postgres.process.send_signal(signal.SIGCONT)
+
+        def stop():
+            self.postgres._end(signal.SIGINT)
+            time.sleep(0.5)
+            self.postgres.start()
+
+        def kill():
+            self.postgres.kill()
+            self.postgres.start()
+        # Who waits long enough notices nothing.
+        for name, event in (("hang", hang), ("accept slowly", accept_slowly)):
+            with self.subTest(name):
+                self.assertEqual(beside(event, "-t", "100"), (0, 0, ""))
+        for name, event in (("stop", stop), ("kill", kill), ("restart", self.postgres.restart)):
+            with self.subTest(name):
+                code, aborted, errors = beside(event, "-T", "3")
+                # pgbench gives up a client at its first error, and says which that was.
+                self.assertEqual((code, aborted > 0), (2, True), errors)
+                self.assertRegex(errors, "the connection to the server was lost|terminating connection|is down")
+        self.assertEqual(self.postgres.sql(
+            "SELECT count(DISTINCT s) FROM (SELECT sum(abalance) s FROM pgbench_accounts UNION ALL SELECT sum(tbalance)"
+            " FROM pgbench_tellers UNION ALL SELECT sum(bbalance) FROM pgbench_branches UNION ALL"
+            " SELECT sum(delta) FROM pgbench_history) sums", database="app"), "1\n")
         self.no_lease_is_left()
+
+    def history(self):
+        return int(self.postgres.sql("SELECT count(*) FROM pgbench_history", database="app"))
+
+    def pgbench_started(self, *options):
+        at = ["-h", "127.0.0.1", "-p", str(self.proxy.port), "-U", "ann", "app"]
+        return subprocess.Popen(["pgbench", *options, *at], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                env={**os.environ, "PGPASSWORD": harness.PASSWORDS["ann"]})
+
+    def pgbench(self, *options):
+        with self.pgbench_started(*options) as running:
+            errors = running.communicate(timeout=60)[1]
+        self.assertEqual(running.returncode, 0, errors)
 
 
 if __name__ == "__main__":

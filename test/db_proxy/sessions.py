@@ -128,7 +128,7 @@ class Sessions(unittest.TestCase):
         with self.client() as c:
             c.send(script)
             whole = [kinds(c.until_ready()) for _ in range(7)]
-        for cut in range(1, len(script), 3):
+        for cut in range(1, len(script)):
             with self.client() as c:
                 c.send(script[:cut])
                 c.send(script[cut:])
@@ -290,6 +290,17 @@ class Sessions(unittest.TestCase):
             c.cancel(self.proxy.port)
             self.assertEqual(kinds(c.until_ready()), "TE(57014)Z")
             self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
+
+    def test_a_cancel_of_what_still_waits_for_a_server(self):
+        with self.client("one") as a, self.client("one") as b:
+            self.assertEqual(a.kinds(query("BEGIN")), "CZ")
+            b.send(extended("SELECT 1") + SYNC)
+            wait_for("b waits", lambda: [p for p in self.proxy.show("POOLS") if p["waiting"] == "1"])
+            b.cancel(self.proxy.port)
+            self.assertEqual(kinds(b.until_ready()), "E(57014)Z")
+            self.assertEqual(a.kinds(query("COMMIT")), "CZ")
+            self.assertEqual(rows(b.ask(query("SELECT 2"))), ["2"])
+        self.no_lease_is_left()
 
     def test_a_hundred_cancels_hit_nobody_else(self):
         with self.client("one") as victim, self.client("one") as other:
