@@ -63,6 +63,13 @@ std::string directory_of(const std::string& path) {
     return slash == std::string::npos ? "" : path.substr(0, slash + 1);
 }
 
+std::string why_no_server(server_pool& pool, const headgate::error& e) {
+    if (e == errc::wait_timed_out) {
+        return "server \"" + pool.server().name() + "\": no connection was made within checkout_timeout";
+    }
+    return pool.failure().text.empty() ? e.message() : pool.failure().text;
+}
+
 }  // namespace
 
 /// A client on its way in.
@@ -390,8 +397,8 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
         auto first = co_await pool.pool().checkout();
         if (!first) {
             const bool ours = pool.failure().code.empty() || pool.failure().code.starts_with("08");
-            const std::string text = pool.failure().text.empty() ? first.error().message() : pool.failure().text;
-            co_return co_await refuse(a, ours ? "57P03" : std::string_view(pool.failure().code), text);
+            co_return co_await refuse(a, ours ? "57P03" : std::string_view(pool.failure().code),
+                                      why_no_server(pool, first.error()));
         }
     }
     std::string out = std::exchange(a.login.output, {});

@@ -146,7 +146,7 @@ class Logins(unittest.TestCase):
         self.assertEqual(self.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"), "0\n")
 
     def test_a_full_pool_is_told_and_its_codes_can_be_chosen(self):
-        proxy = self.start(pool={"max_overflow": 1, "checkout_timeout": "100ms"})
+        proxy = self.start(pool={"max_overflow": 1, "checkout_timeout": "1s"})
         with Client(proxy.port) as a, Client(proxy.port) as b:
             self.assertEqual(a.kinds(query("BEGIN")), "CZ")
             self.assertEqual(b.kinds(query("SELECT 1")), "E(53300)Z")
