@@ -143,11 +143,18 @@ asio::awaitable<result<headgate::bulkhead_permit>> upstream::take_place() {
 }
 
 asio::awaitable<result<void>> upstream::open_socket(headgate::call_context context, tcp::socket* socket) {
-    tcp::resolver resolver(zone_.get_executor());
-    const std::string port = std::to_string(settings_.port);
-    const auto found = co_await resolver.async_resolve(
-        settings_.host, port, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
-    co_await asio::async_connect(*socket, found, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
+    boost::system::error_code is_a_name;
+    const asio::ip::address address = asio::ip::make_address(settings_.host, is_a_name);
+    if (!is_a_name) {  // Asio's resolver asks a thread of its own
+        const tcp::endpoint peer(address, settings_.port);
+        co_await socket->async_connect(peer, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
+    } else {
+        tcp::resolver resolver(zone_.get_executor());
+        const std::string port = std::to_string(settings_.port);
+        const auto found = co_await resolver.async_resolve(
+            settings_.host, port, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
+        co_await asio::async_connect(*socket, found, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
+    }
     watch_peer(socket->native_handle());
     socket->native_non_blocking(true);
     co_return headgate::success();

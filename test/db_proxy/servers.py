@@ -179,7 +179,7 @@ class Servers(unittest.TestCase):
                  lambda: all(p["leased"] == "0" and p["waiting"] == "0" for p in self.proxy.show("POOLS")))
 
     def test_a_stopped_server_is_not_asked_and_is_found_when_it_is_back(self):
-        self.start()
+        self.start(server={"host": "localhost"})  # a name, which has to be looked up
         with Client(self.proxy.port) as c:
             self.assertIsNone(self.code(c))
             self.postgres._end(signal.SIGINT)
