@@ -341,20 +341,19 @@ asio::awaitable<void> proxy::refuse(arrival& a, std::string_view code, std::stri
 
 asio::awaitable<void> proxy::open_session(arrival& a) {
     const start_request& request = a.login.request();
-    const user* const found = users_.find(request.user);
+    const auto who = users_.find(request.user);  // a reload may come while we wait
     if (draining) {
         co_return co_await refuse(a, "57P01", "the proxy is shutting down");
     }
-    if (found == nullptr) {
+    if (!who) {
         co_return co_await refuse(a, "28000", "user \"" + request.user + "\" was removed");  // by a reload just now
     }
-    const user who = *found;  // a reload may come while we wait
     if (request.database == settings_.admin_database) {
-        if (who.console == console_right::none) {
-            co_return co_await refuse(a, "42501", "user \"" + who.name + "\" may not use the console");
+        if (who->console == console_right::none) {
+            co_return co_await refuse(a, "42501", "user \"" + who->name + "\" may not use the console");
         }
         ++consoles_;
-        console one(*this, who.console);
+        console one(*this, who->console);
         std::string out = std::exchange(a.login.output, {});
         append_parameter_status(out, "server_version", "15.0");
         append_parameter_status(out, "client_encoding", "UTF8");
@@ -387,7 +386,7 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
     if (sessions_.size() >= settings_.max_client_connections) {
         co_return co_await refuse(a, "53300", "sorry, too many clients already");
     }
-    server_pool& pool = pool_of(database->first, who);
+    server_pool& pool = pool_of(database->first, *who);
     if (pool.server().is_open()) {
         co_return co_await refuse(a, "57P03",
                                   "server \"" + pool.server().name() + "\" is down, and not asked at present");
@@ -402,23 +401,19 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
         }
     }
     std::string out = std::exchange(a.login.output, {});
-    tracked_values wanted;
+    tracked_values wanted = *pool.usual();
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        if (!start.tracked[i].empty()) {
+            wanted[i] = start.tracked[i];
+        }
+    }
     for (const auto& [name, value] : pool.welcome()) {
         const std::size_t i = tracked_index(name);
-        const bool sent = i < wanted.size() && !start.tracked[i].empty();
-        const std::string& told = sent ? start.tracked[i] : value;
-        if (i < wanted.size()) {
-            wanted[i] = told;
-        }
-        append_parameter_status(out, name, told);
+        append_parameter_status(out, name, i < wanted.size() ? wanted[i] : value);
     }
-    client_identity identity{.user = who.name,
-                             .address = a.address,
-                             .key = make_key(),
-                             .tier = who.tier,
-                             .limited = who.limited,
-                             .statement_timeout = who.statement_timeout,
-                             .idle_transaction_timeout = who.idle_transaction_timeout};
+    const auto believed =
+        wanted == *pool.usual() ? pool.usual() : std::make_shared<const tracked_values>(std::move(wanted));
+    client_identity identity{.is = who, .address = a.address, .key = make_key()};
     std::string key;
     append_uint32(key, identity.key.process);
     append_uint32(key, identity.key.secret);
@@ -429,7 +424,7 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
     if (gone || stopped_) {
         co_return;
     }
-    const auto made = std::make_shared<session>(*this, pool, std::move(identity), std::move(wanted));
+    const auto made = std::make_shared<session>(*this, pool, std::move(identity), believed);
     sessions_.emplace(made->who().key.process, made);
     a.socket.native_non_blocking(true, gone);  // NOLINT(bugprone-unused-return-value): it is, since the first read
     made->start(relay_, a.socket.release(), a.input);
@@ -507,7 +502,7 @@ std::vector<console_table> proxy::tables() const {
     }
     console_table clients{"CLIENTS", {"user", "database", "address", "state", "transactions"}, {}};
     for (const auto& [process, one] : sessions_) {
-        clients.rows.push_back({one->who().user, one->pool().credentials().database, one->who().address,
+        clients.rows.push_back({one->who().is->name, one->pool().credentials().database, one->who().address,
                                 std::string(one->state()), to_string(one->transactions())});
     }
     console_table servers{"SERVERS", {"server", "host", "port", "connections", "max", "waiting", "breaker"}, {}};

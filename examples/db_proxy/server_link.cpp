@@ -9,11 +9,13 @@ namespace db_proxy {
 
 server_link::server_link(cancel_key key, parameters reported, headgate::bulkhead_permit place, trouble told)
     : key_(key), reported_(std::move(reported)), place_(std::move(place)), told_(std::move(told)) {
+    tracked_values tracked;
     for (const auto& [name, value] : reported_) {
-        if (const std::size_t i = tracked_index(name); i < tracked_.size()) {
-            tracked_[i] = value;
+        if (const std::size_t i = tracked_index(name); i < tracked.size()) {
+            tracked[i] = value;
         }
     }
+    tracked_ = std::make_shared<const tracked_values>(std::move(tracked));
 }
 
 void server_link::adopt(relay& wires, int descriptor, std::string_view rest) {
@@ -80,12 +82,10 @@ void server_link::took(char type, std::string_view shown) {
         case 'S': {
             field_reader fields(shown);
             const auto name = fields.text();
-            const std::size_t i = name ? tracked_index(*name) : tracked_.size();
-            if (i < tracked_.size()) {
-                tracked_[i] = fields.text().value_or(std::string_view{});
-                if (borrower_ != nullptr && !asked_) {
-                    borrower_->server_parameter(i, tracked_[i]);
-                }
+            if (const std::size_t i = name ? tracked_index(*name) : tracked_->size(); i < tracked_->size()) {
+                tracked_values changed = *tracked_;
+                changed[i] = fields.text().value_or(std::string_view{});
+                tracked_ = std::make_shared<const tracked_values>(std::move(changed));
             }
             break;
         }

@@ -32,8 +32,6 @@ public:
     virtual void server_took_all() = 0;
     /// Whether it takes more.
     [[nodiscard]] virtual bool takes_more() const noexcept = 0;
-    /// The server reported a parameter.
-    virtual void server_parameter(std::size_t tracked, std::string_view value) = 0;
     /// It is gone: `fatal` is the SQLSTATE of its last error, empty if there was none; in the middle of a message or
     /// not.
     virtual void server_lost(std::string_view fatal, bool between_messages) = 0;
@@ -70,7 +68,8 @@ public:
 
     [[nodiscard]] bool is_alive() const noexcept { return is_open(); }
     [[nodiscard]] const cancel_key& key() const noexcept { return key_; }
-    [[nodiscard]] const tracked_values& tracked() const noexcept { return tracked_; }
+    /// Never null, and never changed: another takes its place when the server reports a change.
+    [[nodiscard]] const std::shared_ptr<const tracked_values>& tracked() const noexcept { return tracked_; }
     /// What it reported besides, as its version.
     [[nodiscard]] const parameters& reported() const noexcept { return reported_; }
 
@@ -96,7 +95,7 @@ private:
 
     cancel_key key_;
     parameters reported_;
-    tracked_values tracked_;
+    std::shared_ptr<const tracked_values> tracked_;
     headgate::bulkhead_permit place_;
     trouble told_;
     response_reader reader_;

@@ -51,7 +51,8 @@ std::string seconds_of(headgate::duration span) {
 
 }  // namespace
 
-session::session(session_host& host, server_pool& pool, client_identity who, tracked_values wanted)
+session::session(session_host& host, server_pool& pool, client_identity who,
+                 std::shared_ptr<const tracked_values> wanted)
     : host_(host), pool_(pool), who_(std::move(who)), wanted_(std::move(wanted)) {}
 
 void session::start(relay& wires, int descriptor, std::string_view rest) {
@@ -186,7 +187,8 @@ session::fate session::judge(std::string_view data, const request_head& head) {
         }
     } else {
         const exchange& rules = server().rules;
-        if (!admitted_ && rules.at_start() && rules.status() == 'I' && who_.limited && begins_something(head.type)) {
+        if (!admitted_ && rules.at_start() && rules.status() == 'I' && who_.is->limited &&
+            begins_something(head.type)) {
             const fate what = judge_next_transaction(data, head);
             if (what != fate::forward) {
                 return what;
@@ -293,7 +295,7 @@ session::fate session::ask_for_server(bool charged, const request_head& head) {
         set_refusal(errc::circuit_open);
         return refuse(head);
     }
-    const bool needs_permit = charged && who_.limited && !permitted_;
+    const bool needs_permit = charged && who_.is->limited && !permitted_;
     if (needs_permit && host_.current->permit_wait > headgate::duration::zero()) {
         if (!take_permit()) {
             refused_.reset();
@@ -324,7 +326,7 @@ session::fate session::ask_for_server(bool charged, const request_head& head) {
 /// With a server: takes the permit, and lets the server take over what the client believes of its parameters. `wait`
 /// with `refused_` when there is no permit; the server is given back then, and nothing was spent.
 session::fate session::take_server(lent_link link, bool charged) {
-    if (charged && who_.limited && !std::exchange(permitted_, false) && !take_permit()) {
+    if (charged && who_.is->limited && !std::exchange(permitted_, false) && !take_permit()) {
         phase_ = phase::idle;
         return fate::wait;
     }
@@ -334,10 +336,12 @@ session::fate session::take_server(lent_link link, bool charged) {
     link_ = std::move(link);
     server().lend(this);
     admitted_ = true;
+    const tracked_values& has = *server().tracked();
     std::string sql;
-    for (std::size_t i = 0; i < wanted_.size(); ++i) {
-        if (wanted_[i] != server().tracked()[i]) {
-            sql.append("SET ").append(tracked_parameters[i]).append(" TO ").append(sql_literal(wanted_[i])).append(";");
+    for (std::size_t i = 0; wanted_.get() != &has && i < has.size(); ++i) {
+        const std::string& value = (*wanted_)[i];
+        if (value != has[i]) {
+            sql.append("SET ").append(tracked_parameters[i]).append(" TO ").append(sql_literal(value)).append(";");
         }
     }
     if (sql.empty()) {
@@ -362,8 +366,6 @@ void session::prepared(bool succeeded, std::string_view code, std::string_view t
         phase_ = phase::lent;
         return end_with(code, "a parameter of the session cannot be set: " + why);
     }
-    // As the server spells it, so that it is not set again the next time.
-    wanted_ = server().tracked();
     phase_ = phase::lent;
     resume();
 }
@@ -372,7 +374,7 @@ void session::wait_for_permit() {
     const bool had_server = phase_ == phase::lent;
     phase_ = phase::waiting;
     host_.transactions->acquire(
-        who_.user, {.max_wait = host_.current->permit_wait, .tier = who_.tier},
+        who_.is->name, {.max_wait = host_.current->permit_wait, .tier = who_.is->tier},
         asio::bind_cancellation_slot(stop_waiting_.slot(),
                                      [self = shared_from_this(), had_server](const result<headgate::grant>& granted) {
                                          if (self->phase_ != phase::waiting) {
@@ -411,7 +413,7 @@ void session::wait_for_server(bool charged) {
 }
 
 bool session::take_permit() {
-    const auto granted = host_.transactions->try_acquire(who_.user, {.tier = who_.tier});
+    const auto granted = host_.transactions->try_acquire(who_.is->name, {.tier = who_.is->tier});
     if (granted) {
         return true;
     }
@@ -427,7 +429,7 @@ void session::set_refusal(const headgate::error& e) {
     }
     refusal out{};
     if (e == errc::rate_limited || e == errc::cost_exceeds_limit) {
-        out = {s.rate_limited_code, "user \"" + who_.user + "\" has used up its transactions", retry};
+        out = {s.rate_limited_code, "user \"" + who_.is->name + "\" has used up its transactions", retry};
     } else if (e == errc::circuit_open) {
         out = {s.circuit_open_code, "server \"" + pool_.server().name() + "\" is down, and not asked at present",
                retry};
@@ -490,6 +492,7 @@ void session::release_if_done() {
         send(notice);
     }
     phase_ = phase::idle;
+    wanted_ = server().tracked();  // also in the server's spelling, so that it is not set again the next time
     pool_.take_back(std::exchange(link_, {}));
     if (host_.draining) {
         end_with("57P01", "the proxy is shutting down");
@@ -511,12 +514,12 @@ void session::check_deadlines(headgate::time_point now) {
     const exchange& rules = server().rules;
     const headgate::duration late = now - since_;
     if (!rules.settled()) {
-        if (who_.statement_timeout > headgate::duration::zero() && late >= who_.statement_timeout) {
+        if (who_.is->statement_timeout > headgate::duration::zero() && late >= who_.is->statement_timeout) {
             since_ = now;
             cancel_query();
         }
-    } else if (rules.status() != 'I' && who_.idle_transaction_timeout > headgate::duration::zero() &&
-               late >= who_.idle_transaction_timeout) {
+    } else if (rules.status() != 'I' && who_.is->idle_transaction_timeout > headgate::duration::zero() &&
+               late >= who_.is->idle_transaction_timeout) {
         end_with("25P03", "terminating connection due to idle-in-transaction timeout");
     }
 }
@@ -540,8 +543,8 @@ std::string_view session::state() const noexcept {
 }
 
 bool session::is_timed() const noexcept {
-    return who_.statement_timeout > headgate::duration::zero() ||
-           who_.idle_transaction_timeout > headgate::duration::zero();
+    return who_.is->statement_timeout > headgate::duration::zero() ||
+           who_.is->idle_transaction_timeout > headgate::duration::zero();
 }
 
 void session::server_lost(std::string_view fatal, bool between_messages) {

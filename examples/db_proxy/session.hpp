@@ -40,19 +40,15 @@ struct session_host {
 
 /// Who logged in, as a session keeps it.
 struct client_identity {
-    std::string user;
+    std::shared_ptr<const user> is;  ///< As they were when they logged in.
     std::string address;
     cancel_key key{};
-    std::string tier;
-    bool limited = false;  ///< Whether transactions need permits.
-    headgate::duration statement_timeout{};
-    headgate::duration idle_transaction_timeout{};
 };
 
 /// A client after its login: its requests go to a server that is lent to it for each transaction, or for good.
 class session final : public relay_socket, public borrower, public std::enable_shared_from_this<session> {
 public:
-    session(session_host& host, server_pool& pool, client_identity who, tracked_values wanted);
+    session(session_host& host, server_pool& pool, client_identity who, std::shared_ptr<const tracked_values> wanted);
 
     /// Takes the client's socket, and what was read of it after the login.
     void start(relay& wires, int descriptor, std::string_view rest);
@@ -92,7 +88,6 @@ private:
     void from_server(std::string_view data) override;
     void server_took_all() override;
     [[nodiscard]] bool takes_more() const noexcept override { return !is_sending(); }
-    void server_parameter(std::size_t tracked, std::string_view value) override { wanted_[tracked] = value; }
     void server_lost(std::string_view fatal, bool between_messages) override;
 
     void pump();
@@ -129,7 +124,7 @@ private:
     session_host& host_;
     server_pool& pool_;
     client_identity who_;
-    tracked_values wanted_;  // what the client believes
+    std::shared_ptr<const tracked_values> wanted_;  // what the client believes, while it has no server
     lent_link link_;
     std::string held_;                  // read, and not handled yet
     std::size_t rest_ = 0;              // of the message that passes, still to come

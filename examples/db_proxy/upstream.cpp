@@ -146,7 +146,7 @@ asio::awaitable<result<void>> upstream::open_socket(headgate::call_context conte
     boost::system::error_code is_a_name;
     const asio::ip::address address = asio::ip::make_address(settings_.host, is_a_name);
     if (!is_a_name) {  // Asio's resolver asks a thread of its own
-        const tcp::endpoint peer(address, settings_.port);
+        const tcp::endpoint peer(address, static_cast<std::uint16_t>(settings_.port));
         co_await socket->async_connect(peer, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
     } else {
         tcp::resolver resolver(zone_.get_executor());
@@ -299,6 +299,7 @@ asio::awaitable<result<link_ptr>> server_pool::connect() {
     if (link) {
         failure_ = {};
         welcome_ = link.value()->reported();
+        usual_ = link.value()->tracked();
     }
     co_return link;
 }

@@ -113,6 +113,8 @@ public:
 
     /// What the server reported to the first connection: what a client is told at its login.
     [[nodiscard]] const parameters& welcome() const noexcept { return welcome_; }
+    /// Those of them that follow their client; null before the first connection.
+    [[nodiscard]] const std::shared_ptr<const tracked_values>& usual() const noexcept { return usual_; }
     [[nodiscard]] const login_failure& failure() const noexcept { return failure_; }
     [[nodiscard]] upstream& server() noexcept { return upstream_; }
     [[nodiscard]] const database_settings& database() const noexcept { return database_; }
@@ -136,6 +138,7 @@ private:
     database_settings database_;
     server_credentials credentials_;
     parameters welcome_;
+    std::shared_ptr<const tracked_values> usual_;
     login_failure failure_;
     std::vector<std::shared_ptr<returning>> returns_;
     headgate::resource_pool<link_ptr> pool_;

@@ -151,13 +151,13 @@ headgate::result<user_list> user_list::parse(std::string_view text, const std::v
             }
             user_reader reader(all[i], at, problems);
             user one = read_user(reader, tiers);
-            const std::string name = one.name;
             if (one.verifier && !any_verifier) {
                 out.iterations_ = one.verifier->iterations;
                 any_verifier = true;
             }
-            if (!out.all_.emplace(name, std::move(one)).second) {
-                reader.problem("name", '"' + name + '"', "a name that no other user has");
+            const auto shared = std::make_shared<const user>(std::move(one));
+            if (!out.all_.emplace(shared->name, shared).second) {
+                reader.problem("name", '"' + shared->name + '"', "a name that no other user has");
             }
         }
         for (const auto& [key, value] : document.items()) {
@@ -189,13 +189,13 @@ headgate::result<user_list> user_list::read(const std::string& path, const std::
     return parse(text, tiers, problems);
 }
 
-const user* user_list::find(std::string_view name) const {
+std::shared_ptr<const user> user_list::find(std::string_view name) const {
     const auto found = all_.find(name);
-    return found == all_.end() ? nullptr : &found->second;
+    return found == all_.end() ? nullptr : found->second;
 }
 
 login_check user_list::check(std::string_view name, bool on_loopback) const {
-    const user* who = find(name);
+    const auto who = find(name);
     if (who != nullptr && who->verifier) {
         return {who->verifier};
     }

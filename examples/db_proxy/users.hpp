@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,12 +45,12 @@ public:
     static headgate::result<user_list> read(const std::string& path, const std::vector<std::string>& tiers,
                                             std::vector<headgate::config_problem>& problems);
 
-    [[nodiscard]] const user* find(std::string_view name) const;
+    [[nodiscard]] std::shared_ptr<const user> find(std::string_view name) const;
     /// How somebody who says that they are `name` proves it. `on_loopback`: both ends of their connection are.
     [[nodiscard]] login_check check(std::string_view name, bool on_loopback) const;
 
 private:
-    std::map<std::string, user, std::less<>> all_;
+    std::map<std::string, std::shared_ptr<const user>, std::less<>> all_;
     std::string mock_secret_;
     std::uint32_t iterations_ = scram::default_iterations;  // of who is not there: as the first who is
 };
