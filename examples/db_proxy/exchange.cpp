@@ -26,10 +26,11 @@ void exchange::request(char type) {
         case 'D':
         case 'E':
         case 'C':
-        case 'H':
             if (!skipping_ && (pending() == 0 || queue_.back() != extended)) {
                 push(extended);
+                executes_ = 0;
             }
+            executes_ += type == 'E' ? 1 : 0;
             break;
         case 'c':
         case 'f':
@@ -46,19 +47,39 @@ void exchange::request(char type) {
 void exchange::response(char type, char status) {
     switch (type) {
         case 'Z':
+            ++completed_;
             status_ = status;
             copying_ = client_copies_ = sync_in_copy_ = false;
             pop_through_ready();
             break;
         case 'G': begin_copy(); break;
-        case 'C': copying_ = sync_in_copy_ = false; break;
-        case 'E': fail(); break;
+        case 'C':
+            complete();
+            copying_ = sync_in_copy_ = false;
+            break;
+        case 's':
+        case 'I': complete(); break;
+        case 'E':
+            complete();
+            executes_ = 0;
+            fail();
+            break;
         default: break;
     }
 }
 
 void exchange::push(char what) {
     queue_ += what;
+}
+
+void exchange::complete() {
+    ++completed_;
+    executes_ -= executes_ > 0 ? 1 : 0;
+}
+
+bool exchange::server_waits() const noexcept {
+    const bool flushed = pending() == 1 && queue_[head_] == extended && executes_ == 0 && !copying_;
+    return settled() || flushed;
 }
 
 /// The request that a ReadyForQuery answers, and what came before it.
@@ -177,6 +198,16 @@ segment_kind classify_segment(std::string_view data) noexcept {
 
 bool is_request(char type) noexcept {
     return std::string_view("QPBDECSHFXdcf").find(type) != std::string_view::npos;
+}
+
+bool may_end_transaction(std::string_view sql, bool whole) noexcept {
+    sql.remove_prefix(std::min(sql.find_first_not_of(" \t\r\n;"), sql.size()));
+    if (!whole || sql.starts_with("--") || sql.starts_with("/*")) {
+        return true;
+    }
+    const std::size_t next = sql.find_first_not_of(" \t\r\n;", std::min(sql.find(';'), sql.size()));
+    return next != std::string_view::npos || begins_like(sql, "commit") || begins_like(sql, "end") ||
+           begins_like(sql, "prepare");
 }
 
 bool leaves_session_state(std::string_view tag) noexcept {

@@ -32,6 +32,11 @@ public:
     [[nodiscard]] bool idle() const noexcept { return status_ == 'I' && settled(); }
     /// Nothing is owed: the server waits for the client.
     [[nodiscard]] bool settled() const noexcept { return pending() == 0 && !copying_; }
+    /// The server has answered all that it can before it hears more: nothing is owed, or a Flush has asked for all of
+    /// it.
+    [[nodiscard]] bool server_waits() const noexcept;
+    /// How many commands have ended so far, well or not.
+    [[nodiscard]] std::uint32_t completed() const noexcept { return completed_; }
     /// As the last ReadyForQuery had it: 'I', 'T' in a transaction, 'E' in one that has failed.
     [[nodiscard]] char status() const noexcept { return status_; }
     /// A Sync may have been thrown away or not, which nobody can tell: COPY failed while the client had sent one. Such
@@ -53,9 +58,12 @@ private:
     void pop_through_ready();
     void begin_copy();
     void fail();
+    void complete();
 
     std::string queue_;
     std::size_t head_ = 0;
+    std::size_t executes_ = 0;  // of the last run of extended messages, not answered
+    std::uint32_t completed_ = 0;
     char status_ = 'I';
     bool copying_ = false;        // the server reads COPY data
     bool client_copies_ = false;  // and the client has not said that it ends
@@ -142,6 +150,9 @@ enum class segment_kind : std::uint8_t {
 
 /// Whether a message may come from a client after its login.
 [[nodiscard]] bool is_request(char type) noexcept;
+
+/// Whether SQL may end a transaction, as far as its text tells: in doubt it may. `whole`: nothing of it is missing.
+[[nodiscard]] bool may_end_transaction(std::string_view sql, bool whole) noexcept;
 
 /// Whether a command tag is that of a command whose effect outlives its transaction: SET, LISTEN, PREPARE, DECLARE.
 [[nodiscard]] bool leaves_session_state(std::string_view tag) noexcept;

@@ -63,9 +63,19 @@ std::string directory_of(const std::string& path) {
     return slash == std::string::npos ? "" : path.substr(0, slash + 1);
 }
 
+bool came_too_late(const headgate::error& e) {
+    return e == errc::wait_timed_out || e == errc::queue_full || e == errc::exhausted;
+}
+
+/// The SQLSTATE of a start-up that gets no server.
+std::string start_up_code(const server_pool& pool, const headgate::error& e) {
+    const std::string& code = pool.failure().code;
+    return came_too_late(e) ? "53300" : code.empty() || code.starts_with("08") ? "57P03" : code;
+}
+
 std::string why_no_server(server_pool& pool, const headgate::error& e) {
-    if (e == errc::wait_timed_out) {
-        return "server \"" + pool.server().name() + "\": no connection was made within checkout_timeout";
+    if (came_too_late(e)) {
+        return "server \"" + pool.server().name() + "\": no connection came free, or was made, in time";
     }
     return pool.failure().text.empty() ? e.message() : pool.failure().text;
 }
@@ -112,6 +122,7 @@ proxy::proxy(asio::io_context& io, std::string config_file)
         acceptor_.set_option(tcp::acceptor::reuse_address(true));
         acceptor_.bind(where);
         acceptor_.listen();
+        listens_on_loopback_ = where.address().is_loopback();
     } catch (const boost::system::system_error& e) {
         throw std::runtime_error("cannot listen on " + settings_.listen + ": " + e.code().message());
     }
@@ -179,7 +190,10 @@ std::string proxy::reload() {
     }
     const auto& options = settings_.zones.zones.at(zone_name).resource_pools;
     for (const auto& [key, pool] : pools_) {
-        pool->reconfigure(settings_.databases.at(key.first), options.at(key.first));
+        const auto who = users_.find(key.second);
+        server_credentials as = pool->credentials();
+        as.password = who ? who->server_password : as.password;
+        pool->reconfigure(settings_.databases.at(key.first), options.at(key.first), as);
     }
     return {};
 }
@@ -197,12 +211,12 @@ asio::awaitable<bool> proxy::drain() {
         one->end_if_idle("57P01", "the proxy is shutting down");
     }
     const auto until = zone_.now() + settings_.drain_timeout;
-    while ((!sessions_.empty() || arriving_ > 0) && zone_.now() < until) {
+    while ((!sessions_.empty() || arriving() > consoles_) && zone_.now() < until) {
         auto slept = co_await zone_.sleep_for(20ms);
         static_cast<void>(slept);
     }
     stopped_ = true;
-    const bool well = sessions_.empty();
+    const bool well = sessions_.empty() && arriving() <= consoles_;
     relay_.stop();
     auto closed = co_await zone_.close(asio::use_awaitable);
     static_cast<void>(closed);
@@ -230,7 +244,8 @@ asio::awaitable<void> proxy::send_cancel(upstream& server, cancel_key key,
                                          std::shared_ptr<server_link::canceling> cancels) {
     do {
         cancels->again = false;
-        co_await server.cancel(key);
+        const bool arrived = co_await server.cancel(key);
+        cancels->doubtful = cancels->doubtful || !arrived;
     } while (cancels->again && !cancels->when_done);
     cancels->running = false;
     if (cancels->when_done) {
@@ -250,7 +265,7 @@ asio::awaitable<void> proxy::accept() {
             static_cast<void>(slept);
             continue;
         }
-        if (arriving_ >= settings_.max_client_connections + spare_logins) {
+        if (arriving() >= settings_.max_client_connections + spare_logins) {
             continue;  // closes it
         }
         boost::system::error_code ignored;
@@ -260,21 +275,13 @@ asio::awaitable<void> proxy::accept() {
 }
 
 asio::awaitable<void> proxy::serve(tcp::socket socket) {
-    struct counted {
-        explicit counted(std::uint32_t& what) : count(what) { ++count; }
-        counted(const counted&) = delete;
-        counted& operator=(const counted&) = delete;
-        ~counted() { --count; }
-        std::uint32_t& count;
-    } const one(arriving_);
-
+    const std::shared_ptr<void> counted = arrivals_;
     boost::system::error_code gone;
     const tcp::endpoint peer = socket.remote_endpoint(gone);
-    const tcp::endpoint here = gone ? tcp::endpoint() : socket.local_endpoint(gone);
     if (gone) {
         co_return;
     }
-    const bool loopback = peer.address().is_loopback() && here.address().is_loopback();
+    const bool loopback = peer.address().is_loopback() && listens_on_loopback_;
     arrival a(std::move(socket), [this, loopback](std::string_view name) { return users_.check(name, loopback); });
     a.address = peer.address().to_string();
     arrival* const arg = &a;
@@ -289,12 +296,8 @@ asio::awaitable<void> proxy::serve(tcp::socket socket) {
     }
     switch (state.value()) {
         case client_login::state::cancel: cancel_for(a.login.cancels(), a.address); break;
-        case client_login::state::refused:
-            if (a.login.bad_credentials()) {
-                static_cast<void>(failed_logins_.try_acquire(a.address));
-            }
-            break;
         case client_login::state::authenticated: co_await open_session(a); break;
+        case client_login::state::refused:
         case client_login::state::running: break;
     }
 }
@@ -305,17 +308,26 @@ asio::awaitable<result<client_login::state>> proxy::log_in(headgate::call_contex
     for (;;) {
         const std::size_t n = co_await a->socket.async_read_some(asio::buffer(chunk), token());
         a->input.append(chunk.data(), n);
-        std::string_view input = a->input;
-        const client_login::state state = a->login.feed(input);
-        a->input.erase(0, a->input.size() - input.size());
-        if (state == client_login::state::authenticated || state == client_login::state::cancel) {
-            co_return state;  // what is to be sent goes with what comes next
+        // Asked before each proof is judged, and spent as soon as one is wrong: those that come at once are no more.
+        bool shut_out = a->login.started() && is_shut_out(a->address);
+        client_login::state state = client_login::state::refused;
+        if (!shut_out) {
+            std::string_view input = a->input;
+            state = a->login.feed(input);
+            a->input.erase(0, a->input.size() - input.size());
+            if (state == client_login::state::authenticated || state == client_login::state::cancel) {
+                co_return state;  // what is to be sent goes with what comes next
+            }
+            if (a->login.bad_credentials()) {
+                static_cast<void>(failed_logins_.try_acquire(a->address));
+            } else {
+                shut_out = a->login.started() && is_shut_out(a->address);
+            }
         }
-        if (a->login.started() && is_shut_out(a->address)) {
+        if (shut_out) {
+            state = client_login::state::refused;
             a->login.output.clear();
             append_error(a->login.output, {"FATAL", "28000", "too many failed logins from this address"});
-            co_await asio::async_write(a->socket, asio::buffer(a->login.output), token());
-            co_return headgate::error(errc::rate_limited);
         }
         const std::string output = std::exchange(a->login.output, {});
         if (!output.empty()) {
@@ -395,9 +407,8 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
         // What a server says of itself is known once one was connected to.
         auto first = co_await pool.pool().checkout();
         if (!first) {
-            const bool ours = pool.failure().code.empty() || pool.failure().code.starts_with("08");
-            co_return co_await refuse(a, ours ? "57P03" : std::string_view(pool.failure().code),
-                                      why_no_server(pool, first.error()));
+            const std::string code = start_up_code(pool, first.error());
+            co_return co_await refuse(a, code, why_no_server(pool, first.error()));
         }
     }
     std::string out = std::exchange(a.login.output, {});
@@ -424,6 +435,12 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
     if (gone || stopped_) {
         co_return;
     }
+    if (draining) {
+        co_return co_await refuse(a, "57P01", "the proxy is shutting down");
+    }
+    if (sessions_.size() >= settings_.max_client_connections) {
+        co_return co_await refuse(a, "53300", "sorry, too many clients already");
+    }
     const auto made = std::make_shared<session>(*this, pool, std::move(identity), believed);
     sessions_.emplace(made->who().key.process, made);
     a.socket.native_non_blocking(true, gone);  // NOLINT(bugprone-unused-return-value): it is, since the first read
@@ -431,14 +448,15 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
 }
 
 server_pool& proxy::pool_of(const std::string& database, const user& who) {
-    auto& made = pools_[{database, who.name}];
-    if (!made) {
-        const database_settings& d = settings_.databases.at(database);
-        made = std::make_unique<server_pool>(zone_, relay_, *servers_.at(d.server), who.name + '@' + database, d,
-                                             settings_.zones.zones.at(zone_name).resource_pools.at(database),
-                                             server_credentials{who.name, who.server_password, d.dbname});
+    const std::pair key{database, who.name};
+    if (const auto found = pools_.find(key); found != pools_.end()) {
+        return *found->second;
     }
-    return *made;
+    const database_settings& d = settings_.databases.at(database);
+    auto made = std::make_unique<server_pool>(zone_, relay_, *servers_.at(d.server), who.name + '@' + database, d,
+                                              settings_.zones.zones.at(zone_name).resource_pools.at(database),
+                                              server_credentials{who.name, who.server_password, d.dbname});
+    return *pools_.emplace(key, std::move(made)).first->second;
 }
 
 cancel_key proxy::make_key() const {
@@ -494,7 +512,9 @@ std::vector<console_table> proxy::tables() const {
     using std::to_string;
     console_table pools{
         "POOLS", {"database", "user", "server", "pool_mode", "leased", "idle", "waiting", "connecting"}, {}};
+    std::map<const server_pool*, std::string> names;  // of databases, as they are configured
     for (const auto& [key, pool] : pools_) {
+        names.emplace(pool.get(), key.first);
         const headgate::pool_status s = pool->pool().status();
         pools.rows.push_back({key.first, key.second, pool->server().name(),
                               pool->database().mode == pool_mode::session ? "session" : "transaction",
@@ -502,7 +522,7 @@ std::vector<console_table> proxy::tables() const {
     }
     console_table clients{"CLIENTS", {"user", "database", "address", "state", "transactions"}, {}};
     for (const auto& [process, one] : sessions_) {
-        clients.rows.push_back({one->who().is->name, one->pool().credentials().database, one->who().address,
+        clients.rows.push_back({one->who().is->name, names.at(&one->pool()), one->who().address,
                                 std::string(one->state()), to_string(one->transactions())});
     }
     console_table servers{"SERVERS", {"server", "host", "port", "connections", "max", "waiting", "breaker"}, {}};
@@ -530,7 +550,7 @@ std::vector<console_table> proxy::tables() const {
         stats.rows.push_back({"transactions_" + std::string(m.name), to_string(static_cast<std::int64_t>(m.value))});
     }
     stats.rows.push_back({"clients", to_string(sessions_.size())});
-    stats.rows.push_back({"logins", to_string(arriving_ - consoles_)});
+    stats.rows.push_back({"logins", to_string(arriving() - consoles_)});
     return {std::move(pools), std::move(clients), std::move(servers),
             std::move(stats), std::move(limits),  std::move(breakers)};
 }

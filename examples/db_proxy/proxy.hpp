@@ -80,9 +80,13 @@ private:
     std::map<std::string, std::unique_ptr<upstream>> servers_;
     std::map<std::pair<std::string, std::string>, std::unique_ptr<server_pool>> pools_;
     std::unordered_map<std::uint32_t, std::shared_ptr<session>> sessions_;  // by their keys' process
-    std::uint32_t arriving_ = 0;
+    /// Logins and consoles.
+    [[nodiscard]] std::size_t arriving() const noexcept { return static_cast<std::size_t>(arrivals_.use_count()) - 1; }
+
+    std::shared_ptr<void> arrivals_ = std::make_shared<int>();  // each holds one, some longer than the proxy lives
     std::uint32_t consoles_ = 0;
     bool stopped_ = false;
+    bool listens_on_loopback_ = false;
     headgate::subscription events_;
     boost::asio::ip::tcp::acceptor acceptor_;
     std::unique_ptr<headgate::status_server> status_;

@@ -74,6 +74,9 @@ void server_link::took(char type, std::string_view shown) {
             last_code_ = what.code;
             last_text_ = what.text;
             failed_ = true;
+            if (what.severity == "FATAL" || what.severity == "PANIC") {
+                fatal_code_ = what.code;
+            }
             if (what.code.starts_with("57P0")) {
                 told_(what.code);
             }
@@ -101,11 +104,14 @@ void server_link::end() noexcept {
 
 void server_link::lost() {
     end();
+    if (fatal_code_.empty()) {
+        told_({});
+    }
     if (asked_) {
         const answer done = std::exchange(asked_, nullptr);
         done(false, "08006", "the connection to the server was lost");
     } else if (borrower_ != nullptr) {
-        std::exchange(borrower_, nullptr)->server_lost(last_code_, reader_.between_messages());
+        std::exchange(borrower_, nullptr)->server_lost(fatal_code_, reader_.between_messages());
     }
 }
 

@@ -40,7 +40,8 @@ public:
 /// A connection to a server, logged in: what the pools lend.
 class server_link final : public relay_socket {
 public:
-    /// Told of an error that says that the server goes away, also while the link is idle.
+    /// Told of an error that says that the server goes away, also while the link is idle; and, with an empty code, of a
+    /// connection that was lost without a word.
     using trouble = std::function<void(std::string_view sqlstate)>;
 
     server_link(cancel_key key, parameters reported, headgate::bulkhead_permit place, trouble told);
@@ -54,7 +55,8 @@ public:
     /// Lends itself to a borrower; null takes it back.
     void lend(borrower* to) noexcept {
         borrower_ = to;
-        last_code_.clear();
+        asked_ = nullptr;
+        fatal_code_.clear();
     }
 
     /// What passes between the borrower and the server; `request` is for the borrower to call.
@@ -81,7 +83,8 @@ public:
     /// A CancelRequest on its way to a server: it is not lent again before that has arrived.
     struct canceling {
         bool running = false;
-        bool again = false;  // the client asked once more: the first may have hit a query before
+        bool again = false;     // the client asked once more: the first may have hit a query before
+        bool doubtful = false;  // one was given up on its way, and may arrive whenever it likes
         std::function<void()> when_done;
     };
     /// Outlives the link, for who sends them.
@@ -105,6 +108,7 @@ private:
     bool failed_ = false;    // what was asked
     std::string last_code_;  // of the last error
     std::string last_text_;
+    std::string fatal_code_;  // of the one after which the server hangs up
 };
 
 }  // namespace db_proxy

@@ -18,18 +18,21 @@ namespace {
 
 /// A first segment that is longer than this is taken to execute something.
 constexpr std::size_t max_held = std::size_t{64} * 1024;
+/// How long a client may take to read why its session has ended, and what came before.
+constexpr auto farewell = std::chrono::seconds(5);
 
 /// An error in the place of a Parse: the server makes it, so that it comes in its turn and the transaction fails.
 constexpr std::string_view no_named_statements = "SELECT 'named prepared statements need pool_mode session'::integer";
 
 bool begins_something(char type) noexcept {
-    return std::string_view("QFPBDCEH").find(type) != std::string_view::npos;
+    return std::string_view("QFPBDCE").find(type) != std::string_view::npos;
 }
 
-/// Whether SQL begins with a command that ends a transaction.
-bool ends_transaction(std::string_view sql) noexcept {
-    sql.remove_prefix(std::min(sql.find_first_not_of(" \t\r\n;"), sql.size()));
-    return begins_like(sql, "commit") || begins_like(sql, "end") || begins_like(sql, "prepare");
+std::string_view up_to_zero(std::string_view text) noexcept {
+    return text.substr(0, text.find('\0'));
+}
+std::string_view behind_zero(std::string_view text) noexcept {
+    return text.substr(std::min(text.size(), text.find('\0')) + (text.find('\0') < text.size() ? 1 : 0));
 }
 
 std::string sql_literal(std::string_view value) {
@@ -63,6 +66,12 @@ void session::start(relay& wires, int descriptor, std::string_view rest) {
 }
 
 void session::on_readable() {
+    if (phase_ == phase::ended) {
+        if (has_ended()) {
+            finish();
+        }
+        return;
+    }
     if (has_ended() && (phase_ == phase::waiting || phase_ == phase::preparing)) {
         // Nobody is there to be served; what it sent before is of no use to anybody.
         return lose_client();
@@ -187,8 +196,9 @@ session::fate session::judge(std::string_view data, const request_head& head) {
         }
     } else {
         const exchange& rules = server().rules;
-        if (!admitted_ && rules.at_start() && rules.status() == 'I' && who_.is->limited &&
-            begins_something(head.type)) {
+        // In a transaction what is behind a COMMIT that is not answered begins another.
+        const bool may_begin = rules.status() == 'I' || (may_commit_ && !rules.settled());
+        if (!admitted_ && rules.at_start() && may_begin && who_.is->limited && begins_something(head.type)) {
             const fate what = judge_next_transaction(data, head);
             if (what != fate::forward) {
                 return what;
@@ -200,7 +210,7 @@ session::fate session::judge(std::string_view data, const request_head& head) {
 }
 
 session::fate session::judge_without_server(std::string_view data, const request_head& head) {
-    if (!begins_something(head.type) || head.type == 'H') {
+    if (!begins_something(head.type)) {
         if (head.type == 'S') {
             std::string ready;
             append_ready(ready, 'I');
@@ -257,21 +267,24 @@ session::fate session::refuse(const request_head& head) {
 
 void session::note_request(std::string_view data, const request_head& head) {
     exchange& rules = server().rules;
-    if (is_timed() && rules.settled()) {
+    if (is_timed() && rules.server_waits()) {
         since_ = host_.zone->now();
     }
+    const std::string_view payload = data.substr(header_size, head.payload);
+    const bool whole = payload.size() == head.payload;
     switch (head.type) {
         case 'Q':
-            may_commit_ = may_commit_ || rules.status() == 'I' || ends_transaction(data.substr(header_size));
+            may_commit_ = may_commit_ || rules.status() == 'I' || may_end_transaction(up_to_zero(payload), whole);
             break;
-        case 'P': {
-            const std::size_t name_end = data.find('\0', header_size);
-            may_commit_ =
-                may_commit_ || name_end == std::string_view::npos || ends_transaction(data.substr(name_end + 1));
+        case 'P':
+            may_commit_ = may_commit_ || may_end_transaction(up_to_zero(behind_zero(payload)), whole);
+            parsed_ = true;
             break;
-        }
+        case 'B':  // of what was parsed before, whose text nobody has now
+            may_commit_ = may_commit_ || !parsed_ || !behind_zero(payload).starts_with('\0');
+            break;
         case 'E':
-        case 'F': may_commit_ = may_commit_ || rules.status() == 'I'; break;
+        case 'F': may_commit_ = may_commit_ || rules.status() == 'I' || !parsed_; break;
         default: break;
     }
     rules.request(head.type);
@@ -453,11 +466,12 @@ void session::set_refusal(const headgate::error& e) {
 
 void session::from_server(std::string_view data) {
     send(data);
-    if (server().rules.settled()) {
-        may_commit_ = false;
-        if (is_timed()) {
-            since_ = host_.zone->now();
-        }
+    const exchange& rules = server().rules;
+    if (is_timed() && std::exchange(completed_, rules.completed()) != rules.completed()) {
+        since_ = host_.zone->now();
+    }
+    if (rules.settled()) {
+        may_commit_ = parsed_ = false;
         release_if_done();
         if (!held_.empty() && rest_ == 0) {
             resume();
@@ -471,6 +485,9 @@ void session::server_took_all() {
 }
 
 void session::on_sent() {
+    if (phase_ == phase::ended) {
+        return finish();
+    }
     if (link_) {
         server().pump();
     }
@@ -480,10 +497,19 @@ void session::on_sent() {
 }
 
 void session::release_if_done() {
-    if (phase_ != phase::lent || !transaction_mode() || admitted_ || !server().rules.idle() ||
-        (rest_ > 0 && rest_forwarded_) || server().is_sending() || !server().is_between_messages()) {
+    if (phase_ != phase::lent || admitted_ || !server().rules.idle() || (rest_ > 0 && rest_forwarded_) ||
+        server().is_sending() || !server().is_between_messages()) {
         return;
     }
+    if (transaction_mode()) {
+        give_back();
+    }
+    if (host_.draining) {
+        end_with("57P01", "the proxy is shutting down");
+    }
+}
+
+void session::give_back() {
     if (server().is_dirty && !warned_) {
         warned_ = true;
         std::string notice;
@@ -494,9 +520,6 @@ void session::release_if_done() {
     phase_ = phase::idle;
     wanted_ = server().tracked();  // also in the server's spelling, so that it is not set again the next time
     pool_.take_back(std::exchange(link_, {}));
-    if (host_.draining) {
-        end_with("57P01", "the proxy is shutting down");
-    }
 }
 
 void session::cancel_query() {
@@ -508,17 +531,20 @@ void session::cancel_query() {
 }
 
 void session::check_deadlines(headgate::time_point now) {
+    const headgate::duration late = now - since_;
+    if (phase_ == phase::ended && late >= farewell) {
+        return finish();
+    }
     if (phase_ != phase::lent || !is_timed()) {
         return;
     }
     const exchange& rules = server().rules;
-    const headgate::duration late = now - since_;
-    if (!rules.settled()) {
+    if (!rules.server_waits()) {
         if (who_.is->statement_timeout > headgate::duration::zero() && late >= who_.is->statement_timeout) {
             since_ = now;
             cancel_query();
         }
-    } else if (rules.status() != 'I' && who_.is->idle_transaction_timeout > headgate::duration::zero() &&
+    } else if (!rules.idle() && who_.is->idle_transaction_timeout > headgate::duration::zero() &&
                late >= who_.is->idle_transaction_timeout) {
         end_with("25P03", "terminating connection due to idle-in-transaction timeout");
     }
@@ -565,34 +591,50 @@ void session::end_with(std::string_view code, std::string_view text) {
     std::string out;
     append_error(out, {"FATAL", code, text});
     send(out);
-    lose_client();
+    part();
+    if (is_sending()) {
+        since_ = host_.zone->now();  // what it was promised before is read first
+    } else {
+        finish();
+    }
 }
 
-/// The client has gone, or is to go: its server is made fit for the next, and what waits for it stops.
 void session::lose_client() {
+    part();
+    finish();
+}
+
+/// Its server is made fit for the next, and what waits for the client stops.
+void session::part() {
     const phase before = std::exchange(phase_, phase::ended);
     if (before == phase::ended) {
         return;
     }
-    const auto self = shared_from_this();
-    close();
     stop_waiting_.emit(asio::cancellation_type::terminal);
-    if (link_) {
-        lent_link link = std::exchange(link_, {});
-        server_link& was = **link;
-        was.lend(nullptr);
-        const bool in_message = rest_ > 0 && rest_forwarded_;
-        if (before == phase::lent && was.rules.settled() && was.rules.at_start() && !in_message && !was.is_sending() &&
-            was.is_between_messages()) {
-            pool_.take_back(std::move(link));
-        } else {
-            if (!was.rules.settled()) {
-                host_.cancel(pool_, was);  // or it would work on for nobody
-            }
-            link.discard();
-        }
+    if (!link_) {
+        return;
     }
-    host_.ended(*this);
+    lent_link link = std::exchange(link_, {});
+    server_link& was = **link;
+    was.lend(nullptr);
+    const bool in_message = rest_ > 0 && rest_forwarded_;
+    if (before == phase::lent && was.rules.settled() && was.rules.at_start() && !in_message && !was.is_sending() &&
+        was.is_between_messages()) {
+        return pool_.take_back(std::move(link));
+    }
+    if (!was.rules.settled()) {
+        host_.cancel(pool_, was);  // or it would work on for nobody
+    }
+    was.end();  // now: what it still says is for nobody
+    link.discard();
+}
+
+void session::finish() {
+    if (is_open()) {
+        const auto self = shared_from_this();
+        close();
+        host_.ended(*this);
+    }
 }
 
 }  // namespace db_proxy

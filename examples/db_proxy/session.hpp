@@ -115,6 +115,9 @@ private:
     [[nodiscard]] bool take_permit();
     void set_refusal(const headgate::error& e);
     void release_if_done();
+    void give_back();
+    void part();
+    void finish();
     void lose_client();
     void end_with(std::string_view code, std::string_view text);
     [[nodiscard]] server_link& server() const noexcept { return **link_; }
@@ -132,12 +135,14 @@ private:
     headgate::time_point since_{};      // the client's or the server's turn, where there is a timeout for it
     boost::asio::cancellation_signal stop_waiting_;
     std::uint64_t transactions_ = 0;
+    std::uint32_t completed_ = 0;  // commands at the server, when we last looked
     phase phase_ = phase::idle;
     bool rest_forwarded_ = false;
     bool admitted_ = false;    // the next message begins a transaction that has its permit and its server
     bool permitted_ = false;   // a permit was waited for, and granted
     bool skipping_ = false;    // up to Sync, after a refusal
     bool may_commit_ = false;  // something was forwarded and not answered that may have committed
+    bool parsed_ = false;      // since nothing was owed: what is bound then is that
     bool warned_ = false;      // that SET and the like do not stay
 };
 

@@ -195,6 +195,9 @@ void read_proxy(const json& from, settings& to, std::vector<config_problem>& pro
     read_named(take("databases"), "/proxy/databases", database_members(), to.databases, problems);
     read_object(own, "/proxy", proxy_members(), to, problems);
     for (auto& [name, database] : to.databases) {
+        if (name.find('@') != std::string::npos) {  // pools are user@database, and users may have one
+            problems.push_back({"/proxy/databases/" + name, "a name with @", "a name without"});
+        }
         if (!to.servers.contains(database.server)) {
             problems.push_back({"/proxy/databases/" + name + "/server", '"' + database.server + '"',
                                 "the name of a server under /proxy/servers"});

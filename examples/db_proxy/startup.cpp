@@ -166,7 +166,7 @@ first_packet take_first_packet(std::string_view& input) {
 
 void append_negotiation(std::string& out, const std::vector<std::string>& unknown_options) {
     std::string payload;
-    append_uint32(payload, 0);  // the newest minor version of protocol 3 that we speak
+    append_uint32(payload, 3U << 16U);  // 3.0, the newest that we speak
     append_uint32(payload, static_cast<std::uint32_t>(unknown_options.size()));
     for (const std::string& option : unknown_options) {
         payload += option;

@@ -50,9 +50,11 @@ void watch_peer(int descriptor) {
                static_cast<int>(std::chrono::milliseconds(user_timeout).count()));
 }
 
-// The server works, and refuses this user or this database, or has no room: nothing that a breaker should open for.
-bool is_about_us(std::string_view sqlstate) {
-    return sqlstate.starts_with("28") || sqlstate == "3D000" || sqlstate == "53300";
+// The server works, and refuses this user, this database, or any more: nothing that a breaker should open for. Not so
+// with what tells of a lost connection (08), a server that starts or stops (57P), or one that is broken (58, XX).
+bool answers(std::string_view sqlstate) {
+    const std::string_view kind = sqlstate.substr(0, 2);
+    return !sqlstate.empty() && kind != "08" && kind != "57" && kind != "58" && kind != "XX";
 }
 
 headgate::duration jittered(headgate::duration span) {
@@ -107,11 +109,12 @@ asio::awaitable<result<link_ptr>> upstream::connect(const server_credentials* wh
     auto done = co_await headgate::with_timeout(zone_, settings_.login_timeout, log_in_now, arg);
     if (!done) {
         const std::string& code = a.login.code();
-        const bool ours = is_about_us(code);
-        if (ours) {
+        if (!answers(code)) {
+            permit.value().failure();
+        } else if (breaker_.state() == headgate::breaker_state::closed) {
             permit.value().release();
         } else {
-            permit.value().failure();
+            permit.value().success();  // a probe of whomever: the server is there
         }
         const std::string why = !a.login.problem().empty()        ? a.login.problem()
                                 : done.error() == errc::timed_out ? "it did not answer within its login timeout"
@@ -121,7 +124,7 @@ asio::awaitable<result<link_ptr>> upstream::connect(const server_credentials* wh
     }
     permit.value().success();
     auto link = std::make_unique<server_link>(a.login.key(), a.login.reported(), std::move(place).value(),
-                                              [self](std::string_view) { self->suspect(); });
+                                              [self](std::string_view sqlstate) { self->suspect(sqlstate); });
     link->adopt(relay_, a.socket.release(), a.input);
     co_return link;
 }
@@ -188,20 +191,22 @@ asio::awaitable<result<void>> upstream::log_in(headgate::call_context context, a
     }
 }
 
-asio::awaitable<void> upstream::cancel(cancel_key key) {
+asio::awaitable<bool> upstream::cancel(cancel_key key) {
     upstream* const self = this;
-    const auto send = [self](headgate::call_context context, cancel_key which) {
-        return self->send_cancel(context, which);
+    bool on_its_way = false;
+    bool* const sent = &on_its_way;
+    const auto send = [self, sent](headgate::call_context context, cancel_key which) {
+        return self->send_cancel(context, which, sent);
     };
-    // Sent or not: a server that cannot be reached for it has other troubles.
-    auto sent = co_await headgate::with_timeout(zone_, cancel_timeout, send, key);
-    static_cast<void>(sent);
+    auto arrived = co_await headgate::with_timeout(zone_, cancel_timeout, send, key);
+    co_return arrived.has_value() || !on_its_way;
 }
 
-asio::awaitable<result<void>> upstream::send_cancel(headgate::call_context context, cancel_key key) {
+asio::awaitable<result<void>> upstream::send_cancel(headgate::call_context context, cancel_key key, bool* sent) {
     tcp::socket socket(zone_.get_executor());
     auto opened = co_await open_socket(context, &socket);
     const std::string packet = cancel_request(key);
+    *sent = true;
     co_await asio::async_write(socket, asio::buffer(packet),
                                asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
     // The server hangs up once it has signalled the other connection's process.
@@ -210,6 +215,9 @@ asio::awaitable<result<void>> upstream::send_cancel(headgate::call_context conte
     co_await socket.async_read_some(
         asio::buffer(nothing),
         asio::bind_cancellation_slot(context.slot(), asio::redirect_error(asio::use_awaitable, ended)));
+    if (ended == asio::error::operation_aborted) {
+        co_return headgate::error(errc::timed_out);
+    }
     co_return opened;
 }
 
@@ -221,8 +229,12 @@ void upstream::breaker_changed(bool open) {
     }
 }
 
-void upstream::suspect() {
-    if (!probing_ && last_asked_) {
+void upstream::suspect(std::string_view sqlstate) {
+    if (sqlstate.empty()) {
+        if (auto permit = breaker_.try_begin()) {
+            permit.value().failure();
+        }
+    } else if (!probing_ && last_asked_) {
         probing_ = true;
         asio::co_spawn(zone_.get_executor(), probe_until_closed(), asio::detached);
     }
@@ -287,8 +299,14 @@ server_pool::server_pool(headgate::zone& zone, relay& wires, upstream& from, std
     upstream_.add(*this);
 }
 
-void server_pool::reconfigure(const database_settings& database, const headgate::pool_options& options) {
+void server_pool::reconfigure(const database_settings& database, const headgate::pool_options& options,
+                              const server_credentials& who) {
     database_ = database;
+    if (who.password != credentials_.password) {
+        credentials_ = who;
+        while (give_up_idle()) {
+        }
+    }
     static_cast<void>(pool_.reconfigure(options));
 }
 
@@ -309,13 +327,14 @@ void server_pool::take_back(lent_link link) {
     server.lend(nullptr);
     const bool clean_already = !server.cancels()->running && server.rules.status() == 'I' && !server.is_dirty &&
                                database_.mode == pool_mode::transaction && database_.reset == reset_when::dirty;
-    if (clean_already && !server.rules.doubtful() && server.is_alive()) [[likely]] {
+    const bool doubtful = server.rules.doubtful() || server.cancels()->doubtful;
+    if (clean_already && !doubtful && server.is_alive()) [[likely]] {
         if (upstream_.is_crowded() && pool_.status().waiting == 0) {
             link.discard();
         }
         return;  // the lease ends here
     }
-    if (!server.is_alive() || server.rules.doubtful()) {
+    if (!server.is_alive() || doubtful) {
         return link.discard();
     }
     auto one = std::make_shared<returning>(std::move(link), zone_.now() + clean_timeout);
@@ -332,6 +351,9 @@ void server_pool::clean(const std::shared_ptr<returning>& one) {
         return;  // given up meanwhile
     }
     server_link& server = **one->link;
+    if (server.cancels()->doubtful) {
+        return end_return(one, false);
+    }
     const bool in_transaction = server.rules.status() != 'I';
     server.ask(in_transaction ? "ROLLBACK" : "DISCARD ALL",
                [this, one, in_transaction](bool succeeded, std::string_view, std::string_view) {

@@ -47,15 +47,16 @@ public:
     /// an idle connection of another user is given up. `failure` tells why it could not.
     boost::asio::awaitable<headgate::result<link_ptr>> connect(const server_credentials* who, login_failure* failure);
 
-    /// Sends a CancelRequest, and gives when the server has taken it, or cannot be reached for that.
-    boost::asio::awaitable<void> cancel(cancel_key key);
+    /// Sends a CancelRequest. False when it was given up on its way, so that the server may take it at any time.
+    boost::asio::awaitable<bool> cancel(cancel_key key);
 
     /// Whether nobody is to ask it now. Follows the breaker's events.
     [[nodiscard]] bool is_open() const noexcept { return open_; }
     /// An event of the breaker: begins to probe when it has opened.
     void breaker_changed(bool open);
-    /// Something says that it goes away: finds out now.
-    void suspect();
+    /// A connection says, with this SQLSTATE, that the server goes away: finds out now. Empty: it was lost without a
+    /// word, which is a failure.
+    void suspect(std::string_view sqlstate);
 
     /// Somebody waits for one of its connections, so that none is to stay idle.
     [[nodiscard]] bool is_crowded() const noexcept { return waiting_for_place_ > 0; }
@@ -74,7 +75,8 @@ private:
     boost::asio::awaitable<headgate::result<void>> open_socket(headgate::call_context context,
                                                                boost::asio::ip::tcp::socket* socket);
     boost::asio::awaitable<headgate::result<void>> log_in(headgate::call_context context, attempt* a);
-    boost::asio::awaitable<headgate::result<void>> send_cancel(headgate::call_context context, cancel_key key);
+    boost::asio::awaitable<headgate::result<void>> send_cancel(headgate::call_context context, cancel_key key,
+                                                               bool* sent);
     boost::asio::awaitable<void> probe();
     boost::asio::awaitable<void> probe_until_closed();
 
@@ -119,7 +121,8 @@ public:
     [[nodiscard]] upstream& server() noexcept { return upstream_; }
     [[nodiscard]] const database_settings& database() const noexcept { return database_; }
     [[nodiscard]] const server_credentials& credentials() const noexcept { return credentials_; }
-    void reconfigure(const database_settings& database, const headgate::pool_options& options);
+    void reconfigure(const database_settings& database, const headgate::pool_options& options,
+                     const server_credentials& who);
 
 private:
     struct backend;

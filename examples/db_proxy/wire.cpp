@@ -133,7 +133,8 @@ report read_report(std::string_view payload) noexcept {
         }
         const std::string_view value = field->substr(1);
         switch (field->front()) {
-            case 'S': out.severity = value; break;
+            case 'S':
+            case 'V': out.severity = value; break;  // the second is the one that is never translated
             case 'C': out.code = value; break;
             case 'M': out.text = value; break;
             case 'H': out.hint = value; break;

@@ -275,9 +275,13 @@ class Sessions(unittest.TestCase):
                 for request in (first, second):
                     c.send(struct.pack("!II", 8, request))
                     self.assertEqual(c.bytes(1), b"N")
-                c.send(start_packet({"user": "ann", "database": "app", "_pq_.thing": "1"}, (3 << 16) | 2))
-                kind, payload = c.next()
-                self.assertEqual((kind, payload), ("v", struct.pack("!II", 0, 1) + b"_pq_.thing\0"))
+                newer = start_packet({"user": "ann", "database": "app", "_pq_.thing": "1"}, (3 << 16) | 2)
+                c.send(newer)
+                said = c.next()
+                self.assertEqual(said, ("v", struct.pack("!II", 3 << 16, 1) + b"_pq_.thing\0"))
+                with Client(self.postgres.port, login=False) as direct:  # as PostgreSQL itself says it
+                    direct.send(newer)
+                    self.assertEqual(direct.next(), said)
                 c.log_in(harness.PASSWORDS["ann"])
                 self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
 

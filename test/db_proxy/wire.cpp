@@ -138,7 +138,7 @@ TEST_CASE("protocol 3.2 and its options are negotiated down") {
     CHECK(newer.unknown_options == std::vector<std::string>{"_pq_.x"});
     std::string answer;
     append_negotiation(answer, newer.unknown_options);
-    CHECK(answer == "v\0\0\0\x13\0\0\0\0\0\0\0\1_pq_.x\0"s);
+    CHECK(answer == "v\0\0\0\x13\0\3\0\0\0\0\0\1_pq_.x\0"s);
 }
 
 TEST_CASE("start parameters") {
