@@ -46,6 +46,38 @@ std::string request(char type, const std::string& payload) {
 
 }  // namespace
 
+TEST_CASE("what may end a transaction") {
+    for (const char* sql : {"COMMIT", "  end;", "Prepare transaction 'x'", "/* app */ COMMIT", "-- x\nSELECT 1",
+                            "INSERT INTO t VALUES (1); COMMIT", "select ';'"}) {
+        CAPTURE(sql);
+        CHECK(may_end_transaction(sql, true));
+    }
+    for (const char* sql : {"", "SELECT 1", "INSERT INTO t VALUES (1);", "insert into t values (1) ; \n", "ROLLBACK"}) {
+        CAPTURE(sql);
+        CHECK_FALSE(may_end_transaction(sql, true));
+    }
+    CHECK(may_end_transaction("SELECT 1", false));
+}
+
+TEST_CASE("a Flush is answered by what was asked before it") {
+    exchange e;
+    for (const char type : {'P', 'B', 'E', 'H'}) {
+        e.request(type);
+    }
+    CHECK_FALSE(e.server_waits());
+    e.response('1');
+    e.response('2');
+    CHECK_FALSE(e.server_waits());
+    e.response('C');
+    CHECK(e.server_waits());
+    CHECK_FALSE(e.settled());
+    CHECK(e.completed() == 1);
+    e.request('S');
+    e.request('H');  // behind a Sync there is nothing to be flushed
+    e.response('Z', 'I');
+    CHECK(e.idle());
+}
+
 TEST_CASE("a server can be lent again when nothing is owed and no transaction is open") {
     CHECK(play("").idle());
     CHECK_FALSE(play(">Q").idle());

@@ -11,7 +11,7 @@ import unittest
 
 import harness
 from harness import wait_for
-from protocol import Client, Refused, kinds, message, query, rows, start_packet, text
+from protocol import FLUSH, Client, Refused, extended, kinds, message, query, rows, start_packet, text
 
 
 class Logins(unittest.TestCase):
@@ -89,6 +89,26 @@ class Logins(unittest.TestCase):
             self.assertEqual(kinds(c.until_ready()), "TDCZ")
             self.assertEqual(self.refusal(proxy)["C"], "28000")
 
+    def test_guesses_that_come_at_once_are_no_more(self):
+        document = harness.document(self.postgres.port)
+        document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
+        proxy = harness.Proxy(document)
+        self.addCleanup(proxy.stop)
+        guesses = [Client(proxy.port, login=False) for _ in range(10)]
+        proofs = []
+        for c in guesses:  # all of them are led as far as to their proof
+            c.send(start_packet({"user": "ann", "database": "app"}))
+            c.next()
+            first = b"n,,n=,r=abcdefgh"
+            c.send(message("p", text("SCRAM-SHA-256") + struct.pack("!I", len(first)) + first))
+            proofs.append(message("p", b"c=biws," + c.next()[1][4:].split(b",")[0] + b",p=" + b"A" * 43 + b"="))
+        told = []
+        for c, proof in zip(guesses, proofs):
+            c.send(proof)
+            told.append(kinds(c.until_ready()))
+            c.close()
+        self.assertEqual(told, ["E(28P01)closed"] * 3 + ["E(28000)closed"] * 7)
+
     def test_logins_that_are_no_logins(self):
         proxy = self.start(proxy={"client_login_timeout": "300ms"})
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 64, os.urandom(64), struct.pack("!I", 8),
@@ -124,6 +144,15 @@ class Logins(unittest.TestCase):
         missing = self.start(databases={"app": {"dbname": "nowhere"}})
         self.assertEqual(self.refusal(missing)["C"], "3D000")
         self.assertEqual(missing.show("BREAKERS")[0]["state"], "closed")
+
+    def test_refusals_of_one_user_close_nothing_to_the_others(self):
+        """Also those for which PostgreSQL has codes of its own."""
+        self.postgres.sql("DROP DATABASE IF EXISTS shut", "CREATE DATABASE shut ALLOW_CONNECTIONS false")
+        proxy = self.start(databases={"app": {}, "shut": {"dbname": "shut"}})
+        for _ in range(4):
+            self.assertEqual(self.refusal(proxy, database="shut")["C"], "55000")
+        self.assertEqual(proxy.show("BREAKERS")[0]["state"], "closed")
+        Client(proxy.port).close()
 
     def test_a_file_of_users_that_others_read_is_refused(self):
         proxy = self.start()
@@ -190,6 +219,16 @@ class Logins(unittest.TestCase):
         with Client(proxy.port) as c:
             self.assertEqual([kinds(c.ask(query("SELECT 1"))) for _ in range(5)], ["TDCZ"] * 5)
 
+    def test_what_counts_as_silent_and_as_long(self):
+        proxy = self.start({"ann": {"statement_timeout": "600ms"}, "bob": {"idle_transaction_timeout": "400ms"}})
+        with Client(proxy.port) as c:  # each statement is short, all of them together are not
+            c.send(query("SELECT pg_sleep(0.2)") * 5)
+            self.assertEqual([kinds(c.until_ready()) for _ in range(5)], ["TDCZ"] * 5)
+        with Client(proxy.port, user="bob", password=harness.PASSWORDS["bob"]) as c:
+            c.send(extended("SELECT pg_sleep(0.8)") + FLUSH)  # the server works for longer
+            self.assertEqual([c.next()[0] for _ in range(5)], list("12TDC"))
+            self.assertEqual(kinds(c.until_ready()), "E(25P03)closed")  # and then waits for a Sync
+
     # Operation --------------------------------------------------------------------------------------------------------
 
     def test_the_console(self):
@@ -218,6 +257,15 @@ class Logins(unittest.TestCase):
             # What a running proxy cannot change, too.
             proxy.write_config({**right, "proxy": {**right["proxy"], "listen": "127.0.0.1:1"}})
             self.assertIn("/proxy/listen", proxy.psql("RELOAD", user="root", database="headgate", check=False).stderr)
+            # The password of a server, at once: its connections are made anew.
+            proxy.write_config(right)
+            self.addCleanup(self.postgres.sql, f"ALTER ROLE bob PASSWORD '{harness.SERVER_PASSWORD}'")
+            with Client(proxy.port, user="bob", password=harness.PASSWORDS["bob"]) as bob:
+                before = rows(bob.ask(query("SELECT pg_backend_pid()")))
+                self.postgres.sql("ALTER ROLE bob PASSWORD 'rotated'")
+                proxy.write_users({"ann": {"tier": "slow"}, "root": {"console": "act"}, "bob": {"server_password": "rotated"}})
+                proxy.psql("RELOAD", user="root", database="headgate")
+                self.assertNotEqual(rows(bob.ask(query("SELECT pg_backend_pid()"))), before)
             # More transactions, and another password, by a signal.
             right["zones"]["proxy"]["rate_limiters"]["transactions"]["tiers"][1]["quota"] = "1000/1h"
             proxy.write_config(right)
@@ -238,6 +286,35 @@ class Logins(unittest.TestCase):
             self.assertEqual(busy.kinds(query("COMMIT")), "CZ")
             self.assertEqual(kinds(busy.until_ready()), "E(57P01)closed")
         self.assertEqual(proxy.process.wait(20), 0)
+
+    def test_drain_ends_sessions_between_their_transactions(self):
+        proxy = self.start(databases={"app": {"pool_mode": "session"}})
+        console = Client(proxy.port, user="root", password=harness.PASSWORDS["root"], database="headgate")
+        with Client(proxy.port) as c, console:
+            self.assertEqual(c.kinds(query("BEGIN")), "CZ")
+            proxy.signal(signal.SIGTERM)
+            wait_for("the drain", lambda: self.is_closed(proxy.port))
+            self.assertEqual(c.kinds(query("COMMIT")), "CZ")
+            self.assertEqual(kinds(c.until_ready()), "E(57P01)closed")
+            self.assertEqual(proxy.process.wait(4), 0)  # an open console holds nothing up
+
+    def test_drain_cuts_no_answer_short(self):
+        proxy = self.start()
+        with Client(proxy.port) as c:
+            c.send(query("SELECT repeat('z', 10000) FROM generate_series(1, 3000)"))
+            wait_for("the answer to get stuck", lambda: proxy.show("CLIENTS")[0]["state"] == "active")
+            proxy.signal(signal.SIGTERM)
+            answer = c.until_ready()
+            self.assertEqual((len(rows(answer)), answer[-1][0]), (3000, "Z"))
+            self.assertEqual(kinds(c.until_ready()), "E(57P01)closed")
+        self.assertEqual(proxy.process.wait(20), 0)
+
+    def is_closed(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return False
+        except ConnectionRefusedError:
+            return True
 
     def test_a_drain_that_takes_too_long_says_so(self):
         proxy = self.start(proxy={"drain_timeout": "200ms"})

@@ -18,7 +18,8 @@ import urllib.request
 
 import harness
 from harness import wait_for
-from protocol import SYNC, Client, Closed, Peer, Refused, error_fields, extended, kinds, message, query, rows, text
+from protocol import (BIND, EXECUTE, SYNC, Client, Closed, Peer, Refused, error_fields, extended, kinds, message, parse,
+                      query, rows, text)
 
 
 class CuttingRelay:
@@ -232,6 +233,79 @@ class Servers(unittest.TestCase):
         self.postgres.start()
         wait_for("the server", lambda: self.refusal() is None, 10)
         self.no_lease_is_left()
+
+    def test_a_breaker_that_a_wrong_password_opened_closes(self):
+        """Whoever the probe logs in as, the server is there."""
+        self.start()
+        self.proxy.write_users({"ann": {"server_password": "another"}, "root": {"console": "act"}})
+        self.proxy.psql("RELOAD", user="root", database="headgate")
+        self.postgres._end(signal.SIGINT)
+        wait_for("the breaker to open", lambda: self.refusal() == "57P03" and self.breaker() == "open")
+        self.postgres.start()
+        wait_for("the breaker to close", lambda: self.breaker() == "closed", 20)
+        Client(self.proxy.port, user="bob", password=harness.PASSWORDS["bob"]).close()
+
+    def test_lost_connections_open_the_breaker(self):
+        self.start()
+        with Client(self.proxy.port) as a, Client(self.proxy.port) as b:
+            for c in (a, b):
+                self.assertEqual(c.kinds(query("BEGIN")), "CZ")
+            self.kill_at_once()
+            for c in (a, b):
+                self.assertEqual(kinds(c.until_ready()), "E(08006)closed")
+            # Nobody has tried to connect since.
+            self.assertEqual(self.breaker(), "open")
+
+    def test_a_commit_that_was_not_answered_is_in_doubt(self):
+        self.start(databases={"app": {"pool_mode": "session"}}, pool={"max_overflow": 9})
+        bind = message("B", b"\0done\0" + b"\0\0\0\0\0\0")
+        sent = {query("COMMIT"): "08007", query("/* app */ COMMIT"): "08007", query("SELECT 1; COMMIT"): "08007",
+                bind + EXECUTE + SYNC: "08007", parse("COMMIT") + BIND + EXECUTE + SYNC: "08007",
+                query("SELECT 1"): "08006", extended("SELECT 1") + SYNC: "08006"}
+        clients = [Client(self.proxy.port) for _ in sent]
+        for c in clients:
+            self.assertEqual(c.kinds(parse("COMMIT", "done") + SYNC), "1Z")
+            self.assertEqual(c.kinds(query("BEGIN")), "CZ")
+            self.assertEqual(c.kinds(query("SELECT 1/0")), "E(22012)Z")  # an error of before is no word of farewell
+            self.assertEqual(c.kinds(query("ROLLBACK; BEGIN")), "CCZ")
+        self.postgres.freeze()
+        for c, what in zip(clients, sent):
+            c.send(what)
+        wait_for("all are sent", lambda: sum(p["state"] == "active" for p in self.proxy.show("CLIENTS")) == len(sent))
+        self.kill_at_once()
+        told = [kinds(c.until_ready()) for c in clients]
+        for c in clients:
+            c.close()
+        self.assertEqual(told, [f"E({code})closed" for code in sent.values()])
+
+    def kill_at_once(self):
+        """Without a word to anybody, frozen or not."""
+        self.postgres._signal_all(signal.SIGKILL)
+        self.postgres.process.wait()
+
+    def test_a_cancel_that_is_stuck_hits_nobody_else(self):
+        self.start(pool={"max_overflow": 1, "checkout_timeout": "20s"}, server={"login_timeout": "20s"})
+        with Client(self.proxy.port) as a, Client(self.proxy.port) as b:
+            first = rows(a.ask(query("SELECT pg_backend_pid()")))
+            a.send(query("SELECT pg_sleep(0.5)"))
+            wait_for("it runs", lambda: self.postgres.sql("SELECT 1 FROM pg_stat_activity WHERE state = 'active'"
+                                                          " AND query = 'SELECT pg_sleep(0.5)'"))
+            # What works, works; nobody new is let in, and no cancel is taken.
+            self.postgres.process.send_signal(signal.SIGSTOP)
+            try:
+                a.cancel(self.proxy.port)
+                self.assertEqual(kinds(a.until_ready()), "TDCZ")
+                b.send(query("SELECT pg_backend_pid()"))
+                wait_for("the cancel is given up", lambda: self.connections_to_server() == 1, 20)
+            finally:
+                self.postgres.process.send_signal(signal.SIGCONT)
+            self.assertNotEqual(rows(b.until_ready()), first)
+
+    def connections_to_server(self):
+        """Established, or not taken yet, by the kernel's table."""
+        port = f":{self.postgres.port:04X}"
+        with open("/proc/net/tcp", encoding="ascii") as table:
+            return sum(line.split()[2].endswith(port) and line.split()[3] == "01" for line in table.readlines()[1:])
 
     def test_nothing_is_told_that_is_not_so_while_servers_come_and_go(self):
         """A ledger: what was told to be committed is there, what failed is not, and only what is in doubt may be."""

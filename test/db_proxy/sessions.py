@@ -26,7 +26,7 @@ class Sessions(unittest.TestCase):
         document = harness.document(cls.postgres.port, databases=DATABASES, limits={"slow": "3/1h", "none": "1/1h"})
         pools = document["zones"]["proxy"]["resource_pools"]
         pools["one"] = {**pools["app"], "max_overflow": 1}
-        cls.proxy = harness.Proxy(document, {"root": {"console": "act"}, "bob": {"tier": "slow"}})
+        cls.proxy = harness.Proxy(document, {"root": {"console": "act", "tier": "slow"}, "bob": {"tier": "slow"}})
         cls.addClassCleanup(cls.proxy.stop)
 
     def client(self, database="app", **more):
@@ -107,6 +107,11 @@ class Sessions(unittest.TestCase):
             c.send(parse("SELECT 6") + FLUSH)
             self.assertEqual(c.next()[0], "1")
             self.assertEqual(c.kinds(BIND + EXECUTE + SYNC), "2DCZ")
+
+    def test_a_flush_behind_a_sync_keeps_no_server(self):
+        with self.client() as c:
+            self.assertEqual(c.kinds(extended("SELECT 1") + SYNC + FLUSH), "12TDCZ")
+            self.no_lease_is_left()
 
     def test_named_statements_get_a_clear_error_in_transaction_mode(self):
         with self.client() as c:
@@ -403,6 +408,12 @@ class Sessions(unittest.TestCase):
         limits = {row["user"]: row for row in self.proxy.show("LIMITS")}
         self.assertEqual(limits["bob"]["remaining"], "0")
         self.no_lease_is_left()
+
+    def test_a_transaction_behind_a_commit_needs_a_permit_of_its_own(self):
+        with self.client(user="root", password=harness.PASSWORDS["root"]) as c:  # three an hour
+            self.assertEqual(c.kinds(query("BEGIN")), "CZ")
+            c.send(query("COMMIT") + query("SELECT 1") + query("SELECT 2") + query("SELECT 3"))
+            self.assertEqual([kinds(c.until_ready()) for _ in range(4)], ["CZ", "TDCZ", "TDCZ", "E(53400)Z"])
 
     # Real clients -----------------------------------------------------------------------------------------------------
 
