@@ -35,7 +35,7 @@ public:
     /// The server has answered all that it can before it hears more: nothing is owed, or a Flush has asked for all of
     /// it.
     [[nodiscard]] bool server_waits() const noexcept;
-    /// How many commands have ended so far, well or not.
+    /// Grows when a command, or a run of them, has ended, well or not.
     [[nodiscard]] std::uint32_t completed() const noexcept { return completed_; }
     /// As the last ReadyForQuery had it: 'I', 'T' in a transaction, 'E' in one that has failed.
     [[nodiscard]] char status() const noexcept { return status_; }

@@ -32,7 +32,8 @@ std::string_view up_to_zero(std::string_view text) noexcept {
     return text.substr(0, text.find('\0'));
 }
 std::string_view behind_zero(std::string_view text) noexcept {
-    return text.substr(std::min(text.size(), text.find('\0')) + (text.find('\0') < text.size() ? 1 : 0));
+    const std::size_t zero = text.find('\0');
+    return zero == std::string_view::npos ? std::string_view() : text.substr(zero + 1);
 }
 
 std::string sql_literal(std::string_view value) {

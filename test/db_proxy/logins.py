@@ -26,6 +26,14 @@ class Logins(unittest.TestCase):
         self.addCleanup(proxy.stop)
         return proxy
 
+    def start_with_three_failures(self):
+        """An address may fail three times."""
+        document = harness.document(self.postgres.port)
+        document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
+        proxy = harness.Proxy(document)
+        self.addCleanup(proxy.stop)
+        return proxy
+
     def refusal(self, proxy, **login):
         with self.assertRaises(Refused) as refused:
             Client(proxy.port, **login).close()
@@ -62,19 +70,13 @@ class Logins(unittest.TestCase):
         self.assertEqual(*(conversation("eve")[1][1].split(b",")[1] for _ in range(2)))
 
     def test_failed_logins_are_limited_by_address(self):
-        document = harness.document(self.postgres.port)
-        document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
-        proxy = harness.Proxy(document)
-        self.addCleanup(proxy.stop)
+        proxy = self.start_with_three_failures()
         for _ in range(3):
             self.assertEqual(self.refusal(proxy, password="no")["C"], "28P01")
         self.assertEqual(self.refusal(proxy)["C"], "28000")
 
     def test_wrong_cancel_keys_are_limited_by_address_too(self):
-        document = harness.document(self.postgres.port)
-        document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
-        proxy = harness.Proxy(document)
-        self.addCleanup(proxy.stop)
+        proxy = self.start_with_three_failures()
         with Client(proxy.port) as c:
             c.send(query("SELECT pg_sleep(60)"))
             wait_for("it runs", lambda: self.postgres.sql(
@@ -90,10 +92,7 @@ class Logins(unittest.TestCase):
             self.assertEqual(self.refusal(proxy)["C"], "28000")
 
     def test_guesses_that_come_at_once_are_no_more(self):
-        document = harness.document(self.postgres.port)
-        document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
-        proxy = harness.Proxy(document)
-        self.addCleanup(proxy.stop)
+        proxy = self.start_with_three_failures()
         guesses = [Client(proxy.port, login=False) for _ in range(10)]
         proofs = []
         for c in guesses:  # all of them are led as far as to their proof
