@@ -469,48 +469,25 @@ class Servers(unittest.TestCase):
         self.start(server={"login_timeout": "10s"})
         self.pgbench("-i", "-q")
 
-        def beside(event, *options):
-            """What a pgbench says that runs while something happens; all that it was told is in its history."""
-            before = self.history()
-            with self.pgbench_started("-n", "-c", "4", *options) as running:
-                wait_for("transactions", lambda: self.history() > before)
-                event()
-                out, errors = running.communicate(timeout=60)
-            wait_for("the server", lambda: self.refusal() is None, 10)
-            told = int(re.search(r"transactions actually processed: (\d+)", out)[1])
-            there = self.history() - before
-            aborted = errors.count("aborted in command")
-            self.assertLessEqual(told, there, "told to be committed, and is not there")
-            self.assertLessEqual(there, told + aborted, "there, and was not told to anybody")
-            self.pgbench("-n", "-c", "4", "-t", "20")
-            return running.returncode, aborted, errors
-
         def hang():
             self.postgres.freeze()
-            time.sleep(0.5)
-            self.postgres.thaw()
-
-        def accept_slowly():
-            # Who has a server goes on; a new one is not let in for a while.
-            self.postgres.process.send_signal(signal.SIGSTOP)
-            time.sleep(0.5)
-            self.postgres.process.send_signal(signal.SIGCONT)
+            try:
+                wait_for("all to be stuck", lambda: self.clients_in("active", "waiting") == 4)
+            finally:
+                self.postgres.thaw()
 
         def stop():
             self.postgres._end(signal.SIGINT)
-            time.sleep(0.5)
+            wait_for("the breaker to open", lambda: self.breaker() == "open")
             self.postgres.start()
 
         def kill():
             self.postgres.kill()
             self.postgres.start()
-        # Who waits long enough notices nothing.
-        for name, event in (("hang", hang), ("accept slowly", accept_slowly)):
-            with self.subTest(name):
-                self.assertEqual(beside(event, "-t", "100"), (0, 0, ""))
+        self.assertEqual(self.pgbench_beside(hang, "-t", "100"), (0, 0, ""))  # who waits long enough notices nothing
         for name, event in (("stop", stop), ("kill", kill), ("restart", self.postgres.restart)):
             with self.subTest(name):
-                code, aborted, errors = beside(event, "-T", "3")
+                code, aborted, errors = self.pgbench_beside(event, "-T", "3")
                 # pgbench gives up a client at its first error, and says which that was.
                 self.assertEqual((code, aborted > 0), (2, True), errors)
                 self.assertRegex(errors, "the connection to the server was lost|terminating connection|is down")
@@ -519,6 +496,42 @@ class Servers(unittest.TestCase):
             " FROM pgbench_tellers UNION ALL SELECT sum(bbalance) FROM pgbench_branches UNION ALL"
             " SELECT sum(delta) FROM pgbench_history) sums", database="app"), "1\n")
         self.no_lease_is_left()
+
+    def test_pgbench_while_the_server_is_slow_to_accept(self):
+        self.start(server={"login_timeout": "10s"})
+        self.pgbench("-i", "-q")
+        self.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ann'")
+        self.assertIsNone(self.refusal())
+        self.postgres.process.send_signal(signal.SIGSTOP)  # what works, works; nobody new is let in
+        try:
+            with self.pgbench_started("-n", "-c", "4", "-t", "20") as running:
+                wait_for("a connect to be stuck", lambda: self.proxy.show("POOLS")[0]["connecting"] != "0")
+                self.postgres.process.send_signal(signal.SIGCONT)
+                out, errors = running.communicate(timeout=60)
+        finally:
+            self.postgres.process.send_signal(signal.SIGCONT)
+        self.assertEqual((running.returncode, errors), (0, ""))
+        self.assertEqual(self.history(), 80)
+        self.no_lease_is_left()
+
+    def clients_in(self, *states):
+        return sum(c["state"] in states for c in self.proxy.show("CLIENTS"))
+
+    def pgbench_beside(self, event, *options):
+        """What a pgbench says that runs while something happens; all that it was told is in its history."""
+        before = self.history()
+        with self.pgbench_started("-n", "-c", "4", *options) as running:
+            wait_for("transactions", lambda: self.history() > before)
+            event()
+            out, errors = running.communicate(timeout=60)
+        wait_for("the server", lambda: self.refusal() is None, 10)
+        told = int(re.search(r"transactions actually processed: (\d+)", out)[1])
+        there = self.history() - before
+        aborted = errors.count("aborted in command")
+        self.assertLessEqual(told, there, "told to be committed, and is not there")
+        self.assertLessEqual(there, told + aborted, "there, and was not told to anybody")
+        self.pgbench("-n", "-c", "4", "-t", "20")
+        return running.returncode, aborted, errors
 
     def history(self):
         return int(self.postgres.sql("SELECT count(*) FROM pgbench_history", database="app"))
