@@ -63,23 +63,6 @@ std::string directory_of(const std::string& path) {
     return slash == std::string::npos ? "" : path.substr(0, slash + 1);
 }
 
-bool came_too_late(const headgate::error& e) {
-    return e == errc::wait_timed_out || e == errc::queue_full || e == errc::exhausted;
-}
-
-/// The SQLSTATE of a start-up that gets no server.
-std::string start_up_code(const server_pool& pool, const headgate::error& e) {
-    const std::string& code = pool.failure().code;
-    return came_too_late(e) ? "53300" : code.empty() || code.starts_with("08") ? "57P03" : code;
-}
-
-std::string why_no_server(server_pool& pool, const headgate::error& e) {
-    if (came_too_late(e)) {
-        return "server \"" + pool.server().name() + "\": no connection came free, or was made, in time";
-    }
-    return pool.failure().text.empty() ? e.message() : pool.failure().text;
-}
-
 }  // namespace
 
 /// A client on its way in.
@@ -400,15 +383,15 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
     }
     server_pool& pool = pool_of(database->first, *who);
     if (pool.server().is_open()) {
-        co_return co_await refuse(a, "57P03",
-                                  "server \"" + pool.server().name() + "\" is down, and not asked at present");
+        const refusal why = start_up_refusal(errc::circuit_open, settings_, pool);
+        co_return co_await refuse(a, why.code, why.text);
     }
     if (pool.welcome().empty()) {
         // What a server says of itself is known once one was connected to.
         auto first = co_await pool.pool().checkout();
         if (!first) {
-            const std::string code = start_up_code(pool, first.error());
-            co_return co_await refuse(a, code, why_no_server(pool, first.error()));
+            const refusal why = start_up_refusal(first.error(), settings_, pool);
+            co_return co_await refuse(a, why.code, why.text);
         }
     }
     std::string out = std::exchange(a.login.output, {});

@@ -47,12 +47,6 @@ std::string sql_literal(std::string_view value) {
     return out + '\'';
 }
 
-std::string seconds_of(headgate::duration span) {
-    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(span).count();
-    std::string fraction = std::to_string(1000 + ms % 1000).substr(1);
-    return std::to_string(ms / 1000) + '.' + fraction + " s";
-}
-
 }  // namespace
 
 session::session(session_host& host, server_pool& pool, client_identity who,
@@ -436,33 +430,7 @@ bool session::take_permit() {
 }
 
 void session::set_refusal(const headgate::error& e) {
-    const settings& s = *host_.current;
-    std::string retry = "retry later";
-    if (e.retry_after > headgate::duration::zero()) {
-        retry = "retry in " + seconds_of(e.retry_after);
-    }
-    refusal out{};
-    if (e == errc::rate_limited || e == errc::cost_exceeds_limit) {
-        out = {s.rate_limited_code, "user \"" + who_.is->name + "\" has used up its transactions", retry};
-    } else if (e == errc::circuit_open) {
-        out = {s.circuit_open_code, "server \"" + pool_.server().name() + "\" is down, and not asked at present",
-               retry};
-    } else if (e == errc::connect_failed || e == errc::operation_failed) {
-        const login_failure& why = pool_.failure();
-        // The server is there and says no, or it is not there.
-        const bool says_no = !why.code.empty() && !why.code.starts_with("08") && !why.code.starts_with("57");
-        out = {says_no ? why.code : s.circuit_open_code, why.text, retry};
-    } else if (e == errc::shut_down) {
-        out = {"57P01", "the proxy is shutting down", {}};
-    } else if (e == errc::canceled) {
-        out = {"57014", "canceling statement due to user request", {}};
-    } else if (e == errc::queue_full || e == errc::wait_timed_out || e == errc::exhausted) {
-        out = {s.pool_exhausted_code, "no server connection came free in time",
-               "every connection of this user and database is in use"};
-    } else {
-        out = {"XX000", e.message(), {}};
-    }
-    refused_ = std::make_unique<refusal>(std::move(out));
+    refused_ = std::make_unique<refusal>(refusal_of(e, *host_.current, pool_));
 }
 
 void session::from_server(std::string_view data) {

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "exchange.hpp"
+#include "refusal.hpp"
 #include "relay.hpp"
 #include "server_link.hpp"
 #include "settings.hpp"
@@ -107,11 +108,6 @@ private:
     void wait_for_server(bool charged);
     void prepared(bool succeeded, std::string_view code, std::string_view text);
 
-    struct refusal {
-        std::string code;
-        std::string text;
-        std::string hint;
-    };
     [[nodiscard]] bool take_permit();
     void set_refusal(const headgate::error& e);
     void release_if_done();

@@ -478,7 +478,7 @@ class Servers(unittest.TestCase):
 
         def stop():
             self.postgres._end(signal.SIGINT)
-            wait_for("the breaker to open", lambda: self.breaker() == "open")
+            wait_for("all to have been told", lambda: not self.proxy.show("CLIENTS"))
             self.postgres.start()
 
         def kill():
