@@ -8,7 +8,6 @@
 #include <boost/asio/cancellation_signal.hpp>
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <string>
 #include <typeinfo>
@@ -17,6 +16,7 @@
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>
 #include <headgate/impl/deadline.hpp>
+#include <headgate/impl/sync.hpp>
 #include <headgate/impl/zone_core.hpp>
 #include <headgate/time.hpp>
 
@@ -81,7 +81,7 @@ private:
     boost::asio::cancellation_signal signal_;
     call_owner owner_;
     std::shared_ptr<handover> handed_;
-    std::atomic<bool> handed_over_{false};
+    atomic<bool> handed_over_{false};
     bool fired_ = false;
 };
 

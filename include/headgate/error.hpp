@@ -38,6 +38,7 @@ enum class errc {
     unknown_name,        ///< Nothing of that kind has that name in the zone.
     name_taken,          ///< Something of that kind has that name in the zone already.
     would_block,         ///< Only a round trip could answer a `try_` call.
+    out_of_memory,       ///< Memory was not there; nothing has happened.
 };
 
 namespace detail {
@@ -80,7 +81,8 @@ namespace headgate {
 ///
 /// Comparable with `std::errc` and `boost::system::errc` through `code`: `rate_limited`, `queue_full`, `exhausted`,
 /// `circuit_open` and `would_block` are `resource_unavailable_try_again`; `wait_timed_out` and `timed_out` are
-/// `timed_out`; `canceled` is `operation_canceled`; `invalid_argument` is `invalid_argument`.
+/// `timed_out`; `canceled` is `operation_canceled`; `invalid_argument` is `invalid_argument`; `out_of_memory` is
+/// `not_enough_memory`.
 struct error {
     /// What went wrong; of `error_category()`, except where another library's code is passed on.
     boost::system::error_code code;
@@ -107,6 +109,11 @@ struct error {
 
     friend bool operator==(const error& e, errc c) noexcept { return e.code == make_error_code(c); }
 };
+
+/// Whether `e` says that the operation was cancelled, by whatever name: `errc::canceled`, Asio's `operation_aborted`,
+/// or `operation_canceled` of the generic category; as its code, or as what the exception behind it carries. Such an
+/// end is neutral for a circuit breaker, and leaves a resource in doubt.
+[[nodiscard]] HEADGATE_DECL bool is_canceled(const error& e) noexcept;
 
 /// Lets Outcome see that an `error` carries an error code; found by argument-dependent lookup.
 inline boost::system::error_code make_error_code(const error& e) noexcept {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <headgate/export.hpp>
+#include <headgate/impl/sync.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate {
@@ -62,10 +63,10 @@ private:
     void run_until(boost::asio::io_context& io, time_point end);
     time_point wake_due();
 
-    std::atomic<duration::rep> now_;
+    detail::atomic<duration::rep> now_;
     time_point start_;
     std::chrono::system_clock::time_point epoch_;
-    std::mutex mutex_;
+    detail::mutex mutex_;
     std::vector<std::weak_ptr<detail::zone_core>> zones_;
 };
 

@@ -16,6 +16,7 @@
 
 #include <headgate/config.hpp>
 #include <headgate/export.hpp>
+#include <headgate/impl/sync.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/result.hpp>
 #include <headgate/snapshot.hpp>
@@ -89,7 +90,7 @@ private:
 
     boost::asio::io_context& context_;
     virtual_clock* clock_;
-    mutable std::mutex mutex_;
+    mutable detail::mutex mutex_;
     config current_;
     std::map<std::string, std::unique_ptr<zone>, std::less<>> zones_;
     std::vector<std::unique_ptr<zone>> dropped_;

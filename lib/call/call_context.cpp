@@ -6,8 +6,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/core/demangle.hpp>
 
-#include <thread>
-
 namespace headgate::detail {
 
 namespace {
@@ -47,7 +45,7 @@ void call_deadline::cancel() {
 // The strand has taken the deadline out of the wheel: it is in `on_deadline`, or through with it.
 void call_deadline::await_handover() const noexcept {
     while (!handed_over_.load(std::memory_order_acquire)) {
-        std::this_thread::yield();
+        yield_thread();
     }
 }
 

@@ -24,7 +24,8 @@ call_outcome outcome_of(errc e) noexcept {
         case errc::invalid_snapshot:
         case errc::unknown_name:
         case errc::name_taken:
-        case errc::would_block: return call_outcome::neutral;
+        case errc::would_block:
+        case errc::out_of_memory: return call_outcome::neutral;
     }
     return call_outcome::failure;
 }

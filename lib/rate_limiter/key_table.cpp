@@ -20,7 +20,7 @@ unsigned shift_for(std::uint64_t max_keys) noexcept {
 key_table::key_table(std::uint64_t max_keys)
     : shift_(shift_for(max_keys)),
       max_keys_(max_keys),
-      touched_(std::make_unique<std::atomic<std::uint64_t>[]>(shards() / 64)) {
+      touched_(std::make_unique<atomic<std::uint64_t>[]>(shards() / 64)) {
     // Zeroed by the system when it is large: shards never touched take no memory.
     const std::size_t size = shards() * sizeof(key_shard) + alignof(key_shard);
     memory_ = std::calloc(size, 1);

@@ -268,12 +268,12 @@ private:
     unsigned shift_;
     std::uint64_t max_keys_;
     void* memory_;
-    std::unique_ptr<std::atomic<std::uint64_t>[]> touched_;  // a bit a shard; there are at least 256 shards
+    std::unique_ptr<atomic<std::uint64_t>[]> touched_;  // a bit a shard; there are at least 256 shards
     // Written by insertions and drops only, but on a line of its own: every call reads what stands above.
-    alignas(64) std::atomic<std::uint64_t> keys_{0};
-    std::atomic<std::uint64_t> bytes_{0};
-    std::atomic<std::uint64_t> most_looked_{0};
-    std::atomic<bool> used_{false};
+    alignas(64) atomic<std::uint64_t> keys_{0};
+    atomic<std::uint64_t> bytes_{0};
+    atomic<std::uint64_t> most_looked_{0};
+    atomic<bool> used_{false};
 };
 
 }  // namespace headgate::detail

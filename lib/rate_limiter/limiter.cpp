@@ -57,12 +57,12 @@ class limiter_queues {
 public:
     explicit limiter_queues(limiter& owner) noexcept : owner_(owner) {}
 
-    std::mutex mutex;
+    detail::mutex mutex;
     std::unordered_map<bucket_ref, std::shared_ptr<key_queue>, ref_hash> by_bucket;
     std::size_t waiting = 0;
     bool closed = false;
     owned_deadline<limiter> sweep;
-    std::atomic<bool> sweeping{false};
+    atomic<bool> sweeping{false};
 
     /// Grants to the head of the queue as long as it passes, then arms the timer for the next; drops an empty queue.
     void serve(const std::shared_ptr<key_queue>& queue, time_point now, waiter_list<acquire_waiter>& done) {

@@ -228,7 +228,7 @@ private:
         bool simple = false;
         std::int64_t capacity = 0;
         /// What took its place, and when.
-        std::atomic<const plan*> successor{nullptr};
+        atomic<const plan*> successor{nullptr};
         time_point replaced_at{};
     };
 
@@ -276,14 +276,14 @@ private:
     // What every call reads stands first.
     mutable key_table table_;
     hash_seed seed_;
-    std::array<std::atomic<const plan*>, max_tiers> current_{};
-    std::array<std::atomic<const plan*>, 256> plans_{};
+    std::array<atomic<const plan*>, max_tiers> current_{};
+    std::array<atomic<const plan*>, 256> plans_{};
     limiter_settings settings_;
     /// The bucket that keys share past max_keys: the only slot of a shard of its own, always there.
     mutable key_shard overflow_{};
-    std::atomic<bool> overflowing_{false};
+    atomic<bool> overflowing_{false};
 
-    mutable std::mutex admin_;
+    mutable detail::mutex admin_;
     std::vector<std::string> names_;
     std::vector<std::vector<quota>> sources_;
     std::vector<std::unique_ptr<plan>> owned_;

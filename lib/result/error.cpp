@@ -33,6 +33,7 @@ std::string errc_category::message(int value) const {
         case errc::unknown_name: return "nothing has that name";
         case errc::name_taken: return "the name is taken already";
         case errc::would_block: return "only a round trip could answer";
+        case errc::out_of_memory: return "memory is out";
     }
     return "unknown headgate error " + std::to_string(value);
 }
@@ -48,6 +49,7 @@ boost::system::error_condition errc_category::default_error_condition(int value)
         case errc::wait_timed_out:
         case errc::timed_out: return make_error_condition(generic::timed_out);
         case errc::canceled: return make_error_condition(generic::operation_canceled);
+        case errc::out_of_memory: return make_error_condition(generic::not_enough_memory);
         case errc::cost_exceeds_limit:
         case errc::invalid_argument: return make_error_condition(generic::invalid_argument);
         default: return {value, *this};
@@ -70,6 +72,25 @@ std::string error::message() const {
         return text + ": " + e.what();
     } catch (...) {
         return text + ": an exception that is no std::exception";
+    }
+}
+
+bool is_canceled(const error& e) noexcept {
+    // `errc::canceled` and Asio's code are equivalent to the generic condition.
+    if (e.code == boost::system::errc::operation_canceled) {
+        return true;
+    }
+    if (!e.cause || e.code != make_error_code(errc::operation_failed)) {
+        return false;
+    }
+    try {
+        std::rethrow_exception(e.cause);
+    } catch (const boost::system::system_error& thrown) {
+        return thrown.code() == boost::system::errc::operation_canceled;
+    } catch (const std::system_error& thrown) {
+        return thrown.code() == std::errc::operation_canceled;
+    } catch (...) {
+        return false;
     }
 }
 

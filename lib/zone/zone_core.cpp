@@ -58,7 +58,7 @@ private:
         }
     }
 
-    std::mutex mutex_;
+    detail::mutex mutex_;
     std::vector<std::weak_ptr<zone_core>> zones_;
 };
 
@@ -75,7 +75,7 @@ struct zone_core::state {
     std::optional<asio::steady_timer> timer;  // touched on the strand only
 
     // The registry.
-    mutable std::mutex mutex;
+    mutable detail::mutex mutex;
     std::map<std::pair<primitive_kind, std::string>, std::shared_ptr<primitive>, std::less<>> primitives;
     std::vector<std::weak_ptr<primitive>> removed;
 
@@ -85,7 +85,7 @@ struct zone_core::state {
     waiter_list<idle_waiter> closing;
 
     // The event stream.
-    std::mutex events_mutex;
+    detail::mutex events_mutex;
     std::uint64_t sequence = 0;
     std::vector<event> events;
     bool delivery_posted = false;

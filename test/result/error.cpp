@@ -2,9 +2,11 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 #include <doctest/doctest.h>
+#include <boost/asio/error.hpp>
 
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 #include <headgate/result.hpp>
 
@@ -15,7 +17,7 @@ using namespace std::chrono_literals;
 
 TEST_CASE("every errc has its own message and the category is headgate") {
     std::string previous;
-    for (int value = 1; value <= static_cast<int>(errc::would_block); ++value) {
+    for (int value = 1; value <= static_cast<int>(errc::out_of_memory); ++value) {
         const auto code = make_error_code(static_cast<errc>(value));
         CHECK(std::string(code.category().name()) == "headgate");
         CHECK(code.message() != previous);
@@ -33,6 +35,19 @@ TEST_CASE("errors compare with std::errc where one fits") {
     CHECK(error(errc::canceled).code == std::errc::operation_canceled);
     CHECK(error(errc::invalid_argument).code == std::errc::invalid_argument);
     CHECK(error(errc::shut_down).code != std::errc::timed_out);
+}
+
+TEST_CASE("a cancellation is one by whatever name it comes") {
+    const auto thrown = [](auto e) { return error(errc::operation_failed, std::make_exception_ptr(e)); };
+    CHECK(is_canceled(errc::canceled));
+    CHECK(is_canceled(error(boost::asio::error::operation_aborted)));
+    CHECK(is_canceled(error(make_error_code(boost::system::errc::operation_canceled))));
+    CHECK(is_canceled(thrown(boost::system::system_error(boost::asio::error::operation_aborted))));
+    CHECK(is_canceled(thrown(std::system_error(std::make_error_code(std::errc::operation_canceled)))));
+    CHECK_FALSE(is_canceled(errc::timed_out));
+    CHECK_FALSE(is_canceled(errc::operation_failed));
+    CHECK_FALSE(is_canceled(error(boost::asio::error::eof)));
+    CHECK_FALSE(is_canceled(thrown(std::runtime_error("no"))));
 }
 
 TEST_CASE("value() of a failed result throws a system_error that keeps the payload") {

@@ -143,8 +143,8 @@ private:
     bool orphaned_ = false;
     bool armed_ = false;  // in the zone's wheel, or on the way to on_deadline
     // The machine's, for a look without the lock.
-    std::atomic<bool> times_calls_;
-    std::atomic<bool> exact_ends_;
+    atomic<bool> times_calls_;
+    atomic<bool> exact_ends_;
     time_point armed_for_ = time_point::max();
     breaker_machine machine_;
     latency_histogram run_;               // of the calls that are timed

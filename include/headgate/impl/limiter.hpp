@@ -117,7 +117,7 @@ private:
     std::unique_ptr<detail::busiest_keys> busiest_;
     std::uint32_t max_waiters_;
     /// Refusals that the core counted of calls that then waited.
-    std::atomic<std::uint64_t> uncounted_{0};
+    atomic<std::uint64_t> uncounted_{0};
     std::unique_ptr<limiter_queues> queues_;
 };
 

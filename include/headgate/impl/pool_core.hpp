@@ -297,8 +297,8 @@ private:
 
     mutable spinlock lock_;
     pool_machine machine_;
-    std::atomic<bool> timed_;                      // the machine's, for a look without the lock
-    std::atomic<duration::rep> checkout_timeout_;  // of the options, likewise
+    atomic<bool> timed_;                      // the machine's, for a look without the lock
+    atomic<duration::rep> checkout_timeout_;  // of the options, likewise
     bool resets_ = false;
     bool orphaned_ = false;
     reset_kind reset_ = reset_kind::none;

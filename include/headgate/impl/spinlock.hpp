@@ -8,7 +8,15 @@
 
 #include <atomic>
 
+#include <headgate/impl/sync.hpp>
+
 namespace headgate::detail {
+
+#if defined(HEADGATE_EXPLORE)
+
+using spinlock = explored_mutex;
+
+#else
 
 /// A lock for critical sections of nanoseconds: a test-and-set, then a few pauses, then the processor is given up.
 /// Meets BasicLockable. Nothing that blocks, allocates often, or belongs to the user runs under it.
@@ -44,6 +52,8 @@ private:
 
     std::atomic<bool> locked_{false};
 };
+
+#endif
 
 }  // namespace headgate::detail
 

@@ -189,12 +189,12 @@ private:
     asio::io_context& context_;
     std::string name_;
     virtual_clock* clock_;
-    std::atomic<bool> runs_without_breaker_;
+    atomic<bool> runs_without_breaker_;
     duration system_offset_;
     std::optional<strand_type> strand_;
-    std::atomic<stage> stage_{stage::open};
-    std::atomic<std::uint64_t> operations_{0};
-    std::atomic<bool> subscribed_{false};
+    atomic<stage> stage_{stage::open};
+    atomic<std::uint64_t> operations_{0};
+    atomic<bool> subscribed_{false};
     std::unique_ptr<state> state_;
 };
 
