@@ -32,7 +32,7 @@ protected:
 
 private:
     friend class deadline_wheel;
-    friend class zone_core;
+    friend class driver;
 
     /// Called on the zone's strand, under no lock.
     virtual void on_deadline() noexcept = 0;
