@@ -233,7 +233,10 @@ private:
                 kept_.push_back(l.of);
             }
         }
-        std::stable_sort(kept_.begin(), kept_.end(), [](const lane& a, const lane& b) { return a.period > b.period; });
+        std::sort(kept_.begin(), kept_.end(), [](const lane& a, const lane& b) {
+            return a.period != b.period ? a.period > b.period
+                                        : std::pair(a.algorithm, a.nth) < std::pair(b.algorithm, b.nth);
+        });
         kept_.resize(std::min(kept_.size(), max_kept));
     }
 

@@ -84,6 +84,7 @@ public:
     bool closed = false;
     owned_deadline<limiter_core> sweep;
     atomic<bool> sweeping{false};
+    std::size_t idle_steps = 0;  ///< Of the sweep, one after the other, that found nothing in a small table.
 
     [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
     [[nodiscard]] key_queue* find(const bucket_ref& ref) noexcept;

@@ -406,7 +406,9 @@ void limiter_core::on_timer() noexcept {
     if (queues_->closed) {
         return;
     }
-    if (needs_sweep()) {
+    // Where there is little left it goes around until it finds nothing.
+    queues_->idle_steps = needs_sweep() || report.dropped != 0 ? 0 : queues_->idle_steps + 1;
+    if (machine_->keys() != 0 && queues_->idle_steps <= machine_->shards() / sweep_step) {
         queues_->sweep.arm(zone(), shared_from_this(), saturating_add(now, sweep_interval(*machine_)));
     } else {
         queues_->sweep.disarm(zone());

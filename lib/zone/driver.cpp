@@ -131,14 +131,14 @@ time_point driver::next_wake() noexcept {
 // the lock.
 void driver::follow_clock(time_point now) noexcept {
     if (now < latest_) {
-        deadline_list armed;
+        deadline_tree armed;
         while (deadline* const node = wheel_->pop_due(time_point::max())) {
-            armed.push_back(*node);
+            armed.insert(*node);
         }
         wheel_.emplace();
         while (!armed.empty()) {
-            deadline& node = armed.front();
-            armed.pop_front();
+            deadline& node = *armed.begin();
+            armed.erase(armed.begin());
             wheel_->add(node);
         }
     }
