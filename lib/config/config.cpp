@@ -58,7 +58,7 @@ std::vector<config_problem> config::check() const {
 }
 
 std::string config::to_json() const {
-    return detail::to_json(*this).dump(2, ' ', false, detail::json::error_handler_t::replace);
+    return detail::write(*this);
 }
 
 }  // namespace headgate

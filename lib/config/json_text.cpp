@@ -17,77 +17,18 @@ namespace {
 
 constexpr std::string_view valid_document = "a JSON document, in which comments are allowed";
 
-/// Follows the parser through the document: knows where it is, and sees what the parser would let pass.
-class follower {
-public:
-    struct too_deep {};
-
-    explicit follower(std::vector<config_problem>& problems) : problems_(problems) {}
-
-    // Called by the parser. It keeps the last of two equal keys in silence, and what is nested deeply would need as
-    // much stack later.
-    bool operator()(int /*depth*/, json::parse_event_t event, json& parsed) {
-        using event_kind = json::parse_event_t;
-        switch (event) {
-            case event_kind::object_start:
-            case event_kind::array_start:
-                count();
-                levels_.push_back({.array = event == event_kind::array_start});
-                if (levels_.size() > deepest) {
-                    throw too_deep();
-                }
-                break;
-            case event_kind::object_end:
-            case event_kind::array_end: levels_.pop_back(); break;
-            case event_kind::key: take_key(parsed.get_ref<const std::string&>()); break;
-            case event_kind::value: count(); break;
-        }
-        return true;
-    }
-
-    /// The value that is read now.
-    [[nodiscard]] std::string pointer() const {
-        std::string at;
-        for (const level& l : levels_) {
-            at += l.array ? '/' + std::to_string(l.index) : l.named ? pointer_step(l.name) : std::string();
-        }
-        return at;
-    }
-    /// The value of which only the beginning was read: the parser has not told of it.
-    [[nodiscard]] std::string pointer_to_next() {
-        count();
-        return pointer();
-    }
-
-private:
-    struct level {
-        bool array = false;
-        std::size_t index = 0;  // of the element that is read
-        std::size_t count = 0;
-        bool named = false;
-        std::string name{};
-        std::set<std::string> seen{};
-    };
-
-    void count() {
-        if (!levels_.empty() && levels_.back().array) {
-            level& here = levels_.back();
-            here.index = here.count++;
+// What the parser says, without its own numbers and places before it.
+std::string words_of(const json::exception& e) {
+    std::string_view what = e.what();
+    for (const std::string_view before : {"] ", "column ", ": "}) {
+        const auto at = what.find(before);
+        const bool numbered = before != ": " || (!what.empty() && what.front() >= '0' && what.front() <= '9');
+        if (at != std::string_view::npos && numbered) {
+            what.remove_prefix(at + before.size());
         }
     }
-
-    void take_key(const std::string& name) {
-        level& here = levels_.back();
-        here.named = true;
-        here.name = name;
-        if (!here.seen.insert(name).second) {
-            problems_.push_back({pointer(), "a key for the second time", "each key once"});
-        }
-    }
-
-    std::vector<config_problem>& problems_;
-    std::vector<level> levels_;
-};
+    return for_people(what, 160);
+}
 
 std::string place_of(std::string_view text, std::size_t byte) {
     const std::string_view before = text.substr(0, std::min(byte > 0 ? byte - 1 : 0, text.size()));
@@ -97,86 +38,150 @@ std::string place_of(std::string_view text, std::size_t byte) {
     return "line " + std::to_string(line) + ", column " + std::to_string(column);
 }
 
-// What the parser says, without its own numbers and places before it.
-std::string words_of(const json::exception& e) {
-    std::string_view what = e.what();
-    for (const std::string_view before : {std::string_view("] "), std::string_view("column ")}) {
-        if (const auto at = what.find(before); at != std::string_view::npos) {
-            what.remove_prefix(at + before.size());
-        }
-    }
-    if (!what.empty() && what.front() >= '0' && what.front() <= '9') {
-        what.remove_prefix(std::min(what.size(), what.find(": ") == std::string_view::npos ? 0 : what.find(": ") + 2));
-    }
-    return for_people(what, 160);
-}
+/// Makes the document from what the parser meets.
+class document_maker final : public nlohmann::json_sax<json> {
+public:
+    document_maker(std::string_view text, std::vector<config_problem>& problems) : text_(text), problems_(problems) {}
 
-void show(const json& value, std::string& out, std::size_t most) {
-    if (out.size() > most) {
+    /// Empty when there is none.
+    [[nodiscard]] std::optional<json_node> take() { return std::move(root_); }
+
+    bool null() override { return add(json_node(json(nullptr))); }
+    bool boolean(bool value) override { return add(json_node(json(value))); }
+    bool number_integer(number_integer_t value) override { return add(json_node(json(value))); }
+    bool number_unsigned(number_unsigned_t value) override { return add(json_node(json(value))); }
+    bool number_float(number_float_t value, const string_t& /*text*/) override { return add(json_node(json(value))); }
+    bool string(string_t& value) override { return add(json_node(json(std::move(value)))); }
+    bool binary(binary_t& /*value*/) override { return false; }
+    bool start_object(std::size_t /*size*/) override { return open(json_node::object()); }
+    bool start_array(std::size_t /*size*/) override { return open(json_node::array()); }
+    bool end_object() override { return close(); }
+    bool end_array() override { return close(); }
+
+    bool key(string_t& name) override {
+        level& here = levels_.back();
+        here.name = name;
+        if (!here.seen.insert(name).second) {
+            problems_.push_back({pointer(), "a key for the second time", "each key once"});
+        }
+        return true;
+    }
+
+    bool parse_error(std::size_t byte, const std::string& /*token*/, const nlohmann::detail::exception& e) override {
+        root_.reset();
+        if (dynamic_cast<const json::out_of_range*>(&e) != nullptr) {
+            problems_.push_back({pointer(), words_of(e), "a number of at most 1.7e308"});
+        } else {
+            problems_.push_back(
+                {"", "no JSON at " + place_of(text_, byte) + " (" + words_of(e) + ')', std::string(valid_document)});
+        }
+        return false;
+    }
+
+private:
+    struct level {
+        json_node node;
+        std::string name{};
+        std::set<std::string> seen{};
+    };
+
+    // Of the value that comes next, or that is read.
+    [[nodiscard]] std::string pointer() const {
+        std::string at;
+        for (const level& l : levels_) {
+            at += l.node.is_array() ? '/' + std::to_string(l.node.items().size()) : pointer_step(l.name);
+        }
+        return at;
+    }
+
+    bool add(json_node node) {
+        if (levels_.empty()) {
+            root_.emplace(std::move(node));
+        } else {
+            level& here = levels_.back();
+            here.node.items().emplace_back(here.node.is_array() ? std::string() : here.name, std::move(node));
+        }
+        return true;
+    }
+
+    bool open(json_node node) {
+        if (levels_.size() == deepest) {
+            root_.reset();
+            problems_.push_back({for_people(pointer(), 200), "more than " + std::to_string(deepest) + " levels",
+                                 "objects and arrays at most " + std::to_string(deepest) + " levels deep"});
+            return false;
+        }
+        levels_.push_back({std::move(node)});
+        return true;
+    }
+
+    bool close() {
+        json_node node = std::move(levels_.back().node);
+        levels_.pop_back();
+        return add(std::move(node));
+    }
+
+    std::string_view text_;
+    std::vector<config_problem>& problems_;
+    std::optional<json_node> root_;
+    std::vector<level> levels_;
+};
+
+void show(const json_node& value, std::string& out, std::size_t most) {
+    if (!value.is_object() && !value.is_array()) {
+        out += shown(value.single());
         return;
     }
-    switch (value.type()) {
-        case json::value_t::object:
-            out += '{';
-            for (auto it = value.begin(); it != value.end() && out.size() <= most; ++it) {
-                out += it == value.begin() ? "" : ",";
-                show(it.key(), out, most);
-                out += ':';
-                show(it.value(), out, most);
-            }
-            out += '}';
-            break;
-        case json::value_t::array:
-            out += '[';
-            for (auto it = value.begin(); it != value.end() && out.size() <= most; ++it) {
-                out += it == value.begin() ? "" : ",";
-                show(*it, out, most);
-            }
-            out += ']';
-            break;
-        case json::value_t::string:
-            out += json(value.get_ref<const std::string&>().substr(0, most))
-                       .dump(-1, ' ', false, json::error_handler_t::replace);
-            break;
-        case json::value_t::number_float: {
-            const double x = value.get<double>();
-            out += std::isfinite(x) ? value.dump() : std::to_string(x);
-            break;
+    out += value.is_object() ? '{' : '[';
+    const char* between = "";
+    for (const auto& [name, item] : value.items()) {
+        if (out.size() > most) {
+            return;  // it is cut anyway
         }
-        default: out += value.dump(); break;
+        out += between;
+        between = ",";
+        if (value.is_object()) {
+            out += shown(json(name)) + ':';
+        }
+        show(item, out, most);
     }
+    out += value.is_object() ? '}' : ']';
 }
+
+constexpr std::size_t line = 60;
 
 }  // namespace
 
-std::optional<json> read_json(std::string_view text, std::vector<config_problem>& problems) {
+std::optional<json_node> read_json(std::string_view text, std::vector<config_problem>& problems) {
     if (const auto nul = text.find('\0'); nul != std::string_view::npos) {
         // The parser would take it for the end.
         problems.push_back({"", "a NUL byte at " + place_of(text, nul + 1), std::string(valid_document)});
         return {};
     }
-    follower at(problems);
-    const auto follow = [&at](int depth, json::parse_event_t event, json& parsed) { return at(depth, event, parsed); };
-    try {
-        return json::parse(text.begin(), text.end(), follow, true, true);
-    } catch (const follower::too_deep&) {
-        problems.push_back({for_people(at.pointer(), 200), "more than " + std::to_string(deepest) + " levels",
-                            "objects and arrays at most " + std::to_string(deepest) + " levels deep"});
-    } catch (const json::parse_error& e) {
-        problems.push_back(
-            {"", "no JSON at " + place_of(text, e.byte) + " (" + words_of(e) + ')', std::string(valid_document)});
-    } catch (const json::exception& e) {
-        // A number that no double can hold.
-        problems.push_back({at.pointer_to_next(), words_of(e), "a number of at most 1.7e308"});
+    document_maker maker(text, problems);
+    if (!json::sax_parse(text.begin(), text.end(), &maker, json::input_format_t::json, true, true)) {
+        return {};
     }
-    return {};
+    return maker.take();
+}
+
+std::string shown(const json_node& value) {
+    std::string text;
+    show(value, text, line);
+    return for_people(text, line);
 }
 
 std::string shown(const json& value) {
-    constexpr std::size_t most = 60;
-    std::string text;
-    show(value, text, most);
-    return for_people(text, most);
+    if (value.is_string()) {
+        // A character more than is shown, so that a cut can be seen.
+        return for_people(json(value.get_ref<const std::string&>().substr(0, 2 * line))
+                              .dump(-1, ' ', false, json::error_handler_t::replace),
+                          line);
+    }
+    if (value.is_number_float() && !std::isfinite(value.get<double>())) {
+        return std::to_string(value.get<double>());
+    }
+    return value.dump();
 }
 
 }  // namespace headgate::detail

@@ -3,8 +3,9 @@
 
 #include "config/reader.hpp"
 
+#include <optional>
+
 #include "config/limits.hpp"
-#include "config/writer.hpp"
 
 namespace headgate::detail {
 
@@ -13,10 +14,10 @@ namespace {
 constexpr std::string_view quota_text =
     "a quota: a text such as \"10/1m\", \"none\", or an object with permits, period, burst and algorithm";
 
-void require(reporter& r, const json& from, const std::string& at, std::initializer_list<const char*> members,
+void require(reporter& r, const json_node& from, const std::string& at, std::initializer_list<const char*> members,
              const char* valid) {
     for (const char* needed : members) {
-        if (!from.contains(needed)) {
+        if (from.find(needed) == nullptr) {
             r.report(at, "no \"" + std::string(needed) + '"', valid);
         }
     }
@@ -40,10 +41,42 @@ bool burst_fits(reporter& r, const quota_fields& f, const wrong_members& wrong, 
     return true;
 }
 
+std::optional<quota> read_quota(reporter& r, const json_node& from, const std::string& at) {
+    if (from.is_string()) {
+        auto parsed = parse_quota(from.text());
+        if (!parsed) {
+            r.report(at, shown(from), std::string(quota_text));
+        }
+        return parsed;
+    }
+    if (!from.is_object()) {
+        r.report(at, shown(from), std::string(quota_text));
+        return {};
+    }
+    quota_fields f;
+    const std::size_t before = r.problems();
+    const wrong_members wrong = read_members(r, from, at, quota_members(), f);
+    require(r, from, at, {"permits", "period"}, "an object with permits and period");
+    if (!burst_fits(r, f, wrong, at) || r.problems() != before) {
+        return {};
+    }
+    const auto made = f.kind == quota_kind::gcra
+                          ? quota::per(f.permits, f.period, f.burst == 0 ? std::nullopt : std::optional(f.burst))
+                      : f.kind == quota_kind::at_most ? quota::at_most(f.permits, f.period, f.burst)
+                                                      : quota::fixed_window(f.permits, f.period);
+    return made.value();
+}
+
+void check_quota_count(reporter& r, const std::string& at, std::size_t count) {
+    if (count == 0 || count > most_quotas) {
+        r.report(at, std::to_string(count) + " quotas", "1 to " + std::to_string(most_quotas) + " quotas");
+    }
+}
+
 // One quota, or an array of them.
-std::vector<quota> read_quotas(reporter& r, const json& from, const std::string& at) {
+std::vector<quota> read_quotas(reporter& r, const json_node& from, const std::string& at) {
     std::vector<quota> out;
-    const auto add = [&](const json& one, const std::string& where) {
+    const auto add = [&](const json_node& one, const std::string& where) {
         if (const auto q = read_quota(r, one, where)) {
             out.push_back(*q);
         }
@@ -52,11 +85,10 @@ std::vector<quota> read_quotas(reporter& r, const json& from, const std::string&
         add(from, at);
         return out;
     }
-    if (from.empty() || from.size() > most_quotas) {
-        r.report(at, std::to_string(from.size()) + " quotas", "1 to " + std::to_string(most_quotas) + " quotas");
-    }
-    for (std::size_t i = 0; i < from.size(); ++i) {
-        add(from[i], at + '/' + std::to_string(i));
+    const auto& items = from.items();
+    check_quota_count(r, at, items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        add(items[i].second, at + '/' + std::to_string(i));
     }
     return out;
 }
@@ -75,11 +107,11 @@ void check_tier_name(reporter& r, const std::string& at, const std::string& name
     }
 }
 
-void read_tier(reporter& r, const json& from, const std::string& at, std::set<std::string>& names, tier& to) {
+void read_tier(reporter& r, const json_node& from, const std::string& at, std::set<std::string>& names, tier& to) {
     constexpr std::string_view known[] = {"name", "quota"};
     for (const auto& [key, value] : from.items()) {
         if (key == "name" && value.is_string()) {
-            to.name = value;
+            to.name = value.text();
             check_tier_name(r, at + "/name", to.name, names);
         } else if (key == "name") {
             r.report(at + "/name", shown(value), valid_name());
@@ -92,18 +124,19 @@ void read_tier(reporter& r, const json& from, const std::string& at, std::set<st
     require(r, from, at, {"name", "quota"}, "an object with name and quota");
 }
 
-void read_tiers(reporter& r, const json& from, const std::string& at, std::vector<tier>& to) {
+void read_tiers(reporter& r, const json_node& from, const std::string& at, std::vector<tier>& to) {
     if (!from.is_array()) {
         r.report(at, shown(from),
                  "an array of 1 to " + std::to_string(most_tiers) + " tiers, the first of which is the default");
         return;
     }
-    check_tier_count(r, at, from.size());
+    const auto& items = from.items();
+    check_tier_count(r, at, items.size());
     std::set<std::string> names;
-    for (std::size_t i = 0; i < from.size(); ++i) {
+    for (std::size_t i = 0; i < items.size(); ++i) {
         const std::string here = at + '/' + std::to_string(i);
-        if (r.object(from[i], here, "name and quota")) {
-            read_tier(r, from[i], here, names, to.emplace_back());
+        if (r.object(items[i].second, here, "name and quota")) {
+            read_tier(r, items[i].second, here, names, to.emplace_back());
         }
     }
 }
@@ -124,18 +157,18 @@ void check_limiter_together(reporter& r, const std::string& at, rate_limiter_opt
     check_together(r, at, std::move(options), standard, limiter_members(), std::move(wrong));
 }
 
-void read_limiter(reporter& r, const json& from, const std::string& at, rate_limiter_options& to) {
+void read_limiter(reporter& r, const json_node& from, const std::string& at, rate_limiter_options& to) {
     wrong_members wrong = read_members(r, from, at, limiter_members(), to, {"quota", "tiers"});
     const std::size_t before = r.problems();
-    const auto one = from.find("quota");
-    const auto many = from.find("tiers");
-    if ((one == from.end()) == (many == from.end())) {
-        r.report(at, one != from.end() ? "both quota and tiers" : "neither quota nor tiers", "one of them");
+    const json_node* const one = from.find("quota");
+    const json_node* const many = from.find("tiers");
+    if ((one == nullptr) == (many == nullptr)) {
+        r.report(at, one != nullptr ? "both quota and tiers" : "neither quota nor tiers", "one of them");
     }
-    if (one != from.end()) {
+    if (one != nullptr) {
         to.tiers = {{"default", read_quotas(r, *one, at + "/quota")}};
     }
-    if (many != from.end() && (one == from.end() || !many->empty())) {
+    if (many != nullptr && (one == nullptr || !many->items().empty())) {
         to.tiers.clear();
         read_tiers(r, *many, at + "/tiers", to.tiers);
     }
@@ -143,14 +176,14 @@ void read_limiter(reporter& r, const json& from, const std::string& at, rate_lim
 }
 
 template <class Options>
-void read_options(reporter& r, const json& from, const std::string& at, std::span<const member<Options>> known,
+void read_options(reporter& r, const json_node& from, const std::string& at, std::span<const member<Options>> known,
                   Options& to) {
     wrong_members wrong = read_members(r, from, at, known, to);
     check_together(r, at, to, Options{}, known, std::move(wrong));
 }
 
 template <class Options, class Read>
-void read_group(reporter& r, const json& from, const std::string& at, std::map<std::string, Options>& to, Read read) {
+void read_group(reporter& r, const json_node& from, const std::string& at, std::map<std::string, Options>& to, Read read) {
     if (!r.object(from, at, "primitives by their names")) {
         return;
     }
@@ -163,22 +196,22 @@ void read_group(reporter& r, const json& from, const std::string& at, std::map<s
     }
 }
 
-void read_zone(reporter& r, const json& from, const std::string& at, zone_config& to) {
+void read_zone(reporter& r, const json_node& from, const std::string& at, zone_config& to) {
     constexpr std::string_view known[] = {"missing_breaker", "rate_limiters", "resource_pools", "circuit_breakers",
                                           "bulkheads"};
     const auto options = [&r](const auto& members) {
-        return [&r, members](const json& v, const std::string& a, auto& o) { read_options(r, v, a, members, o); };
+        return [&r, members](const json_node& v, const std::string& a, auto& o) { read_options(r, v, a, members, o); };
     };
     for (const auto& [key, value] : from.items()) {
         const std::string here = at + pointer_step(key);
         if (key == "missing_breaker") {
-            if (value != "refuse" && value != "run") {
+            if (value.single() != "refuse" && value.single() != "run") {
                 r.report(here, shown(value), "one of \"refuse\", \"run\"");
             }
-            to.missing_breaker = value == "run" ? missing_breaker::run : missing_breaker::refuse;
+            to.missing_breaker = value.single() == "run" ? missing_breaker::run : missing_breaker::refuse;
         } else if (key == "rate_limiters") {
             read_group(r, value, here, to.rate_limiters,
-                       [&r](const json& v, const std::string& a, auto& o) { read_limiter(r, v, a, o); });
+                       [&r](const json_node& v, const std::string& a, auto& o) { read_limiter(r, v, a, o); });
         } else if (key == "resource_pools") {
             read_group(r, value, here, to.resource_pools, options(pool_members()));
         } else if (key == "circuit_breakers") {
@@ -211,6 +244,15 @@ void check_options(reporter& r, const std::string& at, const Options& options, s
     check_together(r, at, options, Options{}, known, std::move(wrong));
 }
 
+// A quota holds what it may hold; only its period may be longer than a document can say.
+void check_quota(reporter& r, const std::string& at, const quota& q) {
+    quota_fields fields{.permits = q.permits(), .period = q.period(), .burst = q.burst()};
+    wrong_members wrong;
+    if (!q.is_none()) {
+        check_members(r, at, fields, quota_members(), wrong);
+    }
+}
+
 // As a document would have them: one tier named "default" is a quota.
 void check_tiers(reporter& r, const std::string& at, const std::vector<tier>& tiers) {
     if (tiers.empty()) {
@@ -226,13 +268,9 @@ void check_tiers(reporter& r, const std::string& at, const std::vector<tier>& ti
         const std::string here = alone ? at : at + "/tiers/" + std::to_string(i);
         check_tier_name(r, here + "/name", tiers[i].name, names);
         const auto& quotas = tiers[i].quotas;
-        if (quotas.empty() || quotas.size() > most_quotas) {
-            r.report(here + "/quota", std::to_string(quotas.size()) + " quotas",
-                     "1 to " + std::to_string(most_quotas) + " quotas");
-        }
+        check_quota_count(r, here + "/quota", quotas.size());
         for (std::size_t k = 0; k < quotas.size(); ++k) {
-            static_cast<void>(read_quota(r, to_json(quotas[k]),
-                                         here + "/quota" + (quotas.size() == 1 ? "" : '/' + std::to_string(k))));
+            check_quota(r, here + "/quota" + (quotas.size() == 1 ? "" : '/' + std::to_string(k)), quotas[k]);
         }
     }
 }
@@ -258,7 +296,7 @@ void check_group(reporter& r, const std::string& at, const std::map<std::string,
 
 // Reports -------------------------------------------------------------------------------------------------------------
 
-bool reporter::object(const json& value, const std::string& at, std::string_view of) {
+bool reporter::object(const json_node& value, const std::string& at, std::string_view of) {
     if (!value.is_object()) {
         report(at, shown(value), "an object of " + std::string(of));
     }
@@ -314,33 +352,7 @@ bool speaks_of(std::string_view text, std::string_view name) {
 
 // Reading -------------------------------------------------------------------------------------------------------------
 
-std::optional<quota> read_quota(reporter& r, const json& from, const std::string& at) {
-    if (from.is_string()) {
-        auto parsed = parse_quota(from.get_ref<const std::string&>());
-        if (!parsed) {
-            r.report(at, shown(from), std::string(quota_text));
-        }
-        return parsed;
-    }
-    if (!from.is_object()) {
-        r.report(at, shown(from), std::string(quota_text));
-        return {};
-    }
-    quota_fields f;
-    const std::size_t before = r.problems();
-    const wrong_members wrong = read_members(r, from, at, quota_members(), f);
-    require(r, from, at, {"permits", "period"}, "an object with permits and period");
-    if (!burst_fits(r, f, wrong, at) || r.problems() != before) {
-        return {};
-    }
-    const auto made = f.kind == quota_kind::gcra
-                          ? quota::per(f.permits, f.period, f.burst == 0 ? std::nullopt : std::optional(f.burst))
-                      : f.kind == quota_kind::at_most ? quota::at_most(f.permits, f.period, f.burst)
-                                                      : quota::fixed_window(f.permits, f.period);
-    return made.value();
-}
-
-void read_document(reporter& r, const json& from, std::span<const std::string_view> others, config& to) {
+void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to) {
     if (!r.object(from, "", "zones")) {
         return;
     }
@@ -351,8 +363,8 @@ void read_document(reporter& r, const json& from, std::span<const std::string_vi
             r.unknown_key("", key, known);
         }
     }
-    const auto zones = from.find("zones");
-    if (zones == from.end()) {
+    const json_node* const zones = from.find("zones");
+    if (zones == nullptr) {
         r.report("", "no \"zones\"", "an object with zones");
         return;
     }

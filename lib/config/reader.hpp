@@ -4,11 +4,8 @@
 #ifndef HEADGATE_LIB_CONFIG_READER_HPP
 #define HEADGATE_LIB_CONFIG_READER_HPP
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <initializer_list>
-#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -39,7 +36,7 @@ public:
     /// Reports a name that is none; `at` is that of the name.
     void name(const std::string& at, std::string_view name);
     /// Whether it is an object.
-    bool object(const json& value, const std::string& at, std::string_view of);
+    bool object(const json_node& value, const std::string& at, std::string_view of);
     /// What `validate` says: "NAME is FOUND; it must be RIGHT", or a sentence about several members.
     void sentence(const std::string& at, const std::string& text);
 
@@ -51,14 +48,14 @@ private:
 
 /// Reads the members of `Options` in an object; `others` are read elsewhere. Returns those that are wrong.
 template <class Options>
-wrong_members read_members(reporter& r, const json& from, const std::string& at, std::span<const member<Options>> known,
+wrong_members read_members(reporter& r, const json_node& from, const std::string& at, std::span<const member<Options>> known,
                            Options& to, std::initializer_list<std::string_view> others = {}) {
     wrong_members wrong;
     for (const auto& [key, value] : from.items()) {
         const auto found =
             std::find_if(known.begin(), known.end(), [&name = key](const auto& m) { return m.name == name; });
         if (found != known.end()) {
-            if (!found->read(value, to)) {
+            if (value.is_object() || value.is_array() || !found->read(value.single(), to)) {
                 wrong.insert(found->name);
                 r.report(at + pointer_step(key), shown(value), found->valid);
             }
@@ -106,13 +103,10 @@ void check_together(reporter& r, const std::string& at, Options options, const O
     }
 }
 
-void read_document(reporter& r, const json& from, std::span<const std::string_view> others, config& to);
+void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to);
 
 /// What is wrong with a configuration that code has made: the mistakes that its document would have.
 void check_document(reporter& r, const config& made);
-
-/// One quota, or nothing and a report.
-[[nodiscard]] std::optional<quota> read_quota(reporter& r, const json& from, const std::string& at);
 
 }  // namespace headgate::detail
 

@@ -3,93 +3,185 @@
 
 #include "config/writer.hpp"
 
-#include <span>
-#include <string>
+#include <string_view>
 
 #include "config/members.hpp"
 #include "config/text.hpp"
 
 namespace headgate::detail {
 
-json to_json(const quota& q) {
-    if (q.is_none()) {
-        return "none";
-    }
-    const bool window = q.algorithm() == quota_algorithm::fixed_window;
-    if (!window && !q.is_at_most() && q.burst() == q.permits()) {
-        return std::to_string(q.permits()) + '/' + format_duration(q.period());
-    }
-    json out = {{"permits", q.permits()}, {"period", format_duration(q.period())}};
-    if (window) {
-        out["algorithm"] = "fixed_window";
-        return out;
-    }
-    out["burst"] = q.burst();
-    if (q.is_at_most()) {
-        out["algorithm"] = "at_most";
-    }
-    return out;
-}
-
 namespace {
 
-json quotas_json(const std::vector<quota>& quotas) {
+/// A document that grows line by line.
+class document {
+public:
+    /// An object or an array while it is written.
+    class scope {
+    public:
+        scope(document& out, char begin, char end) : out_(out), end_(end) {
+            out_.text_ += begin;
+            out_.empty_ = true;
+            ++out_.depth_;
+        }
+        scope(const scope&) = delete;
+        scope& operator=(const scope&) = delete;
+        ~scope() = default;
+
+        void close() {
+            --out_.depth_;
+            if (!out_.empty_) {
+                out_.line();
+            }
+            out_.text_ += end_;
+            out_.empty_ = false;
+        }
+
+    private:
+        document& out_;
+        char end_;
+    };
+
+    template <class Write>
+    void object(const Write& write) {
+        scope here(*this, '{', '}');
+        write();
+        here.close();
+    }
+    template <class Write>
+    void array(const Write& write) {
+        scope here(*this, '[', ']');
+        write();
+        here.close();
+    }
+    void name(std::string_view name) {
+        item();
+        single(json(name));
+        text_ += ": ";
+    }
+    /// Before each member and element.
+    void item() {
+        if (!empty_) {
+            text_ += ',';
+        }
+        line();
+        empty_ = false;
+    }
+    void single(const json& value) { text_ += value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+    [[nodiscard]] std::string take() { return std::move(text_); }
+
+private:
+    void line() {
+        text_ += '\n';
+        text_.append(2 * depth_, ' ');
+    }
+
+    std::string text_;
+    std::size_t depth_ = 0;
+    bool empty_ = true;
+};
+
+template <class Value>
+void member_of(document& out, std::string_view name, const Value& value) {
+    out.name(name);
+    out.single(json(value));
+}
+
+void write(document& out, const quota& q) {
+    const bool window = q.algorithm() == quota_algorithm::fixed_window;
+    if (q.is_none()) {
+        out.single("none");
+    } else if (!window && !q.is_at_most() && q.burst() == q.permits()) {
+        out.single(std::to_string(q.permits()) + '/' + format_duration(q.period()));
+    } else {
+        out.object([&] {
+            member_of(out, "permits", q.permits());
+            member_of(out, "period", format_duration(q.period()));
+            if (!window) {
+                member_of(out, "burst", q.burst());
+            }
+            if (window || q.is_at_most()) {
+                member_of(out, "algorithm", window ? "fixed_window" : "at_most");
+            }
+        });
+    }
+}
+
+void write(document& out, const std::vector<quota>& quotas) {
     if (quotas.size() == 1) {
-        return to_json(quotas.front());
+        write(out, quotas.front());
+        return;
     }
-    json out = json::array();
-    for (const quota& q : quotas) {
-        out.push_back(to_json(q));
+    out.array([&] {
+        for (const quota& q : quotas) {
+            out.item();
+            write(out, q);
+        }
+    });
+}
+
+void write(document& out, const std::vector<tier>& tiers) {
+    if (tiers.size() == 1 && tiers.front().name == "default") {
+        out.name("quota");
+        write(out, tiers.front().quotas);
+        return;
     }
-    return out;
+    out.name("tiers");
+    out.array([&] {
+        for (const tier& t : tiers) {
+            out.item();
+            out.object([&] {
+                member_of(out, "name", t.name);
+                out.name("quota");
+                write(out, t.quotas);
+            });
+        }
+    });
 }
 
 template <class Options>
-json members_json(const Options& options, std::span<const member<Options>> members) {
-    json out = json::object();
-    for (const auto& m : members) {
-        out[std::string(m.name)] = m.write(options);
-    }
-    return out;
+void write_group(document& out, std::string_view group_name, const std::map<std::string, Options>& group,
+                 std::span<const member<Options>> members) {
+    out.name(group_name);
+    out.object([&] {
+        for (const auto& [name, options] : group) {
+            out.name(name);
+            out.object([&, &each = options] {
+                for (const auto& m : members) {
+                    member_of(out, m.name, m.write(each));
+                }
+                if constexpr (requires { each.tiers; }) {
+                    write(out, each.tiers);
+                }
+            });
+        }
+    });
 }
 
-json limiter_json(const rate_limiter_options& options) {
-    json out = members_json(options, limiter_members());
-    if (options.tiers.size() == 1 && options.tiers.front().name == "default") {
-        out["quota"] = quotas_json(options.tiers.front().quotas);
-        return out;
-    }
-    out["tiers"] = json::array();
-    for (const tier& t : options.tiers) {
-        out["tiers"].push_back({{"name", t.name}, {"quota", quotas_json(t.quotas)}});
-    }
-    return out;
-}
-
-template <class Options, class Write>
-json group_json(const std::map<std::string, Options>& group, Write write) {
-    json out = json::object();
-    for (const auto& [name, options] : group) {
-        out[name] = write(options);
-    }
-    return out;
-}
-
-json zone_json(const zone_config& z) {
-    return {
-        {"missing_breaker", z.missing_breaker == missing_breaker::run ? "run" : "refuse"},
-        {"rate_limiters", group_json(z.rate_limiters, limiter_json)},
-        {"resource_pools", group_json(z.resource_pools, [](const auto& o) { return members_json(o, pool_members()); })},
-        {"circuit_breakers",
-         group_json(z.circuit_breakers, [](const auto& o) { return members_json(o, breaker_members()); })},
-        {"bulkheads", group_json(z.bulkheads, [](const auto& o) { return members_json(o, bulkhead_members()); })},
-    };
+void write(document& out, const zone_config& z) {
+    out.object([&] {
+        member_of(out, "missing_breaker", z.missing_breaker == missing_breaker::run ? "run" : "refuse");
+        write_group(out, "rate_limiters", z.rate_limiters, limiter_members());
+        write_group(out, "resource_pools", z.resource_pools, pool_members());
+        write_group(out, "circuit_breakers", z.circuit_breakers, breaker_members());
+        write_group(out, "bulkheads", z.bulkheads, bulkhead_members());
+    });
 }
 
 }  // namespace
 
-json to_json(const config& c) {
-    return {{"zones", group_json(c.zones, zone_json)}};
+std::string write(const config& c) {
+    document out;
+    out.object([&] {
+        out.name("zones");
+        out.object([&] {
+            for (const auto& [name, z] : c.zones) {
+                out.name(name);
+                write(out, z);
+            }
+        });
+    });
+    return out.take();
 }
 
 }  // namespace headgate::detail

@@ -4,15 +4,14 @@
 #ifndef HEADGATE_LIB_CONFIG_WRITER_HPP
 #define HEADGATE_LIB_CONFIG_WRITER_HPP
 
-#include <nlohmann/json.hpp>
+#include <string>
 
 #include <headgate/config.hpp>
 
 namespace headgate::detail {
 
-/// As a document has it.
-[[nodiscard]] nlohmann::json to_json(const quota& q);
-[[nodiscard]] nlohmann::json to_json(const config& c);
+/// The document that a configuration is, with every value written out.
+[[nodiscard]] std::string write(const config& c);
 
 }  // namespace headgate::detail
 

@@ -3,7 +3,6 @@
 
 #include "zone/driver.hpp"
 
-#include <boost/asio/dispatch.hpp>
 #include <boost/core/demangle.hpp>
 
 #include <algorithm>
@@ -19,34 +18,34 @@ constexpr duration longest_sleep = std::chrono::seconds(1);
 
 }  // namespace
 
-// A turn on the strand.
-struct driver::turn_handler {
-    using allocator_type = kept_memory::allocator<void>;
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*memory); }
-    void operator()() const noexcept { self->take_turn(by_timer); }
-
-    std::shared_ptr<zone_core> zone;  // keeps the driver
-    driver* self;
-    kept_memory* memory;
-    bool by_timer;
-};
-
 // The end of the timer's wait, early or in time. It runs on any thread of the io_context.
 struct driver::wait_handler {
     using allocator_type = kept_memory::allocator<void>;
 
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(turn.self->wait_memory_); }
-    void operator()(const boost::system::error_code& /*early*/) const { asio::dispatch(*turn.zone->strand_, turn); }
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(self->wait_memory_); }
+    void operator()(const boost::system::error_code& /*early*/) const noexcept {
+        {
+            const std::lock_guard guard(self->lock_);
+            self->rang_ = true;
+        }
+        self->wake();
+    }
 
-    turn_handler turn;
+    std::shared_ptr<zone_core> zone;  // keeps the driver
+    driver* self;
 };
 
-void driver::post_turn() noexcept {
-    const context_gate::passage inside(zone_.gate_);
+void driver::turn::post() noexcept {
+    const context_gate::passage inside(self_.zone_.gate_);
     if (inside) {
-        asio::post(*zone_.strand_, turn_handler{zone_.shared_from_this(), this, &turn_memory_, false});
+        zone_ = self_.zone_.shared_from_this();
+        self_.zone_.queue_->post(*this);
     }
+}
+
+void driver::turn::run() {
+    const auto zone = std::move(zone_);
+    self_.take_turn();
 }
 
 void driver::wake() noexcept {
@@ -56,15 +55,14 @@ void driver::wake() noexcept {
             return;
         }
     }
-    post_turn();
+    turn_.post();
 }
 
-void driver::take_turn(bool by_timer) noexcept {
-    if (by_timer) {
-        waiting_ = false;
-    } else {
+void driver::take_turn() noexcept {
+    {
         const std::lock_guard guard(lock_);
         posted_ = false;
+        waiting_ = waiting_ && !std::exchange(rang_, false);
     }
     run_due();
     if (zone_.clock_ == nullptr) {
@@ -98,7 +96,7 @@ void driver::set_timer() noexcept {
             return;
         }
         timer_->expires_at(wake);
-        timer_->async_wait(wait_handler{{zone_.shared_from_this(), this, &wait_memory_, true}});
+        timer_->async_wait(wait_handler{zone_.shared_from_this(), this});
         waiting_ = true;
     };
     time_point wake = time_point::max();

@@ -14,14 +14,13 @@
 #include <headgate/impl/zone_core.hpp>
 
 #include "zone/deadline_wheel.hpp"
-#include "zone/kept_memory.hpp"
 
 namespace headgate::detail {
 
 /// Calls the deadlines of a zone when they are due, on its strand. One timer is armed for the earliest of them.
 ///
 /// It never needs memory to be woken, so that arming a deadline cannot fail: whatever could not be done for want of
-/// memory can be tried again from a deadline. At most one post and one wait of the timer are outstanding, and the
+/// memory can be tried again from a deadline. At most one turn and one wait of the timer are outstanding, and the
 /// memory of both is kept.
 class driver {
 public:
@@ -29,7 +28,7 @@ public:
         asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
                                    asio::io_context::executor_type>;
 
-    explicit driver(zone_core& zone) : zone_(zone), timer_(std::in_place, zone.executor()) {}
+    explicit driver(zone_core& zone) : zone_(zone), turn_(*this), timer_(std::in_place, zone.executor()) {}
 
     void arm(deadline& node, time_point when) noexcept {
         bool wakes = false;
@@ -43,7 +42,7 @@ public:
             }
         }
         if (wakes) {
-            post_turn();
+            turn_.post();
         }
     }
 
@@ -60,11 +59,21 @@ public:
     void detach() noexcept { timer_.reset(); }
 
 private:
-    struct turn_handler;
+    /// Runs what is due, on the strand. Keeps the zone while it is posted.
+    class turn final : public serial_task {
+    public:
+        explicit turn(driver& self) noexcept : self_(self) {}
+        void post() noexcept;
+        void run() override;
+        void abandon() noexcept override { const auto last = std::move(zone_); }
+
+    private:
+        driver& self_;
+        std::shared_ptr<zone_core> zone_;
+    };
     struct wait_handler;
 
-    void post_turn() noexcept;
-    void take_turn(bool by_timer) noexcept;
+    void take_turn() noexcept;
     void run_due() noexcept;
     void set_timer() noexcept;
     void follow_clock(time_point now) noexcept;
@@ -77,11 +86,11 @@ private:
     time_point armed_ = time_point::max();   // when the next turn comes at the latest, as far as that is seen to
     time_point latest_ = time_point::min();  // the time of the last turn
     bool posted_ = false;                    // a turn is posted
+    bool rang_ = false;                      // the timer's wait has ended
+    turn turn_;
     // On the strand.
     std::optional<timer_type> timer_;
     bool waiting_ = false;  // the timer's wait is outstanding
-    // Where the handlers of a posted turn and of the timer live.
-    kept_memory turn_memory_;
     kept_memory wait_memory_;
 };
 

@@ -24,28 +24,36 @@ namespace {
 constexpr duration offset_age = std::chrono::seconds(30);
 constexpr duration offset_step = std::chrono::milliseconds(1);
 
-/// A delivery of events on the strand. There is one at a time.
-struct event_delivery {
-    using allocator_type = kept_memory::allocator<void>;
-
-    [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*memory); }
-    void operator()() const { deliver(*zone); }
-
-    std::shared_ptr<zone_core> zone;
-    kept_memory* memory;
-    void (*deliver)(zone_core&);
-};
-
 }  // namespace
 
+/// Delivers events on the strand. Keeps the zone while it is posted.
+class zone_core::delivery final : public serial_task {
+public:
+    explicit delivery(zone_core& self) noexcept : self_(self) {}
+
+    void post() noexcept {
+        const context_gate::passage inside(self_.gate_);
+        if (inside) {
+            zone_ = self_.shared_from_this();
+            self_.queue_->post(*this);
+        }
+    }
+    void run() override;
+    void abandon() noexcept override { const auto last = std::move(zone_); }
+
+private:
+    zone_core& self_;
+    std::shared_ptr<zone_core> zone_;
+};
+
 struct zone_core::state {
-    explicit state(zone_core& zone) : drive(zone) {}
+    explicit state(zone_core& zone) : drive(zone), deliver(zone) {}
 
     driver drive;
     detail::registry registry;
 
     event_stream events;
-    kept_memory delivery_memory;
+    delivery deliver;
 
     spinlock waiters_lock;
     wait_queue<sleep_waiter> sleeping;
@@ -98,7 +106,8 @@ zone_core::zone_core(asio::io_context& context, std::string name, virtual_clock*
       name_(std::move(name)),
       clock_(clock != nullptr ? clock->state_ : nullptr),
       runs_without_breaker_(runs_without_breaker),
-      strand_(asio::make_strand(context)),
+      queue_(std::make_shared<serial_queue>(context)),
+      strand_(std::in_place, queue_, context.get_executor()),
       home_(context_state::of(context)),
       state_(std::make_unique<state>(*this)) {
     read_system_offset();
@@ -177,30 +186,23 @@ void zone_core::unsubscribe(std::uint64_t id) noexcept {
 void zone_core::emit(primitive_kind kind, const std::string& name, event e) noexcept {
     e.primitive = kind;
     if (state_->events.emit(std::move(e), name, *this)) {
-        post_delivery();
+        state_->deliver.post();
     }
 }
 
-void zone_core::post_delivery() noexcept {
-    const context_gate::passage inside(gate_);
-    if (inside) {
-        asio::post(*strand_, event_delivery{shared_from_this(), &state_->delivery_memory,
-                                            [](zone_core& zone) { zone.deliver_events(); }});
-    }
-}
-
-void zone_core::deliver_events() {
+void zone_core::delivery::run() {
     /// Posts what is left, also when a handler throws.
     struct rest {
-        zone_core& zone;
+        state& of;
         ~rest() {
-            if (zone.state_->events.has_more()) {
-                zone.post_delivery();
+            if (of.events.has_more()) {
+                of.deliver.post();
             }
         }
     };
-    const rest goes_on{*this};
-    state_->events.deliver();
+    const auto zone = std::move(zone_);
+    const rest goes_on{*zone->state_};
+    zone->state_->events.deliver();
 }
 
 // The registry --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@
 #include <headgate/impl/clock_state.hpp>
 #include <headgate/impl/context_gate.hpp>
 #include <headgate/impl/deadline.hpp>
+#include <headgate/impl/serial_queue.hpp>
 #include <headgate/impl/spinlock.hpp>
 #include <headgate/result.hpp>
 #include <headgate/snapshot.hpp>
@@ -107,7 +108,7 @@ protected:
 /// The state behind a `zone`: strand, clock, deadlines, registry, events. All members are thread-safe.
 class HEADGATE_DECL zone_core : public std::enable_shared_from_this<zone_core> {
 public:
-    using strand_type = asio::strand<asio::io_context::executor_type>;
+    using strand_type = serial_executor<asio::io_context::executor_type>;
 
     static std::shared_ptr<zone_core> create(asio::io_context& context, std::string name, virtual_clock* clock,
                                              bool runs_without_breaker = false);
@@ -165,8 +166,7 @@ public:
     void post(F&& f) {
         const context_gate::passage inside(gate_);
         if (inside) {
-            strand_memory memory;
-            asio::post(*strand_, strand_memory::bound<std::decay_t<F>>(memory, std::forward<F>(f)));
+            queue_->post(serial_function<std::decay_t<F>>::make(std::forward<F>(f)));
         }
     }
     /// Empty when the io_context is gone. For use on the strand.
@@ -229,12 +229,11 @@ private:
 
     enum class stage_kind : std::uint8_t { open, draining, closed };
     struct state;
+    class delivery;
 
     zone_core(asio::io_context& context, std::string name, virtual_clock* clock, bool runs_without_breaker);
 
     void detach() noexcept;
-    void post_delivery() noexcept;
-    void deliver_events();
     void check_idle() noexcept;
     [[nodiscard]] std::uint64_t what_is_left() const noexcept;
     void end_looks(std::uint64_t last) noexcept;
@@ -244,6 +243,7 @@ private:
     std::shared_ptr<clock_state> clock_;
     atomic<bool> runs_without_breaker_;
     context_gate gate_;
+    std::shared_ptr<serial_queue> queue_;
     std::optional<strand_type> strand_;
     atomic<stage_kind> stage_{stage_kind::open};
     atomic<std::uint64_t> operations_{0};

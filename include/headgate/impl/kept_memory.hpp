@@ -1,10 +1,9 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#ifndef HEADGATE_LIB_ZONE_KEPT_MEMORY_HPP
-#define HEADGATE_LIB_ZONE_KEPT_MEMORY_HPP
+#ifndef HEADGATE_IMPL_KEPT_MEMORY_HPP
+#define HEADGATE_IMPL_KEPT_MEMORY_HPP
 
-#include <array>
 #include <cstddef>
 #include <new>
 
@@ -13,8 +12,7 @@
 namespace headgate::detail {
 
 /// Memory that is there before it is needed, for a handler of which there is one at a time: its post cannot fail for
-/// want of memory. Two blocks, because a post to a strand takes two (see `strand_memory`). What is larger than a block,
-/// or comes while both are taken, is on the heap.
+/// want of memory. What is larger, or comes while it is taken, is on the heap.
 class kept_memory {
 public:
     kept_memory() = default;
@@ -22,22 +20,18 @@ public:
     kept_memory& operator=(const kept_memory&) = delete;
 
     [[nodiscard]] void* take(std::size_t bytes) {
-        for (block& b : blocks_) {
-            if (bytes <= sizeof(b.bytes) && !b.taken.exchange(true, std::memory_order_acquire)) {
-                return b.bytes;
-            }
+        if (bytes <= sizeof(bytes_) && !taken_.exchange(true, std::memory_order_acquire)) {
+            return bytes_;
         }
         return ::operator new(bytes);
     }
 
     void give_back(void* memory) noexcept {
-        for (block& b : blocks_) {
-            if (memory == b.bytes) {
-                b.taken.store(false, std::memory_order_release);
-                return;
-            }
+        if (memory == bytes_) {
+            taken_.store(false, std::memory_order_release);
+        } else {
+            ::operator delete(memory);
         }
-        ::operator delete(memory);
     }
 
     template <class T>
@@ -65,12 +59,8 @@ public:
     };
 
 private:
-    struct block {
-        alignas(std::max_align_t) std::byte bytes[320];
-        atomic<bool> taken{false};
-    };
-
-    std::array<block, 2> blocks_;
+    alignas(std::max_align_t) std::byte bytes_[320];
+    atomic<bool> taken_{false};
 };
 
 }  // namespace headgate::detail
