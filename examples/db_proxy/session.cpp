@@ -461,12 +461,11 @@ void session::check_deadlines(headgate::time_point now) {
     }
     const exchange& rules = server().rules;
     if (!rules.server_waits()) {
-        if (who_.is->statement_timeout > headgate::duration::zero() && late >= who_.is->statement_timeout) {
+        if (late >= who_.is->statement_timeout) {
             since_ = now;
             cancel_query();
         }
-    } else if (!rules.idle() && who_.is->idle_transaction_timeout > headgate::duration::zero() &&
-               late >= who_.is->idle_transaction_timeout) {
+    } else if (!rules.idle() && late >= who_.is->idle_transaction_timeout) {
         end_with("25P03", "terminating connection due to idle-in-transaction timeout");
     }
 }
@@ -490,8 +489,8 @@ std::string_view session::state() const noexcept {
 }
 
 bool session::is_timed() const noexcept {
-    return who_.is->statement_timeout > headgate::duration::zero() ||
-           who_.is->idle_transaction_timeout > headgate::duration::zero();
+    return who_.is->statement_timeout != headgate::duration::max() ||
+           who_.is->idle_transaction_timeout != headgate::duration::max();
 }
 
 void session::server_lost(std::string_view fatal, bool between_messages) {
