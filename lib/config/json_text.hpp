@@ -21,7 +21,8 @@ namespace headgate::detail {
 using json = nlohmann::json;
 
 /// A value of a JSON document. Objects and arrays of nlohmann::json take memory to be destroyed, and end the process
-/// where there is none: here they are plain vectors, and only single values are the library's.
+/// where there is none: here they are plain vectors, and only single values are the library's. (Those are not compared
+/// with texts: `json == "text"` ends the process, too.)
 class json_node {
 public:
     using entry = std::pair<std::string, json_node>;
@@ -59,8 +60,8 @@ private:
     std::vector<entry> items_;
 };
 
-/// The document that `text` is. What is wrong with it goes to `problems`: keys that stand twice, with a document all the
-/// same, in which the later one counts; or what is no JSON, nested too deeply or too large a number, with none.
+/// The document that `text` is. What is wrong with it goes to `problems`: keys that stand twice, with a document all
+/// the same, in which the later one counts; or what is no JSON, nested too deeply or too large a number, with none.
 [[nodiscard]] std::optional<json_node> read_json(std::string_view text, std::vector<config_problem>& problems);
 
 /// A value for people, no longer than a line.

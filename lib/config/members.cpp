@@ -142,7 +142,7 @@ member<Options> choice(std::string_view name, T Options::* at, std::vector<std::
         name, at, valid,
         [choices](const json& from) -> std::optional<T> {
             for (const auto& [text, value] : choices) {
-                if (from == text) {
+                if (from.is_string() && from.get_ref<const std::string&>() == text) {
                     return value;
                 }
             }

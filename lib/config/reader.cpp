@@ -183,7 +183,8 @@ void read_options(reporter& r, const json_node& from, const std::string& at, std
 }
 
 template <class Options, class Read>
-void read_group(reporter& r, const json_node& from, const std::string& at, std::map<std::string, Options>& to, Read read) {
+void read_group(reporter& r, const json_node& from, const std::string& at, std::map<std::string, Options>& to,
+                Read read) {
     if (!r.object(from, at, "primitives by their names")) {
         return;
     }
@@ -205,10 +206,11 @@ void read_zone(reporter& r, const json_node& from, const std::string& at, zone_c
     for (const auto& [key, value] : from.items()) {
         const std::string here = at + pointer_step(key);
         if (key == "missing_breaker") {
-            if (value.single() != "refuse" && value.single() != "run") {
+            const std::string_view text = value.is_string() ? std::string_view(value.text()) : std::string_view();
+            if (text != "refuse" && text != "run") {
                 r.report(here, shown(value), "one of \"refuse\", \"run\"");
             }
-            to.missing_breaker = value.single() == "run" ? missing_breaker::run : missing_breaker::refuse;
+            to.missing_breaker = text == "run" ? missing_breaker::run : missing_breaker::refuse;
         } else if (key == "rate_limiters") {
             read_group(r, value, here, to.rate_limiters,
                        [&r](const json_node& v, const std::string& a, auto& o) { read_limiter(r, v, a, o); });

@@ -48,8 +48,9 @@ private:
 
 /// Reads the members of `Options` in an object; `others` are read elsewhere. Returns those that are wrong.
 template <class Options>
-wrong_members read_members(reporter& r, const json_node& from, const std::string& at, std::span<const member<Options>> known,
-                           Options& to, std::initializer_list<std::string_view> others = {}) {
+wrong_members read_members(reporter& r, const json_node& from, const std::string& at,
+                           std::span<const member<Options>> known, Options& to,
+                           std::initializer_list<std::string_view> others = {}) {
     wrong_members wrong;
     for (const auto& [key, value] : from.items()) {
         const auto found =

