@@ -38,8 +38,8 @@ std::string tag_of(const record& r) {
 
 // The value is JSON text already.
 std::string to_json(const record& r, bool durable) {
-    std::string out = "{\"path\": " + json(r.path).dump() + ", \"version\": " + std::to_string(r.version);
-    out += ", \"author\": " + json(r.author).dump() + ", \"time_ms\": " + std::to_string(r.time_ms);
+    std::string out = "{\"path\": " + text_of(r.path) + ", \"version\": " + std::to_string(r.version);
+    out += ", \"author\": " + text_of(r.author) + ", \"time_ms\": " + std::to_string(r.time_ms);
     out += durable ? ", \"durable\": true" : ", \"durable\": false";
     out += r.value ? ", \"value\": " + *r.value : ", \"deleted\": true";
     return out + '}';
@@ -97,22 +97,21 @@ asio::awaitable<result<json>> ask_worker(headgate::call_context context, worker&
 // --------------------------------------------------------------------------------------------------------------
 
 // Without users, whoever reaches the port may do everything. A web page in a browser reaches it too, but cannot hide
-// where it comes from, nor call this host by another name than it has looked up.
+// where it comes from, nor call this host by another name than it has looked up. Which port it has come through does
+// not matter for Host, as there are tunnels; a page of another port of this machine is another site.
 std::optional<http_response> service::check_origin(const http_request& r) const {
     if (users_) {
         return {};
     }
-    const std::string port = ':' + std::to_string(port_);
-    const auto is_ours = [&](std::string_view host) {
-        if (host.ends_with(port)) {
-            host.remove_suffix(port.size());
-        }
-        return host == "127.0.0.1" || host == "localhost" || host == "[::1]";
-    };
-    if (!is_ours(r.host)) {
+    if (!headgate::names_this_machine(r.host)) {
         return problem(403, "wrong_host", "without a file of users, Host must be localhost or a loopback address");
     }
-    if (!r.origin.empty() && !(r.origin.starts_with("http://") && is_ours(r.origin.substr(7)))) {
+    constexpr std::string_view scheme = "http://";
+    const std::string_view origin = r.origin.starts_with(scheme) ? r.origin.substr(scheme.size()) : "";
+    const std::string_view port = port_of(origin, "80");
+    const bool is_ours =
+        headgate::names_this_machine(origin) && (port == std::to_string(port_) || port == port_of(r.host, "80"));
+    if (!r.origin.empty() && !is_ours) {
         return problem(403, "cross_origin", "without a file of users, no page of another site may use this service");
     }
     return {};
@@ -120,8 +119,8 @@ std::optional<http_response> service::check_origin(const http_request& r) const 
 
 // Whose bearer token it is; null when nobody's.
 const user* service::known(std::string_view authorization) const {
-    constexpr std::string_view bearer = "Bearer ";
-    return users_ && authorization.starts_with(bearer) ? users_->find(authorization.substr(bearer.size())) : nullptr;
+    const std::string_view token = headgate::token_of(authorization);
+    return users_ && !token.empty() ? users_->find(token) : nullptr;
 }
 
 std::optional<http_response> service::check_user(const http_request& r, user& who) {
@@ -132,16 +131,15 @@ std::optional<http_response> service::check_user(const http_request& r, user& wh
         }
         return {};
     }
-    // Who failed too often is not even looked at.
-    auto& failed = protection_->failed_logins();
-    if (failed.inspect(r.peer).tightest.remaining > 0) {
-        if (const user* found = known(r.authorization)) {
-            who = *found;
-            return {};
-        }
+    if (const user* found = known(r.authorization)) {
+        who = *found;
+        return {};
     }
-    if (const auto counted = failed.try_acquire(r.peer); !counted) {
-        return refusal(counted.error(), settings_.busy_retry);
+    // Only tokens that nobody has are limited, and not who brings none, or a right one: many may come by one address.
+    if (!headgate::token_of(r.authorization).empty()) {
+        if (const auto counted = protection_->failed_logins().try_acquire(client_key(r.client)); !counted) {
+            return refusal(counted.error(), settings_.busy_retry);
+        }
     }
     http_response out = problem(401, "unauthorized", "a bearer token is needed: Authorization: Bearer …");
     out.headers.emplace_back("WWW-Authenticate", "Bearer");
@@ -227,17 +225,23 @@ asio::awaitable<http_response> service::route(const http_request& r, const user&
     if (!path.starts_with(config_prefix)) {
         co_return problem(404, "not_found", "there are /v1/config, /v1/sync, /v1/parse, /v1/reload, and /");
     }
-    const auto decoded = percent_decoded(path.substr(config_prefix.size()));
-    const std::string_view mistake = decoded ? path_mistake(*decoded) : "a percent escape of the path is broken";
-    if (!mistake.empty()) {
+    auto decoded = percent_decoded(path.substr(config_prefix.size()));
+    if (!decoded) {
+        co_return problem(400, "bad_path", "a percent escape of the path is broken");
+    }
+    std::string& key = *decoded;
+    const bool history = key.ends_with(history_suffix);
+    if (history) {
+        key.resize(key.size() - history_suffix.size());
+    }
+    if (const std::string_view mistake = path_mistake(key); !mistake.empty()) {
         co_return problem(400, "bad_path", mistake);
     }
-    const std::string& key = *decoded;
-    if (key.ends_with(history_suffix)) {
+    if (history) {
         if (!reads) {
             co_return not_allowed("GET, HEAD");
         }
-        co_return co_await get_history(r, key.substr(0, key.size() - history_suffix.size()));
+        co_return co_await get_history(r, key);
     }
     if (reads) {
         co_return co_await get_value(r, key);
@@ -450,7 +454,7 @@ http_response service::post_reload(const user& who) {
 
 // The page itself says nothing; what it shows, and /metrics, name users.
 http_response service::status_page(const http_request& r) {
-    if (users_ && (r.path() == "/status.json" || r.path() == "/metrics")) {
+    if (users_ && (r.path() == "/status.json" || r.path() == "/metrics" || r.path() == "/admin")) {
         user who;
         if (auto wrong = check_user(r, who)) {
             return std::move(*wrong);
@@ -458,6 +462,9 @@ http_response service::status_page(const http_request& r) {
     }
     auto shown =
         site_.answer({.method = r.method, .target = r.target, .authorization = r.authorization, .body = r.body});
+    if (shown.status == 500) {
+        log_event(log_level::error, "action_failed", {{"request", r.id}, {"answer", shown.body}});
+    }
     return {shown.status, std::move(shown.headers), std::move(shown.body)};
 }
 

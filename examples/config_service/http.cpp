@@ -13,12 +13,17 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 
+#include <algorithm>
+#include <array>
 #include <exception>
+#include <list>
+#include <optional>
 #include <random>
-#include <unordered_set>
+#include <utility>
 
 #include "log.hpp"
 #include "problem.hpp"
+#include "target.hpp"
 
 namespace config_service {
 
@@ -67,16 +72,94 @@ std::string next_id() {
     return out;
 }
 
+// Two servers in a row that read a header in two ways are how one client slips a request into another's. What is wrong
+// with this one; empty when nothing is.
+template <class Fields>
+std::string_view ambiguity_of(const Fields& message) {
+    constexpr std::array<std::string_view, 6> once = {"Host",          "Content-Length", "Transfer-Encoding",
+                                                      "Authorization", "Origin",         "X-User"};
+    std::array<int, once.size()> seen{};
+    for (const auto& field : message) {
+        for (std::size_t i = 0; i < once.size(); ++i) {
+            if (beast::iequals(field.name_string(), {once[i].data(), once[i].size()}) && ++seen[i] > 1) {
+                return "a header field that may be there once is there twice";
+            }
+        }
+    }
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    const auto length = message[http::field::content_length];
+    if (!std::all_of(length.begin(), length.end(), is_digit)) {
+        return "Content-Length is not one number";
+    }
+    const bool coded = seen[2] > 0;
+    if (coded && (message.version() < 11 || !beast::iequals(message[http::field::transfer_encoding], "chunked"))) {
+        return "the only transfer coding is chunked, in HTTP/1.1";
+    }
+    return seen[0] == 0 && message.version() >= 11 ? "a Host is needed" : "";
+}
+
+// All values of a field that may be there more than once, in one (RFC 9110, 5.3).
+template <class Fields>
+std::string_view joined(Fields& message, beast::string_view name) {
+    if (message.count(name) > 1) {
+        std::string all;
+        const auto [from, to] = message.equal_range(name);
+        for (auto field = from; field != to; ++field) {
+            all.append(all.empty() ? "" : ", ").append(view(field->value()));
+        }
+        message.set(name, all);
+    }
+    return view(message[name]);
+}
+
 }  // namespace
 
 struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
+    // Each connection is in one of two lists until it is closed, with the node that it was made with.
     struct connection {
-        explicit connection(tcp::socket socket) : stream(std::move(socket)) {}
+        connection(impl& in, tcp::socket socket) : server(in), stream(std::move(socket)) {
+            place = server.waiting.insert(server.waiting.end(), this);
+        }
+        connection(const connection&) = delete;
+        connection& operator=(const connection&) = delete;
+        ~connection() { leave_lists(); }
 
+        /// It did what was waited for: the next thing may take so long.
+        void wait_for_client(std::chrono::nanoseconds limit) {
+            move_to(server.waiting);
+            stream.expires_after(limit);
+        }
+        /// The service works on an answer: nothing is waited for.
+        void work() { move_to(server.working); }
+
+        /// Hangs up at once.
+        void close() {
+            leave_lists();
+            stream.close();
+        }
+
+        impl& server;
         beast::tcp_stream stream;
         beast::flat_buffer buffer;
+        ip::address address;
         std::string peer;
         bool idle = true;
+
+    private:
+        void move_to(std::list<connection*>& to) {
+            if (at != nullptr) {
+                to.splice(to.end(), *at, place);
+                at = &to;
+            }
+        }
+        void leave_lists() {
+            if (at != nullptr) {
+                std::exchange(at, nullptr)->erase(place);
+            }
+        }
+
+        std::list<connection*>* at = &server.waiting;
+        std::list<connection*>::iterator place;
     };
     using parser = http::request_parser<http::string_body>;
 
@@ -90,43 +173,66 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
 
     asio::awaitable<void> accept() {
         const auto self = shared_from_this();
-        asio::steady_timer pause(io);
         while (acceptor.is_open()) {
-            error_code ec;
-            tcp::socket socket = co_await acceptor.async_accept(into(ec));
-            if (ec == asio::error::operation_aborted) {
-                co_return;
+            try {
+                co_await accept_one();
+            } catch (const std::exception& e) {  // out of memory; the next one may have some
+                log_event(log_level::error, "accept_failed", {{"what", e.what()}});
             }
-            if (ec == asio::error::no_descriptors || ec == asio::error::no_memory ||
-                ec == boost::system::errc::too_many_files_open_in_system || open.size() >= options.max_connections) {
-                // Whoever waits in the backlog is served when others have gone; without a pause this would spin.
-                if (!ec) {
-                    socket.close(ec);  // NOLINT(bugprone-unused-return-value)
-                }
-                log_event(log_level::warning, "accept_paused",
-                          {{"connections", open.size()}, {"why", ec ? ec.message() : "max_connections"}});
-                pause.expires_after(100ms);
-                co_await pause.async_wait(into(ec));
-            } else if (!ec) {
-                socket.set_option(tcp::no_delay(true), ec);  // NOLINT(bugprone-unused-return-value)
-                asio::co_spawn(io, serve(std::make_unique<connection>(std::move(socket))), asio::detached);
-            }
+        }
+    }
+
+    asio::awaitable<void> accept_one() {
+        error_code ec;
+        tcp::socket socket = co_await acceptor.async_accept(into(ec));
+        if (ec == asio::error::operation_aborted) {
+            co_return;
+        }
+        if (!ec) {
+            make_room(std::max<std::size_t>(options.max_connections, 1) - 1);
+        }
+        if (!ec && connections() < std::max<std::size_t>(options.max_connections, 1)) {
+            socket.set_option(tcp::no_delay(true), ec);  // NOLINT(bugprone-unused-return-value)
+            asio::co_spawn(io, serve(std::make_unique<connection>(*this, std::move(socket))), asio::detached);
+            co_return;
+        }
+        const bool out_of_something = ec == asio::error::no_descriptors || ec == asio::error::no_memory ||
+                                      ec == boost::system::errc::too_many_files_open_in_system;
+        if (ec && !out_of_something) {
+            co_return;  // this client has gone already
+        }
+        // All are at work, or there is no descriptor: whoever waits in the backlog is served when others have gone;
+        // without a pause this would spin.
+        log_event(log_level::warning, "accept_paused",
+                  {{"connections", connections()}, {"why", ec ? ec.message() : "max_connections"}});
+        socket.close(ec);  // NOLINT(bugprone-unused-return-value)
+        if (out_of_something) {
+            make_room(connections() - (waiting.size() + 7) / 8);
+        }
+        asio::steady_timer pause(io, 100ms);
+        co_await pause.async_wait(into(ec));
+    }
+
+    [[nodiscard]] std::size_t connections() const { return waiting.size() + working.size(); }
+
+    // Hangs up on whoever has been waited for longest, until there are at most `most`, or all others are at work.
+    void make_room(std::size_t most) {
+        std::size_t count = 0;
+        for (; connections() > most && !waiting.empty(); ++count) {
+            waiting.front()->close();
+        }
+        const auto now = std::chrono::steady_clock::now();
+        if (count > 0 && now - told_of_room > 1s) {  // a flood is not to be one in the log as well
+            told_of_room = now;
+            log_event(log_level::warning, "clients_let_go", {{"connections", connections()}, {"count", count}});
         }
     }
 
     asio::awaitable<void> serve(std::unique_ptr<connection> c) {
         const auto self = shared_from_this();
-        struct listed {
-            listed(std::unordered_set<connection*>& where, connection* who) : all(where), one(who) { all.insert(one); }
-            listed(const listed&) = delete;
-            listed& operator=(const listed&) = delete;
-            ~listed() { all.erase(one); }
-            std::unordered_set<connection*>& all;
-            connection* one;
-        } const in_list(open, c.get());
-
         error_code ec;
-        c->peer = c->stream.socket().remote_endpoint(ec).address().to_string();
+        c->address = plain(c->stream.socket().remote_endpoint(ec).address());
+        c->peer = c->address.to_string();
         bool more = !ec;
         while (more) {
             more = co_await first_byte(*c);
@@ -150,7 +256,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         if (draining) {
             co_return false;
         }
-        c.stream.expires_after(options.idle_timeout);
+        c.wait_for_client(options.idle_timeout);
         error_code ec;
         const std::size_t n = co_await c.stream.async_read_some(c.buffer.prepare(first_read), into(ec));
         c.buffer.commit(n);
@@ -163,27 +269,40 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         p.header_limit(options.max_header);
         p.body_limit(options.max_body);
         c.buffer.max_size(options.max_header + kept_buffer);
+        c.wait_for_client(options.header_timeout);
         error_code ec = parse(c, p);
         if (!ec && !p.is_header_done()) {
-            c.stream.expires_after(options.header_timeout);
             co_await http::async_read_header(c.stream, c.buffer, p, into(ec));
             ec = ec ? ec : parse(c, p);
         }
+        const std::string_view wrong = p.is_header_done() ? ambiguity_of(p.get()) : "";
+        if (!wrong.empty()) {
+            co_await refuse(c, p, 400, wrong);
+            co_return false;
+        }
         if (!ec && !p.is_done()) {
-            c.stream.expires_after(options.body_timeout);
-            if (view(p.get()[http::field::expect]) == "100-continue" && p.get().body().empty() &&
-                c.buffer.size() == 0) {
-                co_await asio::async_write(c.stream, asio::buffer(go_on), into(ec));
-            }
-            if (!ec) {
-                co_await http::async_read(c.stream, c.buffer, p, into(ec));
-            }
+            ec = co_await read_body(c, p);
         }
         if (ec) {
-            co_await refuse(c, p, ec);
+            if (const unsigned status = status_of(ec); status != 0) {
+                co_await refuse(c, p, status, ec.message());
+            }
             co_return false;
         }
         co_return co_await respond(c, p);
+    }
+
+    asio::awaitable<error_code> read_body(connection& c, parser& p) {
+        error_code ec;
+        c.wait_for_client(options.body_timeout);
+        if (p.get().version() >= 11 && beast::iequals(p.get()[http::field::expect], "100-continue") &&
+            p.get().body().empty() && c.buffer.size() == 0) {
+            co_await asio::async_write(c.stream, asio::buffer(go_on), into(ec));
+        }
+        if (!ec) {
+            co_await http::async_read(c.stream, c.buffer, p, into(ec));
+        }
+        co_return ec;
     }
 
     // What has come already, which most often is all of it: at no cost but parsing.
@@ -198,25 +317,27 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
 
     asio::awaitable<bool> respond(connection& c, parser& p) {
         auto& message = p.get();
+        // A whole URL stands over the Host (RFC 9112, 3.2.2).
+        const std::optional<whole_url> url = split_url(view(message.target()));
+        const ip::address client = options.trusted_proxies.empty()
+                                       ? c.address
+                                       : client_address(c.address, joined(message, "X-Forwarded-For"),
+                                                        joined(message, "Forwarded"), options.trusted_proxies);
         http_request request{.method = view(message.method_string()),
-                             .target = view(message.target()),
-                             .host = view(message[http::field::host]),
+                             .target = url ? std::string_view(url->target) : view(message.target()),
+                             .host = url ? std::string_view(url->authority) : view(message[http::field::host]),
                              .origin = view(message[http::field::origin]),
                              .authorization = view(message[http::field::authorization]),
                              .user = view(message["X-User"]),
-                             .if_match = view(message[http::field::if_match]),
-                             .if_none_match = view(message[http::field::if_none_match]),
+                             .if_match = joined(message, "If-Match"),
+                             .if_none_match = joined(message, "If-None-Match"),
                              .body = std::move(message.body()),
                              .peer = c.peer,
+                             .client = client,
                              .id = next_id()};
+        c.work();
         const auto began = std::chrono::steady_clock::now();
-        http_response answer;
-        try {
-            answer = co_await handle(request);
-        } catch (const std::exception& e) {
-            log_event(log_level::error, "handler_failed", {{"request", request.id}, {"what", e.what()}});
-            answer = problem(500, "internal_error", "this request met a fault of the service");
-        }
+        http_response answer = co_await answer_to(request);
         if (options.log_requests) {
             log_request(request, answer, std::chrono::steady_clock::now() - began);
         }
@@ -224,17 +345,27 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
                                 std::move(answer), request.id);
     }
 
-    // A request that could not be read gets its reason, where the client is still there.
-    asio::awaitable<void> refuse(connection& c, parser& p, error_code why) {
-        const unsigned status = status_of(why);
-        if (status == 0) {
-            co_return;
+    // Whatever the handler throws is a line of the log and an answer.
+    asio::awaitable<http_response> answer_to(const http_request& request) {
+        std::string what = "an exception that is no std::exception";
+        try {
+            co_return co_await handle(request);
+        } catch (const std::exception& e) {
+            what = e.what();
+        } catch (...) {  // NOLINT(bugprone-empty-catch): as it says above
         }
+        log_event(log_level::error, "handler_failed", {{"request", request.id}, {"what", what}});
+        co_return problem(500, "internal_error", "this request met a fault of the service");
+    }
+
+    // A request that could not be read gets its reason.
+    asio::awaitable<void> refuse(connection& c, parser& p, unsigned status, std::string_view why) {
         const std::string id = next_id();
         const char* code = status == 431 ? "header_too_large" : status == 413 ? "body_too_large" : "bad_request";
         log_event(log_level::warning, "request_refused",
-                  {{"request", id}, {"peer", c.peer}, {"status", status}, {"why", why.message()}});
-        co_await send(c, p.get().version() == 10 ? 10 : 11, false, false, problem(status, code, why.message()), id);
+                  {{"request", id}, {"peer", c.peer}, {"status", status}, {"why", why}});
+        http_response answer = problem(status, code, why);
+        co_await send(c, p.get().version() == 10 ? 10 : 11, false, false, std::move(answer), id);
     }
 
     asio::awaitable<bool> send(connection& c, unsigned version, bool keep_alive, bool head, http_response answer,
@@ -252,7 +383,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         http::response_serializer<http::string_body> serializer(out);
         serializer.split(head);
         error_code ec;
-        c.stream.expires_after(options.body_timeout);
+        c.wait_for_client(options.body_timeout);
         if (head) {
             co_await http::async_write_header(c.stream, serializer, into(ec));
         } else {
@@ -265,7 +396,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
     asio::awaitable<void> hang_up(connection& c) {
         error_code ec;
         c.stream.socket().shutdown(tcp::socket::shutdown_send, ec);  // NOLINT(bugprone-unused-return-value)
-        c.stream.expires_after(2s);
+        c.wait_for_client(2s);
         for (std::uint64_t left = 2 * options.max_body; !ec && left > 0;) {
             c.buffer.clear();
             const std::size_t n = co_await c.stream.async_read_some(c.buffer.prepare(first_read), into(ec));
@@ -277,7 +408,10 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
     tcp::acceptor acceptor;
     http_options options;
     handler handle;
-    std::unordered_set<connection*> open;
+    // Whoever has been waited for longest first.
+    std::list<connection*> waiting;
+    std::list<connection*> working;
+    std::chrono::steady_clock::time_point told_of_room{};
     bool draining = false;
 };
 
@@ -296,7 +430,7 @@ void http_server::drain() {
     impl_->draining = true;
     error_code ignored;
     impl_->acceptor.close(ignored);  // NOLINT(bugprone-unused-return-value)
-    for (auto* c : impl_->open) {
+    for (auto* c : impl_->waiting) {
         if (c->idle) {
             c->stream.cancel();
         }
@@ -304,7 +438,7 @@ void http_server::drain() {
 }
 
 std::size_t http_server::connections() const {
-    return impl_->open.size();
+    return impl_->connections();
 }
 
 std::uint16_t http_server::port() const {

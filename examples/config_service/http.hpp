@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "client.hpp"
+
 namespace config_service {
 
 namespace asio = boost::asio;
@@ -25,16 +27,17 @@ namespace asio = boost::asio;
 /// A request that was read whole. The views are into the connection and live as long as the request is answered.
 struct http_request {
     std::string_view method;
-    std::string_view target;
-    std::string_view host;
+    std::string_view target;  ///< Path and query, also where the client sent a whole URL.
+    std::string_view host;    ///< Of that URL, or of the field.
     std::string_view origin;
     std::string_view authorization;
     std::string_view user;  ///< X-User
     std::string_view if_match;
     std::string_view if_none_match;
     std::string body;
-    std::string peer;  ///< The client's address.
-    std::string id;    ///< In every line of the log and in the answer.
+    std::string peer;    ///< The address that it came from.
+    ip::address client;  ///< That of the client, which is another one behind a trusted proxy.
+    std::string id;      ///< In every line of the log and in the answer.
 
     /// The target without its query.
     [[nodiscard]] std::string_view path() const { return target.substr(0, target.find('?')); }
@@ -52,14 +55,17 @@ struct http_options {
     std::uint32_t max_header = 16 * 1024;
     std::uint64_t max_body = 1024 * 1024;
     std::size_t max_connections = 20'000;
+    std::vector<network> trusted_proxies{};
     std::chrono::nanoseconds idle_timeout = std::chrono::seconds{60};  ///< Between two requests.
     std::chrono::nanoseconds header_timeout =
         std::chrono::seconds{10};                                      ///< From the first byte to the last of a header.
     std::chrono::nanoseconds body_timeout = std::chrono::seconds{30};  ///< For a body, and for an answer.
 };
 
-/// HTTP/1.1 on one port: keep-alive, pipelining, Expect: 100-continue, and every bound that a server needs. Runs on its
-/// io_context, on one thread.
+/// HTTP/1.1 on one port: keep-alive, pipelining, Expect: 100-continue, and every bound that a server needs. With
+/// `max_connections` open, one more takes the place of the one whose client has kept it waiting longest. Requests that
+/// two servers could read in two ways are refused. Runs on its io_context, which one thread runs: that is what makes
+/// its coroutines serial.
 class http_server {
 public:
     using handler = std::function<asio::awaitable<http_response>(const http_request&)>;

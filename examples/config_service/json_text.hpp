@@ -13,14 +13,16 @@ namespace config_service {
 
 /// What is wrong with a text that should be JSON.
 struct json_mistake {
-    std::size_t position = 0;  ///< The byte, counted from 1; zero where there is none.
+    std::size_t position = 0;  ///< The byte that is wrong, counted from 1.
     std::string what;
 };
 
 /// How many arrays and objects may stand within each other.
 inline constexpr int max_json_depth = 100;
 
-/// Nothing when it is one JSON value in UTF-8. The text itself is what is stored, so that no number is rounded.
+/// Nothing when it is one JSON value (RFC 8259) in UTF-8 without a byte order mark. The text itself is what is stored,
+/// so that no number is rounded, and none is too large. An escape of half a character is refused: programs do not agree
+/// on what it is.
 [[nodiscard]] std::optional<json_mistake> check_json(std::string_view text);
 
 }  // namespace config_service

@@ -50,14 +50,13 @@ void log_event(log_level level, std::string_view event, const nlohmann::json& fi
 }
 
 void log_request(const http_request& request, const http_response& answer, std::chrono::nanoseconds took) {
-    log_event(log_level::info, "request",
-              {{"request", request.id},
-               {"peer", request.peer},
-               {"method", request.method},
-               {"target", request.target},
-               {"status", answer.status},
-               {"bytes", answer.body.size()},
-               {"us", took.count() / 1'000}});
+    nlohmann::json line = {{"request", request.id},     {"peer", request.peer},    {"method", request.method},
+                           {"target", request.target},  {"status", answer.status}, {"bytes", answer.body.size()},
+                           {"us", took.count() / 1'000}};
+    if (const std::string client = request.client.to_string(); client != request.peer) {
+        line["client"] = client;
+    }
+    log_event(log_level::info, "request", line);
 }
 
 void end_log() {

@@ -58,16 +58,17 @@ std::string_view title_of(unsigned status) {
 std::string quoted(std::string_view text) {
     const bool plain =
         std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; });
-    return plain ? '"' + std::string(text) + '"'
-                 : nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return plain ? '"' + std::string(text) + '"' : text_of(nlohmann::json(text));
 }
 
 }  // namespace
 
+std::string text_of(const nlohmann::json& value) {
+    return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 http_response json_answer(unsigned status, const nlohmann::json& body) {
-    return {status,
-            {{"Content-Type", "application/json"}},
-            body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n'};
+    return {status, {{"Content-Type", "application/json"}}, text_of(body) + '\n'};
 }
 
 http_response problem(unsigned status, std::string_view code, std::string_view detail, const nlohmann::json& more) {
@@ -79,7 +80,7 @@ http_response problem(unsigned status, std::string_view code, std::string_view d
     text.append(std::to_string(status)).append(R"(,"code":")").append(code).append(R"(","detail":)");
     text.append(quoted(detail));
     for (const auto& [name, value] : more.items()) {
-        text.append(",\"").append(name).append("\":").append(value.dump());
+        text.append(",\"").append(name).append("\":").append(text_of(value));
     }
     text.append("}\n");
     return out;

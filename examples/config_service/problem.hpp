@@ -15,6 +15,9 @@
 
 namespace config_service {
 
+/// A value as JSON text; bytes of names and messages that are no UTF-8 are replaced.
+[[nodiscard]] std::string text_of(const nlohmann::json& value);
+
 /// A JSON answer.
 [[nodiscard]] http_response json_answer(unsigned status, const nlohmann::json& body);
 

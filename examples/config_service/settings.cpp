@@ -9,7 +9,9 @@
 #include <array>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace config_service {
 
@@ -86,12 +88,29 @@ member words(std::string_view name, std::vector<std::string> settings::* to) {
             }};
 }
 
+member networks(std::string_view name, std::vector<network> settings::* to) {
+    return {name, R"(an array of addresses and networks, such as ["10.0.0.0/8", "::1"], no bits behind the prefix)",
+            [to](const json& from, settings& s) {
+                std::vector<network> read;
+                for (const json& one : from.is_array() ? from : json::array({nullptr})) {
+                    const auto parsed = one.is_string() ? network::parse(one.get<std::string>()) : std::nullopt;
+                    if (!parsed) {
+                        return false;
+                    }
+                    read.push_back(*parsed);
+                }
+                s.*to = std::move(read);
+                return true;
+            }};
+}
+
 const auto& members() {
     static const std::array all{
         text("listen", &settings::listen, "an address and a port, such as \"127.0.0.1:8080\""),
         text("database", &settings::database, "\"postgresql://…\", or the name of a file in the data directory"),
         number("max_database_pages", &settings::max_database_pages, "a whole number of pages; zero is off", 0),
         text("users", &settings::users, "the name of a file of bearer tokens; empty is none"),
+        networks("trusted_proxies", &settings::trusted_proxies),
         number("max_body", &settings::max_body, "a whole number of bytes, 1024 to 1073741824", 1'024, 1u << 30),
         number("max_connections", &settings::max_connections, "a whole number of at least 1", 1),
         number("max_entries", &settings::max_entries, "a whole number of at least 1", 1),

@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "client.hpp"
+
 namespace config_service {
 
 /// The document that configures the service: "service" is read here, "zones" by headgate.
@@ -21,6 +23,7 @@ struct settings {
     std::string database = "config.db";      ///< postgresql://…, or a file in the data directory.
     std::uint32_t max_database_pages = 0;    ///< Of SQLite; zero: no bound.
     std::string users;                       ///< The file of bearer tokens; empty: none, and loopback only.
+    std::vector<network> trusted_proxies;    ///< Whose word on where a request comes from is taken.
     std::uint64_t max_body = 1 << 20;        ///< Bytes of a request.
     std::uint64_t max_connections = 20'000;  ///< Clients at once.
     std::uint64_t max_entries = 100'000;     ///< Paths kept in memory.

@@ -3,6 +3,8 @@
 
 #include "target.hpp"
 
+#include <boost/beast/core/string.hpp>
+
 #include <algorithm>
 
 namespace config_service {
@@ -69,8 +71,9 @@ std::string_view path_mistake(std::string_view path) {
     if (path.back() == '/') {
         return "the path ends with a slash";
     }
+    std::string_view segment;
     for (int segments = 1; !path.empty(); ++segments) {
-        const std::string_view segment = take(path, '/');
+        segment = take(path, '/');
         if (segments > 16) {
             return "the path has more than 16 segments";
         }
@@ -87,7 +90,30 @@ std::string_view path_mistake(std::string_view path) {
             return "a segment of the path has other characters than letters, digits, and ._~@:+=,-";
         }
     }
+    return segment == "history" ? "the path ends with history, under which the versions of a path are" : "";
+}
+
+std::optional<whole_url> split_url(std::string_view target) {
+    for (const std::string_view scheme : {"http://", "https://"}) {
+        const std::string_view start = target.substr(0, scheme.size());
+        if (boost::beast::iequals({start.data(), start.size()}, {scheme.data(), scheme.size()})) {
+            target.remove_prefix(scheme.size());
+            const auto end = std::min(target.find_first_of("/?"), target.size());
+            whole_url out{std::string(target.substr(0, end)), std::string(target.substr(end))};
+            if (!out.target.starts_with('/')) {
+                out.target.insert(out.target.begin(), '/');
+            }
+            return out;
+        }
+    }
     return {};
+}
+
+std::string_view port_of(std::string_view authority, std::string_view otherwise) {
+    const auto colon = authority.rfind(':');
+    const bool has_one = colon != std::string_view::npos && authority.find(']', colon) == std::string_view::npos;
+    const std::string_view port = has_one ? authority.substr(colon + 1) : "";
+    return port.empty() ? otherwise : port;
 }
 
 bool matches(std::string_view tags, std::string_view tag, bool exists) {

@@ -63,6 +63,12 @@ std::string_view read_member(const std::string& key, const json& value, const st
     return "one of name, sha256, tier, admin";
 }
 
+std::array<unsigned char, 32> digest_of(std::string_view token) {
+    std::array<unsigned char, 32> out{};
+    SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), out.data());
+    return out;
+}
+
 }  // namespace
 
 bool is_user_name(std::string_view name) {
@@ -100,6 +106,9 @@ headgate::result<users> users::parse(std::string_view text, const std::vector<st
                     problems.push_back({at, std::string("no \"") + needed + '"', "an object with name and sha256"});
                 }
             }
+            if (k.token == digest_of("")) {
+                problems.push_back({at + "/sha256", "the SHA-256 of no text", "the SHA-256 of a token"});
+            }
             if (k.token != digest{} && !seen.insert(k.token).second) {
                 problems.push_back({at + "/sha256", "a token for the second time", "a token for each user"});
             }
@@ -113,8 +122,7 @@ headgate::result<users> users::parse(std::string_view text, const std::vector<st
 }
 
 const user* users::find(std::string_view token) const {
-    digest given{};
-    SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), given.data());
+    const digest given = digest_of(token);
     const user* found = nullptr;
     for (const known& k : all_) {
         if (CRYPTO_memcmp(k.token.data(), given.data(), given.size()) == 0) {

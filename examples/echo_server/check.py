@@ -18,8 +18,9 @@ BYTES_A_SECOND = 256 * 1024
 
 def main(program):
     assert len(open(__file__.replace("check.py", "echo_server.cpp")).readlines()) < 200, "it is to stay small"
-    assert subprocess.run([program, "x"], capture_output=True).returncode == 2
-    with subprocess.Popen([program, "0", "0"], stdout=subprocess.PIPE, text=True) as server:
+    for wrong in (["x"], [""], ["65536"], ["0", "-1"], ["0", "0", "0"], ["0", "0", "1", "1"]):
+        assert subprocess.run([program] + wrong, capture_output=True, timeout=30).returncode == 2, wrong
+    with subprocess.Popen([program, "0", "0", "3"], stdout=subprocess.PIPE, text=True) as server:
         try:
             said = re.search(r"127\.0\.0\.1:(\d+), status on (\S+)", server.stdout.readline())
             check(server, int(said.group(1)), said.group(2))
@@ -63,6 +64,24 @@ def check(server, port, url):
         assert time.monotonic() - began > 2.5, "the limiter did nothing"
     bytes_limiter = metrics()["bytes"]
     assert bytes_limiter["busiest"][0]["key"] == "127.0.0.1", bytes_limiter
+
+    # Silent clients are let go, whatever they are silent about: who sends nothing, and who reads nothing.
+    silent = connect(port)
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.settimeout(60)
+    deaf.connect(("127.0.0.1", port))
+    assert metrics()["connections"]["metrics"]["running"] >= 2  # one of them is a place to come
+    assert silent.recv(1) == b""
+    try:
+        while True:
+            deaf.sendall(data)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    while metrics()["connections"]["metrics"]["running"] > 1:
+        time.sleep(0.05)
+    silent.close()
+    deaf.close()
 
     # SIGTERM: what was sent is echoed, an idle client is let go, and the server ends well.
     idle, busy = connect(port), connect(port)

@@ -4,9 +4,11 @@
 // A TCP echo service, and the smallest whole use of headgate: copy it, and put your protocol where it echoes.
 //   - a bulkhead bounds the connections: who comes too many waits in the kernel's queue;
 //   - a limiter bounds the bytes a second of each client address: it waits, so that TCP slows the client down;
-//   - an idle client is let go, SIGTERM lets everybody finish what was read, and a page shows all of it.
+//   - a client that sends nothing, or does not read what is sent, is let go;
+//   - SIGTERM lets everybody finish what was read, and a page shows all of it.
+// All coroutines run on one strand, so that it stays right where several threads run the io_context.
 //
-//   echo_server [PORT [STATUS_PORT]]     default: 7007 and 7008; zero takes a free one
+//   echo_server [PORT [STATUS_PORT [IDLE_SECONDS]]]     default: 7007, 7008 and 30; port zero takes a free one
 
 #include <headgate/headgate.hpp>
 #include <headgate/status.hpp>
@@ -17,6 +19,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
@@ -42,20 +45,21 @@ using namespace std::chrono_literals;
 constexpr std::uint32_t most_connections = 1'000;
 constexpr std::uint64_t bytes_a_second = std::uint64_t{256} * 1024;
 constexpr std::size_t chunk = 4'096;  // read at once; no more than the limiter grants at once
-constexpr auto idle_timeout = 30s;
-constexpr auto longest_wait = 60s;  // for the limiter
+constexpr auto longest_wait = 60s;    // for the limiter
 constexpr auto drain_timeout = 5s;
 
 struct service {
     headgate::zone& zone;
+    headgate::duration idle_timeout;  // for a client to send something, and to make room for a chunk
     headgate::bulkhead connections;
     headgate::rate_limiter bytes;
     std::set<tcp::socket*> open{};
 };
 
-service make_service(headgate::zone& zone) {
+service make_service(headgate::zone& zone, headgate::duration idle_timeout) {
     const headgate::quota quota = headgate::quota::per(bytes_a_second, 1s).value();
-    return {zone, headgate::bulkhead::create(zone, "connections", {.max_concurrent = most_connections}).value(),
+    return {zone, idle_timeout,
+            headgate::bulkhead::create(zone, "connections", {.max_concurrent = most_connections}).value(),
             headgate::rate_limiter::create(zone, "bytes", {.tiers = {{"default", {quota}}}, .busiest = 5}).value()};
 }
 
@@ -63,8 +67,12 @@ asio::awaitable<std::size_t> read_some(headgate::call_context context, tcp::sock
     co_return co_await from->async_read_some(into, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
 }
 
-/// Until the client ends, is silent for too long, or is gone; the last two by an exception or a result that nobody
-/// needs.
+asio::awaitable<std::size_t> write_all(headgate::call_context context, tcp::socket* to, asio::const_buffer from) {
+    co_return co_await asio::async_write(*to, from, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
+}
+
+/// Until the client ends, sends or reads nothing for too long, or is gone; the last two by an exception or a result
+/// that nobody needs.
 asio::awaitable<void> echo(tcp::socket socket, headgate::bulkhead_permit /*held*/, service& s) {
     struct listed {
         listed(std::set<tcp::socket*>& where, tcp::socket* who) : all(where), one(who) { all.insert(one); }
@@ -80,7 +88,8 @@ asio::awaitable<void> echo(tcp::socket socket, headgate::bulkhead_permit /*held*
     const asio::mutable_buffer buffer = asio::buffer(data);
     tcp::socket* const client = &socket;
     for (;;) {
-        const result<std::size_t> n = co_await headgate::with_timeout(s.zone, idle_timeout, read_some, client, buffer);
+        const result<std::size_t> n =
+            co_await headgate::with_timeout(s.zone, s.idle_timeout, read_some, client, buffer);
         if (!n) {
             co_return;
         }
@@ -89,19 +98,25 @@ asio::awaitable<void> echo(tcp::socket socket, headgate::bulkhead_permit /*held*
         if (!permit) {
             co_return;
         }
-        co_await asio::async_write(socket, asio::buffer(data, n.value()), asio::use_awaitable);
+        const asio::const_buffer answer = asio::buffer(data, n.value());
+        if (!co_await headgate::with_timeout(s.zone, s.idle_timeout, write_all, client, answer)) {
+            co_return;
+        }
     }
 }
 
 asio::awaitable<void> accept(tcp::acceptor& acceptor, service& s) {
     for (;;) {
         // First a place, then a client. Nobody else asks for places, so that this waits only while all are taken.
-        result<headgate::bulkhead_permit> place = co_await s.connections.enter({.timeout = 1h});
+        result<headgate::bulkhead_permit> place = co_await s.connections.enter({.timeout = headgate::duration::max()});
+        if (!place) {
+            co_return;  // the zone is closed
+        }
         auto [failed, socket] = co_await acceptor.async_accept(asio::as_tuple(asio::use_awaitable));
         if (failed == asio::error::operation_aborted) {
             co_return;
         }
-        if (failed || !place) {
+        if (failed) {
             // Out of descriptors, most likely: come back instead of spinning.
             (void)co_await s.zone.sleep_for(100ms);
         } else {
@@ -113,11 +128,12 @@ asio::awaitable<void> accept(tcp::acceptor& acceptor, service& s) {
 
 /// On SIGTERM or SIGINT: takes nobody new, reads nothing more, writes what was read.
 asio::awaitable<void> drain(asio::io_context& io, tcp::acceptor& acceptor, service& s) {
-    asio::signal_set signals(io, SIGINT, SIGTERM);
+    asio::signal_set signals(acceptor.get_executor(), SIGINT, SIGTERM);
     co_await signals.async_wait(asio::use_awaitable);
     acceptor.close();
     for (tcp::socket* one : s.open) {
-        one->shutdown(tcp::socket::shutdown_receive);
+        boost::system::error_code gone;
+        one->shutdown(tcp::socket::shutdown_receive, gone);
     }
     for (auto waited = 0ms; !s.open.empty() && waited < drain_timeout; waited += 10ms) {
         (void)co_await s.zone.sleep_for(10ms);
@@ -127,35 +143,38 @@ asio::awaitable<void> drain(asio::io_context& io, tcp::acceptor& acceptor, servi
     io.stop();
 }
 
-bool parse(int argc, char** argv, std::array<std::uint16_t, 2>& ports) {
+bool parse(int argc, char** argv, std::array<std::uint16_t, 3>& numbers) {
     for (int i = 1; i < argc; ++i) {
         const std::string_view text = argv[i];
-        std::uint16_t* const to = i <= 2 ? &ports[static_cast<std::size_t>(i) - 1] : nullptr;
-        if (to == nullptr ||
-            std::from_chars(text.data(), text.data() + text.size(), *to).ptr != text.data() + text.size()) {
+        const char* const end = text.data() + text.size();
+        const auto at = static_cast<std::size_t>(i) - 1;
+        if (at == numbers.size() ||
+            std::from_chars(text.data(), end, numbers[at]) != std::from_chars_result{end, std::errc{}}) {
             return false;
         }
     }
-    return true;
+    return numbers[2] > 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-    std::array<std::uint16_t, 2> ports{7'007, 7'008};
-    if (!parse(argc, argv, ports)) {
-        std::cerr << "usage: echo_server [PORT [STATUS_PORT]]\n";
+    std::array<std::uint16_t, 3> numbers{7'007, 7'008, 30};
+    const auto& [port, status_port, idle_seconds] = numbers;
+    if (!parse(argc, argv, numbers)) {
+        std::cerr << "usage: echo_server [PORT [STATUS_PORT [IDLE_SECONDS]]]\n";
         return 2;
     }
     asio::io_context io(1);
     headgate::zone zone(io, "echo");
-    service s = make_service(zone);
-    const auto status = headgate::status_server::start({.port = ports[1]}).value();
+    service s = make_service(zone, std::chrono::seconds{idle_seconds});
+    const auto status = headgate::status_server::start({.port = status_port}).value();
     status->site().add(zone);
 
-    tcp::acceptor acceptor(io, tcp::endpoint(asio::ip::address_v4::loopback(), ports[0]));
-    asio::co_spawn(io, drain(io, acceptor, s), asio::detached);
-    asio::co_spawn(io, accept(acceptor, s), asio::detached);
+    const auto serial = asio::make_strand(io);
+    tcp::acceptor acceptor(serial, tcp::endpoint(asio::ip::address_v4::loopback(), port));
+    asio::co_spawn(serial, drain(io, acceptor, s), asio::detached);
+    asio::co_spawn(serial, accept(acceptor, s), asio::detached);
     std::cout << "echo on 127.0.0.1:" << acceptor.local_endpoint().port() << ", status on " << status->url()
               << std::endl;
     io.run();

@@ -154,11 +154,33 @@ class Refusals(ServiceTest):
             answer = s.put("x", body)
             self.assertEqual((answer.status, answer.code), (400, "bad_json"), body)
             self.assertEqual(answer.json()["position"], position, body)
-        for body in (b'"\xff"', b'"\xc3"', b"[" * 101 + b"]" * 101, b"[" * 900_000, b'{"a":' * 200_000, b"1e999"):
+        for body in (b'"\xff"', b'"\xc3"', b"[" * 101 + b"]" * 101, b"[" * 900_000, b'{"a":' * 200_000, b"\xef\xbb\xbf1", b"1\0"):
             answer = s.ask("PUT", "/v1/config/x", body)
             self.assertEqual((answer.status, answer.code), (400, "bad_json"), body[:20])
         self.assertEqual(s.ask("PUT", "/v1/config/x", b"[" * 100 + b"]" * 100).status, 202)
         s.check_well()
+
+    def test_no_number_is_too_large_or_too_small(self):
+        s = self.service(document(limits={"config_update": "1000/1m"}))
+        for number in ("1e999", "-1e999", "1e-999", "-0", "-0.0e-0", "1E+400", "9" * 400, "-" + "9" * 5000, "0." + "0" * 400 + "1",
+                       '[1e999, {"a": -1e99999999999}]'):
+            self.assertEqual(s.put("n?sync=true", number).status, 200, number[:20])
+            self.assertEqual(s.get("/v1/config/n").body, number)
+            self.assertIn('"value": ' + number, s.get("/v1/config/n/history").body)
+            self.assertIn('"value": ' + number, s.get("/v1/config?prefix=n").body)
+        for wrong in ("1e", "1e+", "01", "-", "-01", "1.", ".5", "+1", "0x1", "Infinity", "-Infinity", "1_000", "1e9.9"):
+            self.assertEqual(s.put("n", wrong).code, "bad_json", wrong)
+
+    def test_the_path_history_is_no_path_of_a_value(self):
+        s = self.service()
+        for path in ("history", "x/history/history", "history/history", "histor%79"):
+            self.assertEqual((s.get("/v1/config/" + path).status, s.get("/v1/config/" + path).code), (400, "bad_path"), path)
+        self.assertEqual((s.put("history", 1).code, s.ask("DELETE", "/v1/config/history").code), ("bad_path", "bad_path"))
+        for path in ("history/x", "History", "history-of-x", "x.history", "/".join(["a"] * 16)):
+            self.assertEqual(s.put(path, 1).status, 202, path)
+            self.assertEqual(len(s.get(f"/v1/config/{path}/history").json()["versions"]), 1, path)
+        self.assertEqual(s.get("/v1/config/history%2Fx%2Fhistory").status, 200)
+        self.assertEqual(s.put("x%2Fhistory", 1).status, 405)
 
     def test_every_answer_has_a_request_id_that_is_in_the_log(self):
         s = self.service()
@@ -193,7 +215,57 @@ class Users(ServiceTest):
     def test_failed_tokens_are_limited_by_address(self):
         s = self.with_users(limits={"failed_login": "5/1m"})
         self.assertEqual([s.get("/v1/config", token="guess").status for _ in range(7)], [401] * 5 + [429] * 2)
-        self.assertEqual(s.get("/v1/config", token=TOKENS["ann"]).status, 429)
+        # Whoever has a token is let in, and who brings none is told so: many may come by one address.
+        self.assertEqual(s.get("/v1/config", token=TOKENS["ann"]).status, 200)
+        self.assertEqual([s.get("/status.json").status for _ in range(7)], [401] * 7)
+        self.assertEqual(s.get("/v1/config", headers={"Authorization": "Basic guess"}).status, 401)
+        # Every place that looks at a token counts.
+        for method, path in (("GET", "/status.json"), ("GET", "/metrics"), ("POST", "/admin"), ("PUT", "/v1/config/x"), ("POST", "/v1/reload")):
+            self.assertEqual(s.ask(method, path, "{}", token="guess").status, 429, path)
+
+    def test_guesses_at_the_page_are_limited_too(self):
+        s = self.with_users(limits={"failed_login": "3/1m"})
+        self.assertEqual([s.post("/admin", "{}", token="guess").status for _ in range(5)], [401] * 3 + [429] * 2)
+        self.assertEqual(s.post("/admin", "{}", token=TOKENS["root"]).status, 400)
+
+    def guess(self, s, **headers):
+        return s.get("/v1/config", token="guess", headers={k.replace("_", "-"): v for k, v in headers.items()}).status
+
+    def test_a_trusted_proxy_is_believed_about_its_clients(self):
+        s = self.with_users(limits={"failed_login": "2/1h"}, service={"trusted_proxies": ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]})
+        self.assertEqual([self.guess(s, X_Forwarded_For="192.0.2.1") for _ in range(3)], [401, 401, 429])
+        # The same client, however many proxies and however it is written; what stands before the first stranger is not believed.
+        for value in ("192.0.2.1", "192.0.2.1:4711", "8.8.8.8, 192.0.2.1", "192.0.2.1, 10.1.2.3", " 192.0.2.1 ,fd00::1", "::ffff:192.0.2.1"):
+            self.assertEqual(self.guess(s, X_Forwarded_For=value), 429, value)
+        for value in ("for=192.0.2.1", "For=\"192.0.2.1:80\";proto=http", "for=8.8.8.8, for=192.0.2.1;by=10.0.0.1", "proto=https;FOR=192.0.2.1"):
+            self.assertEqual(self.guess(s, Forwarded=value), 429, value)
+        # Others have their own.
+        self.assertEqual(self.guess(s, X_Forwarded_For="192.0.2.2"), 401)
+        self.assertEqual(self.guess(s, Forwarded="for=192.0.2.3"), 401)
+        # An IPv6 client has a whole /64 to come from.
+        self.assertEqual([self.guess(s, X_Forwarded_For=f"2001:db8::{i}") for i in range(1, 4)], [401, 401, 429])
+        self.assertEqual(self.guess(s, Forwarded='for="[2001:db8::9]:80"'), 429)
+        self.assertEqual(self.guess(s, X_Forwarded_For="2001:db8:0:1::1"), 401)
+        # What cannot be read, or disagrees, counts for the proxy itself.
+        unsure = [self.guess(s, X_Forwarded_For="unknown"), self.guess(s, Forwarded="for=_hidden"), self.guess(s),
+                  self.guess(s, X_Forwarded_For="192.0.2.7", Forwarded="for=192.0.2.8"), self.guess(s, X_Forwarded_For="192.0.2.9, nobody")]
+        self.assertEqual(unsure, [401, 401, 429, 429, 429])
+        self.assertEqual(s.get("/v1/config", token=TOKENS["ann"], headers={"X-Forwarded-For": "192.0.2.1"}).status, 200)
+        wait_for("the log", lambda: any(e.get("client") == "192.0.2.2" and e["peer"] == "127.0.0.1" for e in s.events("request")))
+
+    def test_nobody_else_is_believed_about_where_he_comes_from(self):
+        s = self.with_users(limits={"failed_login": "2/1h"}, service={"trusted_proxies": ["10.0.0.0/8"]})
+        self.assertEqual([self.guess(s, X_Forwarded_For=f"192.0.2.{i}", Forwarded=f"for=192.0.2.{i}") for i in range(4)], [401, 401, 429, 429])
+
+    def test_the_scheme_of_a_token_has_no_case_and_the_token_has(self):
+        s = self.with_users()
+        for value in ("bearer token-of-ann", "BEARER token-of-ann", "Bearer   token-of-ann", "bEARER\ttoken-of-ann"):
+            self.assertEqual(s.get("/v1/config", headers={"Authorization": value}).status, 200, value)
+            self.assertEqual(s.get("/status.json", headers={"Authorization": value}).status, 200, value)
+        for value in ("token-of-ann", "Bearertoken-of-ann", "Basic token-of-ann", "Bearer TOKEN-OF-ANN", "Bearer"):
+            self.assertEqual(s.get("/v1/config", headers={"Authorization": value}).status, 401, value)
+        self.assertEqual(s.post("/admin", json.dumps({"action": "pause", "zone": "config", "name": "database"}),
+                                headers={"Authorization": "bearer token-of-root"}).status, 200)
 
     def test_tiers(self):
         s = self.with_users()
@@ -224,14 +296,18 @@ class Users(ServiceTest):
     def test_without_users_only_this_machine_and_no_page_of_another_site(self):
         s = self.service()
         self.assertTrue(s.events("open_to_all"))
-        for host in ("evil.example", "127.0.0.1.evil.example", f"evil.example:{s.port}", ""):
+        for host in ("evil.example", "127.0.0.1.evil.example", f"evil.example:{s.port}", "", "user@localhost", "localhost:x", "::1", "0.0.0.0"):
             self.assertEqual(s.get("/v1/config", headers={"Host": host}).code, "wrong_host", host)
-        for host in (f"localhost:{s.port}", "localhost", f"[::1]:{s.port}"):
+        for host in (f"localhost:{s.port}", "localhost", f"[::1]:{s.port}", "LOCALHOST", "LocalHost.:1", "127.0.0.2", "[0:0::1]"):
             self.assertEqual(s.get("/v1/config", headers={"Host": host}).status, 200, host)
         for origin in ("http://evil.example", "null", f"https://127.0.0.1:{s.port}", "http://127.0.0.1.evil.example"):
             self.assertEqual(s.put("x", 1, headers={"Origin": origin}).code, "cross_origin", origin)
             self.assertEqual(s.post("/admin", "{}", headers={"Origin": origin}).code, "cross_origin", origin)
+        # Another port of this machine is another site.
+        for origin in ("http://localhost", "http://127.0.0.1:1", "http://localhost:80", f"http://localhost:{s.port}/", f"http://user@localhost:{s.port}"):
+            self.assertEqual(s.put("x", 1, headers={"Origin": origin}).code, "cross_origin", origin)
         self.assertEqual(s.put("x", 1, headers={"Origin": f"http://127.0.0.1:{s.port}"}).status, 202)
+        self.assertEqual(s.put("x", 1, headers={"Origin": "http://localhost:7777", "Host": "localhost:7777"}).status, 202)  # a tunnel
         self.assertEqual(s.put("x", 1, user="a b").code, "bad_user")
 
     def test_without_users_it_listens_on_loopback_only(self):
@@ -262,14 +338,15 @@ class Configuration(ServiceTest):
         wrong = document()
         wrong["service"]["sync_interval"] = "soon"
         wrong["service"]["max_bodi"] = 1
+        wrong["service"]["trusted_proxies"] = ["10.0.0.1", "10.0.0.1/8"]
         wrong["zones"]["config"]["circuit_breakers"]["database"]["probes"] = 0
         wrong["zones"]["parser"]["rate_limiters"] = {}
         s.write_config(wrong)
         answer = s.post("/v1/reload")
         self.assertEqual((answer.status, answer.code), (422, "invalid_config"))
         pointers = {p["pointer"] for p in answer.json()["problems"]}
-        self.assertEqual(pointers & {"/service/sync_interval", "/service/max_bodi", "/zones/config/circuit_breakers/database/probes"},
-                         {"/service/sync_interval", "/service/max_bodi", "/zones/config/circuit_breakers/database/probes"})
+        expected = {"/service/sync_interval", "/service/max_bodi", "/service/trusted_proxies", "/zones/config/circuit_breakers/database/probes"}
+        self.assertEqual(pointers & expected, expected)
         s.write_config("{")
         self.assertIn("no JSON", s.post("/v1/reload").json()["problems"][0]["found"])
         s.config_file.unlink()

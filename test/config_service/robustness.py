@@ -96,11 +96,43 @@ class Requests(ServiceTest):
         smuggled = b"PUT /v1/config/smuggled HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1"
         for fields in (b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
                        b"Content-Length: 3\r\nContent-Length: 4\r\n", b"Content-Length: -1\r\n", b"Content-Length: 3, 4\r\n",
-                       b"Content-Length: 0x3\r\n"):
+                       b"Content-Length: 0x3\r\n", b"Content-Length: 3\r\nContent-Length: 3\r\n", b"Content-Length: 3, 3\r\n",
+                       b"Transfer-Encoding: gzip\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"Transfer-Encoding: chunked, identity\r\n",
+                       b"Transfer-Encoding: xchunked\r\n", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"):
             answer = s.raw(head + fields + b"\r\n0\r\n\r\n" + smuggled)
             self.assertEqual(status_of(answer), 400, fields)
             self.assertEqual(answer.count(b"HTTP/1.1 "), 1, fields)
         self.assertEqual(s.get("/v1/config/smuggled").status, 404)
+        s.check_well()
+
+    def test_what_may_be_there_once_is_refused_when_it_is_there_twice(self):
+        s = self.quick()
+        for twice in (b"Host: localhost\r\nHost: localhost\r\n", b"Host: localhost\r\nhost: evil.example\r\n",
+                      b"Host: localhost\r\nX-User: ann\r\nX-User: bob\r\n", b"Host: localhost\r\nOrigin: null\r\nOrigin: http://localhost\r\n",
+                      b"Host: localhost\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n", b"X: no host\r\n"):
+            for path in (b"/healthz", b"/v1/config"):
+                answer = s.raw(b"GET " + path + b" HTTP/1.1\r\n" + twice + b"\r\n" + GET)
+                self.assertEqual((status_of(answer), answer.count(b"HTTP/1.1 ")), (400, 1), twice)
+        # A list may come in parts.
+        put = b"PUT /v1/config/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n"
+        self.assertEqual(status_of(s.raw(put + b"\r\n1")), 202)
+        self.assertEqual(status_of(s.raw(put + b'If-Match: "7"\r\nIf-Match: "1"\r\n\r\n2')), 202)
+        self.assertEqual(status_of(s.raw(put + b'If-None-Match: "7"\r\nIf-None-Match: "2"\r\n\r\n3')), 412)
+        s.check_well()
+
+    def test_a_whole_url_is_a_target(self):
+        s = self.quick()
+
+        def ask(target, host=b"evil.example", method=b"GET", body=b""):
+            return s.raw(method + b" " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\nContent-Length: "
+                         + str(len(body)).encode() + b"\r\n\r\n" + body)
+        self.assertEqual(status_of(ask(b"http://localhost/v1/config/a/b", method=b"PUT", body=b"1")), 202)
+        self.assertEqual(status_of(ask(b"HTTP://LocalHost:80/v1/config/a/b?sync=true", method=b"PUT", body=b"2")), 200)
+        for target in (b"https://127.0.0.1:1/v1/config/a/b", b"http://[::1]", b"http://localhost?x", b"http://localhost/status.json?since=1"):
+            self.assertEqual(status_of(ask(target)), 200, target)
+        for target in (b"http://evil.example/v1/config", b"http:///v1/config", b"http://u@localhost/", b"http://localhost@evil.example/"):
+            self.assertEqual(status_of(ask(target, host=b"localhost")), 403, target)
+        self.assertEqual(status_of(ask(b"ftp://localhost/healthz", host=b"localhost")), 404)
         s.check_well()
 
     def test_garbage(self):
@@ -147,7 +179,54 @@ class Requests(ServiceTest):
         s.check_well()
 
 
+# What a client may do and then be silent for ever.
+SILENT = {"nothing": b"", "half a line": b"GET /heal", "half a header": GET[:-3], "an answered request": GET,
+          "half a body": b"PUT /v1/config/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n1",
+          "half a chunk": b"PUT /v1/config/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n1",
+          "no body after 100": b"PUT /v1/config/x HTTP/1.1\r\nHost: localhost\r\nExpect: 100-Continue\r\nContent-Length: 10\r\n\r\n",
+          "an answer it does not read": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100,
+          "a refusal it does not read": b"garbage\r\n\r\n"}
+
+
 class Crowds(ServiceTest):
+    def test_silent_clients_keep_nobody_out(self):
+        s = self.service(document(service={"max_connections": 20, "idle_timeout": "10m", "header_timeout": "10m", "body_timeout": "10m",
+                                           "log_requests": False}))
+        for what, sent in SILENT.items():
+            crowd = []
+            for _ in range(60):
+                c = socket.socket()
+                c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                c.settimeout(20)
+                c.connect(("127.0.0.1", s.port))
+                try:
+                    c.sendall(sent)
+                except OSError:
+                    pass  # it was let go for a newer one
+                crowd.append(c)
+            began = time.monotonic()
+            self.assertEqual(s.get("/healthz").status, 200, what)
+            self.assertEqual(s.get("/v1/config/nothing").status, 404, what)
+            self.assertLess(time.monotonic() - began, 5, what)
+            for c in crowd:
+                c.close()
+        self.assertTrue(s.events("clients_let_go"))
+        s.check_well()
+
+    def test_who_is_at_work_is_not_let_go(self):
+        script = ("import json, sys, time\nprint('{\"ready\": true}', flush=True)\nfor line in sys.stdin:\n    time.sleep(1)\n"
+                  "    print(json.dumps({'id': json.loads(line)['id'], 'tree': {}}), flush=True)")
+        s = self.service(document(service={"max_connections": 3, "parser_command": [sys.executable, "-c", script]}))
+        wait_for("workers", lambda: s.primitive("resource_pool", "ast_parser")["idle"] == 2)
+        with socket.create_connection(("127.0.0.1", s.port), 20) as c:
+            c.sendall(b"POST /v1/parse HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx")
+            wait_for("it runs", lambda: s.primitive("resource_pool", "ast_parser")["leased"] == 1)
+            crowd = [socket.create_connection(("127.0.0.1", s.port), 20) for _ in range(20)]
+            self.assertEqual(status_of(c.recv(1000)), 200)
+        for one in crowd:
+            one.close()
+        s.check_well()
+
     def test_500_connects_a_second(self):
         s = self.service(document(service={"log_requests": False}))
         before = s.settle()

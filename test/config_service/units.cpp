@@ -2,6 +2,7 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <map>
@@ -10,7 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "client.hpp"
 #include "json_text.hpp"
+#include "problem.hpp"
 #include "settings.hpp"
 #include "store.hpp"
 #include "target.hpp"
@@ -143,18 +146,147 @@ TEST_CASE("store: random writes, savings and look-ups against a plain database")
 
 TEST_CASE("json: the text is checked, and no value is built of it") {
     for (const char* right :
-         {"1", "null", "[]", R"({"a": [1, {"b": null}]})", " 1 ", "12345678901234567890123", "\"\xC3\xA9\""}) {
+         {"1", "null", "[]", R"({"a": [1, {"b": null}]})", " 1 ", "12345678901234567890123", "\"\xC3\xA9\"", "1e999",
+          "-1e999", "1e-999", "-0.5E+10", "[true,false , {}]", R"("\ud83d\ude00\u0000\/\b")", "{\"\":1,\"\":2}"}) {
         CAPTURE(right);
         CHECK_FALSE(check_json(right));
     }
     const std::string deepest = std::string(100, '[') + std::string(100, ']');
     CHECK_FALSE(check_json(deepest));
-    for (const std::string& wrong :
-         {std::string(), std::string("{"), std::string("1 2"), std::string("\"\xFF\""), std::string("1e999"),
-          '[' + deepest + ']', std::string(1'000'000, '['), std::string("nan"), std::string("// 1")}) {
+    for (const std::string& wrong : {std::string(),
+                                     std::string("{"),
+                                     std::string("1 2"),
+                                     std::string("\"\xFF\""),
+                                     std::string("1e"),
+                                     '[' + deepest + ']',
+                                     std::string(1'000'000, '['),
+                                     std::string("nan"),
+                                     std::string("// 1"),
+                                     std::string("1\0", 2),
+                                     std::string("\xEF\xBB\xBF"
+                                                 "1"),
+                                     std::string("[1,]"),
+                                     std::string("{\"a\":1,}"),
+                                     std::string("\"\n\""),
+                                     std::string("\"\\x\""),
+                                     std::string("\"\\ud800\""),
+                                     std::string("\"\\udc00\""),
+                                     std::string("01"),
+                                     std::string("-"),
+                                     std::string("\"\xED\xA0\x80\"")}) {
+        CAPTURE(wrong.substr(0, 20));
         CHECK(check_json(wrong));
     }
     CHECK(check_json("[1,]")->position == 4);
+}
+
+TEST_CASE("json: random texts are judged as nlohmann::json judges them, but for numbers that are too large for it") {
+    const auto seed = std::random_device{}();
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    const std::vector<std::string> parts = {"{",
+                                            "}",
+                                            "[",
+                                            "]",
+                                            ",",
+                                            ":",
+                                            "\"a\"",
+                                            "\"",
+                                            "\\",
+                                            "1",
+                                            "0",
+                                            "-",
+                                            ".",
+                                            "e",
+                                            "+",
+                                            "true",
+                                            "null",
+                                            "fals",
+                                            " ",
+                                            "\n",
+                                            "\\u00e9",
+                                            "\\ud83d\\ude00",
+                                            "\\ud83d",
+                                            "\xC3\xA9",
+                                            "\xC3",
+                                            "\xE2\x82\xAC",
+                                            "\xF0\x9F\x98\x80",
+                                            "\x01"};
+    int right = 0;
+    for (int i = 0; i < 200'000; ++i) {
+        std::string text;
+        for (auto n = 1 + random() % 9; n > 0; --n) {
+            text += parts[random() % parts.size()];
+        }
+        if (random() % 2 == 0) {
+            text = "[" + text + "]";
+        }
+        CAPTURE(text);
+        const bool is_json = nlohmann::json::accept(text);
+        right += is_json ? 1 : 0;
+        REQUIRE(is_json == !check_json(text));
+    }
+    CHECK(right > 1'000);
+}
+
+TEST_CASE("client: networks are read strictly, and hold what begins as they do") {
+    const auto in = [](const char* net, const char* address) {
+        return network::parse(net).value().contains(ip::make_address(address));
+    };
+    CHECK(in("10.0.0.0/8", "10.255.0.1"));
+    CHECK_FALSE(in("10.0.0.0/8", "11.0.0.1"));
+    CHECK(in("192.0.2.128/25", "192.0.2.200"));
+    CHECK_FALSE(in("192.0.2.128/25", "192.0.2.127"));
+    CHECK(in("192.0.2.1", "192.0.2.1"));
+    CHECK(in("0.0.0.0/0", "1.2.3.4"));
+    CHECK_FALSE(in("::/0", "1.2.3.4"));
+    CHECK_FALSE(in("0.0.0.0/0", "::1"));
+    CHECK(in("2001:db8::/33", "2001:db8:7fff::1"));
+    CHECK_FALSE(in("2001:db8::/33", "2001:db8:8000::1"));
+    CHECK(in("::ffff:192.0.2.1", "192.0.2.1"));
+    for (const char* wrong :
+         {"", "/", "/8", "10.0.0.0/", "10.0.0.0/33", "10.0.0.1/8", "10.0.0/8", "::/129", "::1/64", "10.0.0.0/-1",
+          "10.0.0.0/8 ", "10.0.0.0/8/8", "fe80::1%lo", "localhost", "[::1]", "10.0.0.0:80"}) {
+        CAPTURE(wrong);
+        CHECK_FALSE(network::parse(wrong));
+    }
+}
+
+TEST_CASE("client: only trusted proxies are believed, each about the one before it") {
+    const std::vector<network> trusted = {network::parse("10.0.0.0/8").value(), network::parse("fd00::/8").value()};
+    const auto of = [&](const char* peer, const char* x, const char* f) {
+        return client_address(ip::make_address(peer), x, f, trusted).to_string();
+    };
+    CHECK(of("192.0.2.9", "192.0.2.1", "for=192.0.2.1") == "192.0.2.9");
+    CHECK(of("10.0.0.1", "", "") == "10.0.0.1");
+    CHECK(of("::ffff:10.0.0.1", "192.0.2.1", "") == "192.0.2.1");
+    CHECK(of("fd00::1", "1.1.1.1, 192.0.2.1, 10.0.0.2", "") == "192.0.2.1");
+    CHECK(of("10.0.0.1", "10.0.0.3, 10.0.0.2", "") == "10.0.0.3");
+    CHECK(of("10.0.0.1", "1.1.1.1, unknown, 10.0.0.2", "") == "10.0.0.2");
+    CHECK(of("10.0.0.1", "[2001:db8::1]:80", "") == "2001:db8::1");
+    CHECK(of("10.0.0.1", "2001:db8::1", "for=\"[2001:db8::1]\"") == "2001:db8::1");
+    CHECK(of("10.0.0.1", "", "for=1.1.1.1;secret=\"a,b;for=9.9.9.9\", For=\"192.0.2.1:_port\"") == "10.0.0.1");
+    CHECK(of("10.0.0.1", "", "for=1.1.1.1, by=10.0.0.1;FOR=\"192\\.0.2.1:8\" ; proto=http") == "192.0.2.1");
+    CHECK(of("10.0.0.1", "192.0.2.1", "for=192.0.2.2") == "10.0.0.1");
+    for (const char* nobody : {",", "x", "1.2.3.4.5", "1.2.3.4:x", "1.2.3.4:99999", "[1.2.3.4]", "[::1", "::1]",
+                               "fe80::1%lo", "192.0.2.1,"}) {
+        CAPTURE(nobody);
+        CHECK(of("10.0.0.1", nobody, "") == "10.0.0.1");
+    }
+    for (const char* nobody : {"for", "for=", "for=_x", "for=unknown", "proto=http", "for=1.1.1.1;for=2.2.2.2",
+                               "for=\"1.1.1.1", "for=1.1.1.1,"}) {
+        CAPTURE(nobody);
+        CHECK(of("10.0.0.1", "", nobody) == "10.0.0.1");
+    }
+    CHECK(client_key(ip::make_address("192.0.2.1")) == "192.0.2.1");
+    CHECK(client_key(ip::make_address("::ffff:192.0.2.1")) == "192.0.2.1");
+    CHECK(client_key(ip::make_address("2001:db8:1:2:3::4")) == "2001:db8:1:2::/64");
+    CHECK(client_key(ip::make_address("2001:db8:1:2:ffff::")) == "2001:db8:1:2::/64");
+}
+
+TEST_CASE("problem: bytes that are no UTF-8 break no answer") {
+    const auto answer = problem(422, "x", "a\xff", {{"found", "b\xfe"}});
+    CHECK(nlohmann::json::parse(answer.body)["found"] == "b\xEF\xBF\xBD");
 }
 
 TEST_CASE("target: paths and queries are decoded once, and checked afterwards") {
@@ -166,11 +298,21 @@ TEST_CASE("target: paths and queries are decoded once, and checked afterwards") 
     for (const char* right : {"a", "a/b", "a.b/..c", "A-z_0~@:+=,/x"}) {
         CHECK(path_mistake(right).empty());
     }
-    for (const char* wrong :
-         {"", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a\\b", "a\nb", "\xC3\xA9", "a%2e"}) {
+    for (const char* wrong : {"", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a\\b", "a\nb", "\xC3\xA9",
+                              "a%2e", "history", "a/history"}) {
         CAPTURE(wrong);
         CHECK_FALSE(path_mistake(wrong).empty());
     }
+    CHECK(path_mistake("history/a").empty());
+    CHECK(split_url("HTTP://h:1/a?b").value().target == "/a?b");
+    CHECK(split_url("https://h?b").value().target == "/?b");
+    CHECK(split_url("http://u@h:1").value().authority == "u@h:1");
+    CHECK_FALSE(split_url("/http://h"));
+    CHECK_FALSE(split_url("http:/h"));
+    CHECK(port_of("h:81", "80") == "81");
+    CHECK(port_of("[::1]", "80") == "80");
+    CHECK(port_of("[::1]:81", "80") == "81");
+    CHECK(port_of("h:", "80") == "80");
     CHECK(query_value("/x?a=1&b=2%263&c", "b") == "2&3");
     CHECK(query_value("/x?a=1&b=2&c", "c") == "");
     CHECK_FALSE(query_value("/x?ab=1", "a"));
@@ -199,6 +341,12 @@ TEST_CASE("users: tokens are known by their digest") {
     CHECK_FALSE(users::parse(R"({"users": [{"name": "", "sha256": "x", "tier": "gold", "admin": 1, "more": 2}, 7]})",
                              {}, problems));
     CHECK(problems.size() == 6);
+    problems.clear();
+    // sha256 of "": somebody's variable was not set
+    CHECK_FALSE(users::parse(
+        R"({"users": [{"name": "ann", "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]})",
+        {}, problems));
+    CHECK(problems.size() == 1);
 }
 
 TEST_CASE("settings: all mistakes of both halves at once") {
