@@ -4,6 +4,8 @@
 #ifndef HEADGATE_EXPORT_HPP
 #define HEADGATE_EXPORT_HPP
 
+#include <headgate/impl/abi.hpp>
+
 /// Marks what the shared library exports; everything else is hidden.
 #define HEADGATE_DECL [[gnu::visibility("default")]]
 

@@ -3,6 +3,7 @@
 
 #include <headgate/latency.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -12,12 +13,25 @@ std::uint64_t latency_histogram::count() const noexcept {
     return std::accumulate(buckets_.begin(), buckets_.end(), std::uint64_t{0});
 }
 
+duration latency_histogram::sum() const noexcept {
+    constexpr auto most = static_cast<std::uint64_t>(duration::max().count());
+    return sum_carry_ != 0 || sum_ > most ? duration::max() : duration{static_cast<duration::rep>(sum_)};
+}
+
+double latency_histogram::sum_seconds() const noexcept {
+    constexpr double nanoseconds = 1e9;
+    return std::ldexp(static_cast<double>(sum_carry_), 64) / nanoseconds + static_cast<double>(sum_) / nanoseconds;
+}
+
 duration latency_histogram::quantile(double q) const noexcept {
     const std::uint64_t all = count();
     if (all == 0) {
         return {};
     }
-    const auto wanted = static_cast<std::uint64_t>(std::ceil(std::clamp(q, 0.0, 1.0) * static_cast<double>(all)));
+    const double share = std::isnan(q) ? 0.0 : std::clamp(q, 0.0, 1.0);
+    // A product may be rounded up to more than there are.
+    const double of_all = std::ceil(share * static_cast<double>(all));
+    const std::uint64_t wanted = share < 1 ? std::min(static_cast<std::uint64_t>(of_all), all) : all;
     std::uint64_t seen = 0;
     std::size_t i = 0;
     for (; i + 1 < size; ++i) {
@@ -43,6 +57,10 @@ std::vector<std::uint64_t> latency_histogram::cumulative(std::span<const duratio
     std::uint64_t seen = 0;
     std::size_t i = 0;
     for (const duration bound : bounds) {
+        if (bound < duration::zero()) {
+            out.push_back(0);
+            continue;
+        }
         for (const std::size_t last = index(static_cast<std::uint64_t>(bound.count())); i <= last; ++i) {
             seen += buckets_[i];
         }

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -18,6 +19,56 @@ TEST_CASE("latency: of nothing every quantile is zero") {
     CHECK(h.count() == 0);
     CHECK(h.quantile(0.5) == 0ns);
     CHECK(h.sum() == 0ns);
+}
+
+TEST_CASE("latency: sums do not overflow") {
+    latency_histogram h;
+    h.record(duration::max());
+    CHECK(h.sum() == duration::max());
+    double seconds = static_cast<double>(duration::max().count()) / 1e9;
+    CHECK(h.sum_seconds() == doctest::Approx(seconds));
+    double before = h.sum_seconds();
+    for (int i = 0; i < 9; ++i) {  // past the ends of 63 and 64 bits
+        h.record(duration::max());
+        CHECK(h.sum() == duration::max());
+        CHECK(h.sum_seconds() > before);
+        before = h.sum_seconds();
+    }
+    CHECK(h.sum_seconds() == doctest::Approx(10 * seconds));
+    CHECK(h.count() == 10);
+    h.record(-1h);
+    CHECK(h.sum_seconds() == before);
+    latency_histogram small;
+    small.record(1500ms);
+    CHECK(small.sum() == 1500ms);
+    CHECK(small.sum_seconds() == 1.5);
+}
+
+TEST_CASE("latency: long durations are told from each other") {
+    latency_histogram h;
+    for (const duration d : {duration(1min), duration(20min), duration(3h), duration(24h * 365), duration::max()}) {
+        h.record(d);
+    }
+    CHECK(h.count_up_to(5min) == 1);
+    CHECK(h.count_up_to(1h) == 2);
+    CHECK(h.count_up_to(4h) == 3);
+    CHECK(h.count_up_to(24h * 400) == 4);
+    CHECK(h.count_up_to(duration::max()) == 5);
+    CHECK(std::abs(static_cast<double>(h.quantile(0.6).count()) / static_cast<double>(duration(3h).count()) - 1) <
+          1.0 / 32);
+    const std::vector<duration> bounds = {duration(-1s), duration(0), duration(1h), duration::max()};
+    CHECK(h.cumulative(bounds) == std::vector<std::uint64_t>{0, 0, 2, 5});
+}
+
+TEST_CASE("latency: quantiles that are none") {
+    latency_histogram h;
+    h.record(5ns);
+    h.record(9ns);
+    CHECK(h.quantile(std::nan("")) == 5ns);
+    CHECK(h.quantile(-1) == 5ns);
+    CHECK(h.quantile(-std::numeric_limits<double>::infinity()) == 5ns);
+    CHECK(h.quantile(2) == 9ns);
+    CHECK(h.quantile(std::numeric_limits<double>::infinity()) == 9ns);
 }
 
 TEST_CASE("latency: short durations are exact, negative ones are zero, long ones count as the longest") {
