@@ -6,6 +6,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_type.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -33,45 +34,76 @@ struct call_owner {
 
 /// The deadline of a running operation, inside of the object that runs it: no allocation unless it fires.
 ///
-/// It fires on the zone's strand, and cancels on the executor of the coroutine that awaits the call. The object may go
-/// at any time between: `end` waits out the few instructions in which the strand hands over, and what was handed over
-/// then finds nothing.
+/// It is noticed on the zone's strand, and acts on the executor of the operation, which is serial: all members but
+/// `on_deadline` are called there. The object may go at any time: `end` waits out the few instructions in which the
+/// strand hands over, and what was handed over then finds nothing.
+///
+/// A deadline is a level, and Asio's signals are edges. So it goes on cancelling until `end`: at once whenever the slot
+/// is asked for or bound again, a few turns of the executor after each cancellation, and then every now and then, for
+/// what nobody can notice: a slot that was bound again while its last user was still there, and a coroutine that has
+/// reset its cancellation state.
 class HEADGATE_DECL call_deadline final : public deadline {
 public:
+    /// What is cancelled in place of the slot.
+    using target = void (*)(void* object, boost::asio::cancellation_type type);
+
     call_deadline() = default;
     ~call_deadline() { end(); }
 
-    /// Arms it, once. `zone` and what `owner` names outlive it.
-    void begin(zone_core& zone, boost::asio::any_io_executor executor, time_point when, const call_owner& owner) {
+    /// Arms it, once. `zone` and what `owner` names outlive it. Before the operation begins.
+    void begin(zone_core& zone, boost::asio::any_io_executor executor, const call_owner& owner) {
         zone_ = &zone;
         executor_ = std::move(executor);
-        until_ = when;
         owner_ = owner;
-        zone.arm(*this, when);
+        running_ = armed_ = true;
+        zone.arm(*this, until_);
     }
 
-    /// The operation has ended, or is given up. On the caller's executor.
+    /// The operation has ended, or is given up. It may be called twice.
     void end() noexcept {
-        if (zone_ != nullptr && !std::exchange(zone_, nullptr)->disarm(*this)) [[unlikely]] {
-            detach();
+        if (std::exchange(running_, false)) {
+            armed_ = armed_ && !zone_->disarm(*this);
+            if (armed_ || fired_) [[unlikely]] {
+                detach();
+            }
         }
     }
 
-    /// Whether it cancelled the operation.
+    /// Whether it has cancelled the operation.
     [[nodiscard]] bool fired() const noexcept { return fired_; }
     /// For the time that is left, before `begin` too.
     void set_until(time_point when) noexcept { until_ = when; }
     [[nodiscard]] time_point until() const noexcept { return until_; }
-    [[nodiscard]] boost::asio::cancellation_signal& signal() noexcept { return signal_; }
+
+    /// Calls `function(object, type)` in place of emitting the slot's signal. Before `begin`.
+    void cancel_through(target function, void* object) noexcept {
+        cancel_ = function;
+        object_ = object;
+    }
+
+    /// What the operation binds to its waits.
+    [[nodiscard]] boost::asio::cancellation_slot slot() noexcept {
+        if (fired_) [[unlikely]] {
+            expect_bind();
+        }
+        return signal_.slot();
+    }
 
 private:
     /// What is on its way to the executor; shared, so that it may find that the call has gone.
     struct handover {
         call_deadline* call;
     };
+    class tripwire;
 
     void on_deadline() noexcept override;
+    void on_time();
+    void arm_again(time_point now) noexcept;
     void cancel();
+    void watch();
+    void expect_bind() noexcept;
+    void look_soon() noexcept;
+    void tell_overrun() noexcept;
     void await_handover() const noexcept;
     void detach() noexcept;
 
@@ -79,19 +111,28 @@ private:
     time_point until_ = time_point::max();
     boost::asio::any_io_executor executor_;
     boost::asio::cancellation_signal signal_;
+    target cancel_ = nullptr;
+    void* object_ = nullptr;
     call_owner owner_;
     std::shared_ptr<handover> handed_;
     atomic<bool> handed_over_{false};
+    bool running_ = false;  // between `begin` and `end`
+    bool armed_ = false;    // in the zone's wheel, or on its way to the executor
     bool fired_ = false;
+    bool told_ = false;      // that the operation ignores it
+    bool wired_ = false;     // a tripwire is in the slot
+    bool looking_ = false;   // a look is queued in the executor
+    signed char looks_ = 0;  // that may still follow
 };
 
 }  // namespace detail
 
 /// What an operation may take as its first argument: the time it has left, and a slot that its deadline fires.
 ///
-/// Bind the slot to what the operation waits for: `bind_cancellation_slot(context.slot(), use_awaitable)`. It is
-/// emitted (terminal) on the executor of the coroutine that awaits the call, which with several threads must be a
-/// strand, as for every cancellation in Asio. Valid until the operation ends. Cheap to copy.
+/// The operation runs on one serial executor, and uses the slot there: see `with_timeout`. Bind the slot to what the
+/// operation waits for: `bind_cancellation_slot(context.slot(), use_awaitable)`. From the deadline on, whatever is
+/// bound to it ends at once (terminal), also what is bound later; it may be emitted more than once for the same wait.
+/// One wait at a time is bound to a slot, as everywhere in Asio. Valid until the operation ends. Cheap to copy.
 class call_context {
 public:
     /// Of a call without a deadline.
@@ -110,9 +151,9 @@ public:
         return std::max(duration::zero(), saturating_sub(call_->until(), zone_->now()));
     }
 
-    /// Fired when the deadline passes; not connected when there is none.
+    /// Fired from the deadline on; not connected when there is none.
     [[nodiscard]] boost::asio::cancellation_slot slot() const noexcept {
-        return call_ != nullptr ? call_->signal().slot() : boost::asio::cancellation_slot{};
+        return call_ != nullptr ? call_->slot() : boost::asio::cancellation_slot{};
     }
 
 private:

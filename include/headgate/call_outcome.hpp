@@ -21,9 +21,9 @@ struct call_verdict {
     constexpr call_verdict(call_outcome how, duration open_for = {}) noexcept : outcome(how), trip_for(open_for) {}
 };
 
-/// What an error counts as, unless the call has its own opinion: neutral for cancellation (`canceled`, and everything
-/// that compares equal to `std::errc::operation_canceled`) and for headgate's own refusals; a failure for everything
-/// else, `timed_out`, `connect_failed` and `operation_failed` among them.
+/// What an error counts as, unless the call has its own opinion: neutral for cancellation by whatever name
+/// (`is_canceled`), for headgate's own refusals, and for `out_of_memory`; a failure for everything else, `timed_out`,
+/// `connect_failed` and `operation_failed` among them.
 [[nodiscard]] HEADGATE_DECL call_outcome outcome_of(const error& e) noexcept;
 
 /// The default of `call_options::judge`: a value is a success, an error is what `outcome_of` says.
@@ -38,8 +38,8 @@ struct default_judge {
 /// How one call runs.
 template <class Judge = default_judge>
 struct call_options {
-    /// The time that the operation has, `duration::max()` for no limit. Zero and less is over at once: the operation is
-    /// cancelled at the first thing that it waits for.
+    /// The time that the operation has, `duration::max()` for no limit. Zero and less is no time left: the operation
+    /// does not run, and the call is `wait_timed_out`.
     duration timeout = duration::max();
     /// Called with the `const result<T>&` of the call; returns a `call_verdict` or a `call_outcome`. An exception of it
     /// is one of the operation.

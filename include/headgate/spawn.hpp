@@ -12,7 +12,9 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
-#include <boost/asio/error.hpp>
+#include <boost/asio/execution/executor.hpp>
+#include <boost/asio/is_executor.hpp>
+#include <boost/asio/strand.hpp>
 
 #include <exception>
 #include <memory>
@@ -20,7 +22,10 @@
 #include <type_traits>
 #include <utility>
 
+#include <headgate/export.hpp>
+#include <headgate/impl/invoke.hpp>
 #include <headgate/result.hpp>
+#include <headgate/zone.hpp>
 
 #if defined(__GNUC__) && !defined(__clang__)
 // g++ takes the coroutine frames of a caller's closures and local types for types of this header, and warns.
@@ -32,19 +37,9 @@ namespace headgate {
 
 namespace detail {
 
-/// The error that an exception of an operation becomes: `canceled` for Asio's `operation_aborted`, else
-/// `operation_failed` with the exception as cause.
-inline error error_of(std::exception_ptr cause) {
-    try {
-        std::rethrow_exception(cause);
-    } catch (const boost::system::system_error& e) {
-        if (e.code() == boost::asio::error::operation_aborted) {
-            return {errc::canceled, std::move(cause)};
-        }
-    } catch (...) {  // NOLINT(bugprone-empty-catch): every other exception is the cause as it is
-    }
-    return {errc::operation_failed, std::move(cause)};
-}
+/// The error that an exception of an operation becomes: `canceled` when it says so by whatever name (`is_canceled`),
+/// `out_of_memory` for `std::bad_alloc`, else `operation_failed`; with the exception as cause.
+[[nodiscard]] HEADGATE_DECL error error_of(std::exception_ptr cause) noexcept;
 
 /// What a spawned coroutine and its handler share. Cancellation goes through it: from Boost 1.83 on, one that comes
 /// before the coroutine has begun would be thrown out of `io_context::run`.
@@ -76,6 +71,24 @@ boost::asio::awaitable<void, Executor> fill(boost::asio::awaitable<result<T>, Ex
     out->value.emplace(co_await std::move(operation));
 }
 
+template <class Executor>
+concept spawns = boost::asio::execution::is_executor<Executor>::value || boost::asio::is_executor<Executor>::value;
+
+/// Whatever `spawn` takes, as one kind of awaitable.
+template <class T, class Executor>
+boost::asio::awaitable<result<T>, Executor> as_operation(boost::asio::awaitable<T, Executor> operation) {
+    return as_result(std::move(operation));
+}
+template <class T, class Executor>
+boost::asio::awaitable<result<T>, Executor> as_operation(boost::asio::awaitable<result<T>, Executor> operation) {
+    return operation;
+}
+template <class Call>
+    requires requires(Call call) { std::move(call).as_awaitable(); }
+auto as_operation(Call call) {
+    return std::move(call).as_awaitable();
+}
+
 /// Completes `Handler` with a result when a spawned coroutine has ended; has the handler's associated properties.
 template <class T, class Handler>
 struct spawn_handler {
@@ -95,10 +108,13 @@ struct spawn_handler {
 
 /// Starts `operation` on `executor` with any completion token: what `co_spawn` is for results, which it does not take.
 ///
+/// `executor` is serial: a strand, or of an io_context that one thread runs. `spawn(zone, ...)` sees to that itself.
+///
 /// Signature: `void(result<T>)`. An exception that leaves the operation becomes `operation_failed` with the exception
-/// as cause, Asio's `operation_aborted` becomes `canceled`. Cancellation of the token cancels the operation.
+/// as cause, one that says that it was cancelled becomes `canceled`. Cancellation of the token cancels the operation:
+/// terminal only, as with `co_spawn`, unless the operation resets its cancellation state.
 template <class BodyExecutor, class T, class Executor, class Token>
-    requires(!std::is_convertible_v<BodyExecutor&, boost::asio::execution_context&>)
+    requires detail::spawns<BodyExecutor>
 auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Executor> operation, Token&& token) {
     return boost::asio::async_initiate<Token, void(result<T>)>(
         [executor](auto handler, boost::asio::awaitable<result<T>, Executor> body) {
@@ -122,17 +138,29 @@ auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Execu
 
 /// The same for a protected call, such as `breaker.run(op)` and `pool.with(op)`.
 template <class BodyExecutor, class Call, class Token>
-    requires(!std::is_convertible_v<BodyExecutor&, boost::asio::execution_context&>) &&
-            requires(Call call) { std::move(call).as_awaitable(); }
+    requires detail::spawns<BodyExecutor> && requires(Call call) { std::move(call).as_awaitable(); }
 auto spawn(const BodyExecutor& executor, Call call, Token&& token) {
     return spawn(executor, std::move(call).as_awaitable(), std::forward<Token>(token));
 }
 
-/// The same on the executor of an execution context.
+/// The same on the executor of an execution context that one thread runs.
 template <class Context, class T, class Executor, class Token>
     requires std::is_convertible_v<Context&, boost::asio::execution_context&>
 auto spawn(Context& context, boost::asio::awaitable<result<T>, Executor> operation, Token&& token) {
     return spawn(context.get_executor(), std::move(operation), std::forward<Token>(token));
+}
+
+/// Starts a coroutine on a strand of its own over the zone's io_context, so that it runs on one thread at a time
+/// however many run the io_context: the safe way to start whatever uses headgate.
+///
+/// `operation` is an `awaitable<result<T>>`, an `awaitable<T>` or an `awaitable<void>`, on `any_io_executor` or on the
+/// strand's own type; or a protected call such as `breaker.run(op)`. Everything else is as above. The token completes
+/// on its associated executor, by default on that strand. Thread-safe.
+template <class Operation, class Token>
+    requires requires(Operation operation) { detail::as_operation(std::move(operation)); }
+auto spawn(const zone& owner, Operation operation, Token&& token) {
+    return spawn(boost::asio::make_strand(owner.get_executor()), detail::as_operation(std::move(operation)),
+                 std::forward<Token>(token));
 }
 
 }  // namespace headgate

@@ -26,15 +26,18 @@ public:
         : zone_(zone), timeout_(timeout) {}
 
     admission admit(std::optional<error>& refusal) const noexcept {
-        if (!zone_->refusing()) [[likely]] {
+        const bool no_time = timeout_ <= duration::zero();
+        if (!no_time && !zone_->refusing()) [[likely]] {
             return admission::run;
         }
-        refusal.emplace(errc::shut_down);
+        refusal.emplace(no_time ? errc::wait_timed_out : errc::shut_down);
         return admission::refused;
     }
 
     [[nodiscard]] std::tuple<> leading() const noexcept { return {}; }
-    [[nodiscard]] time_point until() const noexcept { return saturating_add(zone_->now(), timeout_); }
+    [[nodiscard]] time_point until() const noexcept {
+        return timeout_ == duration::max() ? time_point::max() : saturating_add(zone_->now(), timeout_);
+    }
     [[nodiscard]] zone_core& zone() const noexcept { return *zone_; }
     [[nodiscard]] call_owner owner() const noexcept { return {primitive_kind::guard, nullptr}; }
 
@@ -52,14 +55,27 @@ private:
 /// Runs `op(args...)`, or `op(call_context, args...)`, and cancels it when `timeout` has passed on the zone's clock:
 /// `co_await headgate::with_timeout(zone, 2s, op, args...)`.
 ///
-/// An operation that takes a `call_context` is cancelled through its slot, at the cost of arming a deadline; any other
-/// by one `co_spawn` around it. The call ends when the operation has ended: one that ignores its cancellation for a
-/// second raises an `overrun` event with its type. `op` and `args` are stored by value; see `take` for what some
-/// compilers refuse. Await what it returns plainly, or `as_awaitable()`.
+/// **Serial execution.** An operation with a deadline runs on one serial executor: a strand, or an io_context that one
+/// thread runs. An operation that takes no `call_context` always does: it runs as a coroutine of its own, on a strand
+/// where that is needed. One that takes a `call_context` runs inside of the awaiting coroutine when that is known to be
+/// on a serial executor, because `headgate::spawn(zone, ...)` or `co_spawn` on a strand started it or its io_context
+/// was made for one thread (`io_context(1)`); that costs no more than to arm the deadline. Elsewhere it runs as the
+/// others, for about a microsecond. **Where the awaitables have an executor type of their own**, as `awaitable<T,
+/// io_context::executor_type>` has, headgate can put no strand in between: that executor must be serial, or the
+/// deadline races with the operation.
 ///
-/// Gives `result<T>`. Errors: `timed_out`, with what the operation threw as cause; `operation_failed` with the
-/// exception as cause; `canceled`; `shut_down` when the zone takes no new work; and what `op` gives. A timeout of zero
-/// or less is over at once: the operation is cancelled at the first thing that it waits for.
+/// From the deadline until the operation has ended, whatever it waits for ends at once: what is bound to the context's
+/// slot, or without a context every wait of its coroutine; a wait that began unnoticed ends within a millisecond or a
+/// 64th of the time since the deadline, whichever is longer. The call ends when the operation has ended: one that
+/// ignores its cancellation for a second raises an `overrun` event with its type. Cancellation of the awaiting
+/// coroutine reaches the operation, whichever of the three types it is. `op` and `args` are stored by value; see `take`
+/// for what some compilers refuse. Await what it returns plainly, or `as_awaitable()`.
+///
+/// `duration::max()` is no timeout. A timeout of zero or less is no time left: the operation does not run.
+///
+/// Gives `result<T>`. Errors: `timed_out`, whenever it ends after the deadline without success, with what the operation
+/// threw as cause; `wait_timed_out` when there was no time left; `operation_failed` with the exception as cause;
+/// `canceled`; `shut_down` when the zone takes no new work; `out_of_memory`; and what `op` gives.
 template <class Op, class... Args>
 [[nodiscard]] auto with_timeout(const zone& zone, duration timeout, Op&& op, Args&&... args) {
     detail::check_temporaries<Op, Args...>();

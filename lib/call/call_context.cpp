@@ -12,34 +12,148 @@ namespace {
 
 // An operation that has not ended so long after it was cancelled ignores that.
 constexpr duration overrun_grace = std::chrono::seconds(1);
+// For lack of memory something could not be posted: try again so much later.
+constexpr duration retry_after_no_memory = std::chrono::milliseconds(1);
+// An operation that is overdue is cancelled again after the 64th part of the time that it is overdue: what nobody could
+// notice ends that late, and operations that ignore it cost less the longer they do.
+constexpr duration shortest_repetition = std::chrono::milliseconds(1);
+constexpr int repetitions_in_overdue_time = 64;
+// Turns of the executor in which what was cancelled may end, and its successor be bound: after the deadline, where
+// coroutines within coroutines may have to end one after the other, and after each repetition.
+constexpr signed char looks_at_first = 32;
+constexpr signed char looks_later = 8;
 
 }  // namespace
 
-void call_deadline::on_deadline() noexcept {
-    if (!handed_) {
-        handed_ = std::make_shared<handover>(this);
-    }
-    boost::asio::post(executor_, [handed = handed_] {
-        if (handed->call != nullptr) {
-            handed->call->cancel();
+/// Lies in the slot while nothing is bound to it after the deadline. It goes when something is.
+class call_deadline::tripwire {
+public:
+    explicit tripwire(call_deadline* call) noexcept : call_(call) { call_->wired_ = true; }
+    tripwire(const tripwire&) = delete;
+    tripwire& operator=(const tripwire&) = delete;
+    ~tripwire() {
+        call_->wired_ = false;
+        if (call_->running_) {
+            call_->expect_bind();  // what replaces it is not in its place yet
         }
-    });
-    // From here on the call may go.
-    handed_over_.store(true, std::memory_order_release);
-}
+    }
+    void operator()(boost::asio::cancellation_type /*type*/) const noexcept {}
 
-void call_deadline::cancel() {
-    await_handover();  // the strand may still be in the last line of `on_deadline`
-    if (!std::exchange(fired_, true)) {
-        handed_over_.store(false, std::memory_order_relaxed);
-        zone_->arm(*this, saturating_add(until_, overrun_grace));
-        signal_.emit(boost::asio::cancellation_type::terminal);  // the last thing: it may end the call
+private:
+    call_deadline* call_;
+};
+
+// On the zone's strand.
+void call_deadline::on_deadline() noexcept {
+    try {
+        if (!handed_) {
+            handed_ = std::make_shared<handover>(this);
+        }
+        boost::asio::post(executor_, [handed = handed_] {
+            if (handed->call != nullptr) {
+                handed->call->on_time();
+            }
+        });
+    } catch (...) {
+        zone_->arm(*this, saturating_add(zone_->now(), retry_after_no_memory));  // the call may go from here on
         return;
     }
-    event e;
-    e.kind = event_kind::overrun;
-    e.detail = owner_.operation != nullptr ? boost::core::demangle(owner_.operation->name()) : std::string{};
-    zone_->emit(owner_.kind, owner_.name != nullptr ? *owner_.name : std::string{}, std::move(e));
+    handed_over_.store(true, std::memory_order_release);  // from here on the call may go
+}
+
+// From here on: on the operation's executor.
+
+void call_deadline::on_time() {
+    await_handover();  // the strand may still be in the last line of `on_deadline`
+    handed_over_.store(false, std::memory_order_relaxed);
+    armed_ = false;
+    looks_ = std::exchange(fired_, true) ? looks_later : looks_at_first;
+    if (!told_ && zone_->now() >= saturating_add(until_, overrun_grace)) {
+        told_ = true;
+        tell_overrun();
+    }
+    cancel();
+}
+
+// Cancels what is bound now, and sees to it that what is bound next is noticed.
+void call_deadline::cancel() {
+    const std::shared_ptr<handover> here = handed_;
+    if (cancel_ != nullptr) {
+        cancel_(object_, boost::asio::cancellation_type::terminal);
+    } else {
+        signal_.emit(boost::asio::cancellation_type::terminal);
+    }
+    if (here->call == nullptr) {
+        return;  // that has ended the call
+    }
+    watch();
+    if (!armed_) {
+        arm_again(zone_->now());
+    }
+}
+
+// What was cancelled may end within a few turns, and its successor be bound in the same turn. When nothing is bound, a
+// wire is laid, and then there is nothing to look for.
+void call_deadline::watch() {
+    if (cancel_ == nullptr && !signal_.slot().has_handler()) {
+        try {
+            signal_.slot().emplace<tripwire>(this);
+        } catch (...) {  // NOLINT(bugprone-empty-catch): the next repetition tries again
+        }
+    } else if (!wired_ && looks_ > 0) {
+        --looks_;
+        look_soon();
+    }
+}
+
+void call_deadline::arm_again(time_point now) noexcept {
+    const duration overdue = saturating_sub(now, until_);
+    time_point next = time_point::max();
+    if (!wired_) {
+        next = saturating_add(now, std::max(shortest_repetition, overdue / repetitions_in_overdue_time));
+    }
+    if (!told_) {
+        next = std::min(next, saturating_add(until_, overrun_grace));
+    }
+    if (next != time_point::max()) {
+        armed_ = true;
+        zone_->arm(*this, next);
+    }
+}
+
+// The operation is about to bind something: it goes on.
+void call_deadline::expect_bind() noexcept {
+    looks_ = looks_later;
+    look_soon();
+}
+
+void call_deadline::look_soon() noexcept {
+    if (looking_) {
+        return;
+    }
+    try {
+        boost::asio::post(executor_, [handed = handed_] {
+            if (handed->call != nullptr) {
+                handed->call->looking_ = false;
+                handed->call->cancel();
+            }
+        });
+        looking_ = true;
+    } catch (...) {
+        if (!armed_) {
+            arm_again(zone_->now());  // for lack of memory it is the next repetition that looks
+        }
+    }
+}
+
+void call_deadline::tell_overrun() noexcept {
+    try {
+        event e;
+        e.kind = event_kind::overrun;
+        e.detail = owner_.operation != nullptr ? boost::core::demangle(owner_.operation->name()) : std::string{};
+        zone_->emit(owner_.kind, owner_.name != nullptr ? *owner_.name : std::string{}, std::move(e));
+    } catch (...) {  // NOLINT(bugprone-empty-catch): an event that no memory is left for is lost
+    }
 }
 
 // The strand has taken the deadline out of the wheel: it is in `on_deadline`, or through with it.
@@ -49,9 +163,17 @@ void call_deadline::await_handover() const noexcept {
     }
 }
 
+// It has fired, or is about to: the strand has it. The strand hands over, or, when it cannot, arms it again.
 void call_deadline::detach() noexcept {
-    await_handover();
-    handed_->call = nullptr;
+    while (armed_ && !handed_over_.load(std::memory_order_acquire) && !zone_->disarm(*this)) {
+        yield_thread();
+    }
+    if (handed_) {
+        handed_->call = nullptr;
+    }
+    if (wired_) {
+        signal_.slot().clear();
+    }
 }
 
 }  // namespace headgate::detail

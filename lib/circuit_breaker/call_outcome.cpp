@@ -33,11 +33,11 @@ call_outcome outcome_of(errc e) noexcept {
 }  // namespace
 
 call_outcome outcome_of(const error& e) noexcept {
-    if (e.code.category() == error_category()) {
-        return outcome_of(static_cast<errc>(e.code.value()));
+    if (is_canceled(e)) {
+        return call_outcome::neutral;
     }
-    const bool canceled = e.code == boost::system::errc::operation_canceled;
-    return canceled ? call_outcome::neutral : call_outcome::failure;
+    const bool ours = e.code.category() == error_category();
+    return ours ? outcome_of(static_cast<errc>(e.code.value())) : call_outcome::failure;
 }
 
 }  // namespace headgate

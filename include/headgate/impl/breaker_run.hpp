@@ -31,6 +31,10 @@ public:
         : core_(core), options_(options) {}
 
     admission admit(std::optional<error>& refusal) noexcept {
+        if (options_.timeout <= duration::zero()) [[unlikely]] {
+            refusal.emplace(errc::wait_timed_out);
+            return admission::refused;
+        }
         running_ = core_->begin_closed(core_->times_calls() ? core_->zone().now() : time_point{}, ticket_);
         return running_ ? admission::run : admit_slowly(refusal);
     }

@@ -4,13 +4,12 @@
 #ifndef HEADGATE_IMPL_CALL_HPP
 #define HEADGATE_IMPL_CALL_HPP
 
-#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -21,7 +20,9 @@
 #include <utility>
 
 #include <headgate/call_context.hpp>
+#include <headgate/impl/apart.hpp>
 #include <headgate/impl/invoke.hpp>
+#include <headgate/impl/serial.hpp>
 #include <headgate/result.hpp>
 #include <headgate/spawn.hpp>
 #include <headgate/take.hpp>
@@ -57,8 +58,8 @@ public:
     bool await_ready() { return !call_->begin(); }
 
     template <class Handle>
-    void await_suspend(Handle caller) {
-        call_->suspend(caller);
+    bool await_suspend(Handle caller) {
+        return call_->suspend(caller);
     }
 
     value_type await_resume() { return call_->finish(); }
@@ -76,25 +77,6 @@ enum class admission : std::uint8_t { run, refused, wait };
 template <class Handle>
 auto executor_of(Handle caller) {
     return caller.promise().await_transform(boost::asio::this_coro::executor).await_resume();
-}
-
-/// Awaits `operation` so that `deadline`, and the caller's own cancellation, reach it: one co_spawn.
-template <class T, class Executor>
-boost::asio::awaitable<result<T>, Executor> enforce(Executor executor, call_deadline& deadline,
-                                                    boost::asio::cancellation_slot& caller,
-                                                    boost::asio::awaitable<result<T>, Executor> operation) {
-    boost::asio::use_awaitable_t<Executor> token;
-    return boost::asio::async_initiate<boost::asio::use_awaitable_t<Executor>, void(result<T>)>(
-        [executor = std::move(executor), &deadline, &caller](auto handler,
-                                                             boost::asio::awaitable<result<T>, Executor> body) {
-            caller = boost::asio::get_associated_cancellation_slot(handler);
-            if (caller.is_connected()) {
-                caller.assign([&deadline](boost::asio::cancellation_type type) { deadline.signal().emit(type); });
-            }
-            spawn(executor, std::move(body),
-                  boost::asio::bind_cancellation_slot(deadline.signal().slot(), std::move(handler)));
-        },
-        token, std::move(operation));
 }
 
 /// A call of an operation that something protects: what admits and settles it, the operation, its arguments, its
@@ -164,7 +146,7 @@ public:
         {
             const auto slow = std::move(slow_);
         }
-        stop_deadline();
+        deadline_.end();
         policy_.drop();
     }
 
@@ -179,45 +161,43 @@ public:
 
     /// False when the result is there without suspending: refused, or the operation threw before it was a coroutine.
     bool begin() {
-        admission_ = policy_.admit(early_);
-        if (admission_ == admission::run) [[likely]] {
-            try {
+        try {
+            admission_ = policy_.admit(early_);
+            if (admission_ == admission::run) [[likely]] {
                 make();
-            } catch (...) {
-                early_.emplace(error_of(std::current_exception()));
-                return false;
             }
+        } catch (...) {
+            early_.emplace(error_of(std::current_exception()));
+            return false;
         }
         return admission_ != admission::refused;
     }
 
+    /// False when the result is there all the same: there was no memory for the way on.
     template <class Handle>
-    void suspend(Handle caller) {
-        if constexpr (may_wait<Policy>) {
-            if (admission_ == admission::wait) {
-                slow_ = wait_and_run(*this);
-                slow_.await_suspend(caller);
-                return;
+    bool suspend(Handle caller) {
+        try {
+            if (admission_ == admission::run && !limited()) [[likely]] {
+                plain_.await_suspend(caller);
+            } else if (admission_ == admission::run && begin_in_place(executor_of(caller))) [[likely]] {
+                plain_.await_suspend(caller);
+            } else {
+                suspend_slowly(caller);
             }
+            return true;
+        } catch (...) {
+            early_.emplace(error_of(std::current_exception()));
+            return false;
         }
-        if (deadline_.until() != time_point::max()) {
-            start_deadline(executor_of(caller));
-            if constexpr (!shape::with_context) {
-                slow_ = enforce(executor_type(executor_of(caller)), deadline_, caller_, as_result(std::move(plain_)));
-                slow_.await_suspend(caller);
-                return;
-            }
-        }
-        plain_.await_suspend(caller);
     }
 
     value_type finish() {
         if (!early_) {
             try {
                 value_type result = take();
-                stop_deadline();
-                if (!result && deadline_.fired()) [[unlikely]] {
-                    result = value_type(error(errc::timed_out));
+                deadline_.end();
+                if (!result && overdue()) [[unlikely]] {
+                    result = value_type(error(errc::timed_out, result.error().cause));
                 }
                 policy_.settle(std::as_const(result));
                 return result;
@@ -225,8 +205,8 @@ public:
                 early_.emplace(error_of(std::current_exception()));
             }
         }
-        stop_deadline();
-        if (deadline_.fired()) {
+        deadline_.end();
+        if (overdue()) {
             early_.emplace(errc::timed_out, early_->cause);
         }
         policy_.settle(std::as_const(*early_));
@@ -245,20 +225,55 @@ private:
             co_return value_type(std::move(*refusal));
         }
         self.make();
-        if (self.deadline_.until() != time_point::max()) {
+        if (self.limited()) {
             const executor_type executor = co_await boost::asio::this_coro::executor;
-            self.start_deadline(executor);
-            if constexpr (!shape::with_context) {
-                co_return co_await enforce(executor, self.deadline_, self.caller_, as_result(std::move(self.plain_)));
+            if (!self.begin_in_place(executor)) {
+                co_return co_await self.run_apart(executor);
             }
         }
         co_return co_await as_result(std::move(self.plain_));
     }
 
+    template <class Handle>
+    void suspend_slowly(Handle caller) {
+        if constexpr (may_wait<Policy>) {
+            slow_ = admission_ == admission::wait ? wait_and_run(*this) : run_apart(executor_of(caller));
+        } else {
+            slow_ = run_apart(executor_of(caller));
+        }
+        slow_.await_suspend(caller);
+    }
+
+    // Starts the deadline of an operation that runs inside of the awaiting coroutine. False when it must not: it takes
+    // no context, or nothing keeps the deadline off it while it runs.
+    bool begin_in_place(const executor_type& executor) {
+        if constexpr (shape::with_context && chosen_serial<executor_type>) {
+            start_deadline(executor);
+            return true;
+        } else if constexpr (shape::with_context) {
+            const bool serial = is_serial(executor);
+            if (serial) [[likely]] {
+                start_deadline(executor);
+            }
+            return serial;
+        } else {
+            return false;
+        }
+    }
+
+    // The operation as a coroutine of its own, on a serial executor.
+    boost::asio::awaitable<value_type, executor_type> run_apart(executor_type executor) {
+        if constexpr (!chosen_serial<executor_type>) {
+            executor = make_serial(executor);
+        }
+        return await_apart(
+            executor, deadline_, [this](const executor_type& own) { start_deadline(own); },
+            as_result(std::move(plain_)), !shape::with_context);
+    }
+
     void make() {
         deadline_.set_until(policy_.until());
-        const bool limited = deadline_.until() != time_point::max();
-        const call_context context = limited ? call_context(deadline_, policy_.zone()) : call_context();
+        const call_context context = limited() ? call_context(deadline_, policy_.zone()) : call_context();
         plain_ = std::apply(
             [&](auto&&... leading) {
                 return std::apply(
@@ -285,15 +300,14 @@ private:
     void start_deadline(executor_type executor) {
         call_owner owner = policy_.owner();
         owner.operation = &typeid(Op);
-        deadline_.begin(policy_.zone(), std::move(executor), deadline_.until(), owner);
+        deadline_.begin(policy_.zone(), std::move(executor), owner);
     }
 
-    void stop_deadline() noexcept {
-        deadline_.end();
-        if (caller_.is_connected()) {
-            caller_.clear();
-            caller_ = {};
-        }
+    [[nodiscard]] bool limited() const noexcept { return deadline_.until() != time_point::max(); }
+
+    // Whether the deadline of an operation that has begun has passed, noticed or not.
+    [[nodiscard]] bool overdue() const noexcept {
+        return deadline_.fired() || (limited() && policy_.zone().now() >= deadline_.until());
     }
 
     Policy policy_;
@@ -302,7 +316,6 @@ private:
     admission admission_ = admission::refused;
     std::optional<error> early_;
     call_deadline deadline_;
-    boost::asio::cancellation_slot caller_;  // while `enforce` has a handler in it
     typename shape::awaitable_type plain_;
     boost::asio::awaitable<value_type, executor_type> slow_;
 };
@@ -310,6 +323,8 @@ private:
 template <class Call>
 boost::asio::awaitable<typename Call::value_type, typename Call::executor_type> counted_call(counted_operation,
                                                                                              Call call) {
+    // What the token's slot gets is the caller's cancellation, whatever its type.
+    co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::enable_total_cancellation());
     co_return co_await std::move(call);
 }
 

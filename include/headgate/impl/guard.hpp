@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -146,8 +147,7 @@ public:
             }
             lease_ = lease_type(parts.pool.get(), static_cast<lease_value*>(lent.resource), lent.slot);
         }
-        if (parts.limiter && !ask_limiter(refusal)) [[unlikely]] {
-            give_back();
+        if (parts.limiter && !ask_limiter_last(refusal)) [[unlikely]] {
             return admission::refused;
         }
         return admission::run;
@@ -173,10 +173,12 @@ public:
                     not_run(call_outcome::failure);
                 }
             }
+        } else if (until_ <= now_) {
+            refusal.emplace(errc::wait_timed_out);  // it has its resource, and no time left to use it
         } else if (!parts.breaker || ask_breaker(refusal)) {
             lease_ = std::move(lent).value();
-            if (parts.limiter && !ask_limiter(refusal)) {
-                give_back();
+            if (parts.limiter) {
+                ask_limiter_last(refusal);
             }
         }
         co_return refusal;
@@ -238,6 +240,20 @@ private:
             refusal.emplace(detail::refusal(d));
         }
         return d.what == verdict::granted;
+    }
+
+    // With the others taken: they are given back when it refuses, and when it has no memory to decide.
+    bool ask_limiter_last(std::optional<error>& refusal) {
+        bool granted = false;
+        try {
+            granted = ask_limiter(refusal);
+        } catch (const std::bad_alloc&) {
+            refusal.emplace(errc::out_of_memory);
+        }
+        if (!granted) [[unlikely]] {
+            give_back();
+        }
+        return granted;
     }
 
     // Nothing is free: may the call wait? It holds nothing meanwhile, and does not queue in vain.

@@ -18,6 +18,7 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include <chrono>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -58,7 +59,8 @@ public:
 
     [[nodiscard]] bool settled() const noexcept { return settled_; }
 
-    /// Posts the completion to the handler's executor. Called once, under no lock; afterwards it is gone.
+    /// Posts the completion to the handler's executor, as soon as there is memory for it. Called once, under no lock;
+    /// afterwards it is gone.
     virtual void complete() noexcept = 0;
 
     /// Destroys the operation and its handler without calling it. Called under no lock.
@@ -104,6 +106,29 @@ struct outstanding_work<asio::strand<Inner>> {
     };
 };
 
+/// The operation that this thread is posting, and whether what was posted was destroyed meanwhile.
+struct posting {
+    explicit posting(const void* op) noexcept : operation(op), outer(std::exchange(current, this)) {}
+    posting(const posting&) = delete;
+    posting& operator=(const posting&) = delete;
+    ~posting() { current = outer; }
+
+    /// For what is being destroyed: whether that is only an attempt to post it.
+    static bool drop(const void* op) noexcept {
+        const bool attempt = current != nullptr && current->operation == op;
+        if (attempt) {
+            current->dropped = true;
+        }
+        return attempt;
+    }
+
+    const void* operation;
+    posting* outer;
+    bool dropped = false;
+
+    inline static thread_local constinit posting* current = nullptr;
+};
+
 /// A waiter with its handler. `Waiter` brings `take()`, which makes the result on the handler's executor just before
 /// the handler is called; its memory is released before that call.
 template <class Waiter, class Handler>
@@ -113,26 +138,65 @@ class waiter_operation final : public Waiter {
         typename std::allocator_traits<asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::
             template rebind_alloc<waiter_operation>;
 
-public:
-    template <class... Args>
-    static waiter_operation& create(std::shared_ptr<zone_core> zone, Handler handler, Args&&... args) {
-        allocator_type allocator(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
-        auto* memory = std::allocator_traits<allocator_type>::allocate(allocator, 1);
-        auto* op = new (memory) waiter_operation(std::move(zone), std::move(handler), std::forward<Args>(args)...);
-        auto slot = asio::get_associated_cancellation_slot(op->handler_);
-        if (slot.is_connected()) {
-            slot.assign([op](asio::cancellation_type type) {
-                if (type != asio::cancellation_type::none) {
-                    op->on_cancel();
-                }
-            });
+    /// What lies in the handler's cancellation slot. It goes with the signal, and then the slot is not touched again.
+    class hook {
+    public:
+        hook() = default;
+        hook(const hook&) = delete;
+        hook& operator=(const hook&) = delete;
+        ~hook() {
+            if (op_ != nullptr) {
+                op_->hooked_ = false;
+            }
         }
-        return *op;
+        void operator()(asio::cancellation_type type) {
+            if (op_ != nullptr && type != asio::cancellation_type::none) {
+                op_->on_cancel();
+            }
+        }
+        void attach(waiter_operation& op) noexcept {
+            op_ = &op;
+            op.hooked_ = true;
+        }
+
+    private:
+        waiter_operation* op_ = nullptr;
+    };
+
+public:
+    /// Throws before it has taken `handler`, or not at all.
+    template <class... Args>
+    static waiter_operation& create(std::shared_ptr<zone_core> zone, Handler&& handler, Args&&... args) {
+        allocator_type allocator(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
+        auto slot = asio::get_associated_cancellation_slot(handler);
+        auto* memory = std::allocator_traits<allocator_type>::allocate(allocator, 1);
+        hook* hooked = nullptr;
+        try {
+            if (slot.is_connected()) {
+                hooked = &slot.template emplace<hook>();
+            }
+            new (memory) waiter_operation(std::move(zone), slot, std::move(handler), std::forward<Args>(args)...);
+        } catch (...) {
+            if (hooked != nullptr) {
+                slot.clear();
+            }
+            std::allocator_traits<allocator_type>::deallocate(allocator, memory, 1);
+            throw;
+        }
+        if (hooked != nullptr) {
+            hooked->attach(*memory);
+        }
+        return *memory;
     }
 
-    void complete() noexcept override { asio::post(work_.get_executor(), completion(this)); }
+    void complete() noexcept override {
+        if (!post()) {
+            zone_->arm(again_, saturating_add(zone_->now(), std::chrono::milliseconds(1)));
+        }
+    }
 
     void abandon() noexcept override {
+        unhook();
         // The handler may own whatever the zone hands out: it goes last, when this operation is gone.
         Handler handler(std::move(handler_));
         auto zone = std::move(zone_);
@@ -141,16 +205,50 @@ public:
     }
 
 private:
-    template <class... Args>
-    explicit waiter_operation(std::shared_ptr<zone_core> zone, Handler handler, Args&&... args)
+    /// Posts again what could not be posted for want of memory. Not the waiter's own deadline, whose primitive may have
+    /// gone.
+    class retry final : public deadline {
+    public:
+        explicit retry(waiter_operation& op) noexcept : op_(op) {}
+
+    private:
+        void on_deadline() noexcept override { op_.complete(); }
+
+        waiter_operation& op_;
+    };
+
+    // The handler last: whatever throws has not taken it.
+    template <class Slot, class... Args>
+    waiter_operation(std::shared_ptr<zone_core> zone, const Slot& slot, Handler&& handler, Args&&... args)
         : Waiter(std::forward<Args>(args)...),
           zone_(std::move(zone)),
-          handler_(std::move(handler)),
-          work_(asio::get_associated_executor(handler_, zone_->executor())) {
+          work_(asio::get_associated_executor(handler, zone_->executor())),
+          slot_(slot),
+          handler_(std::move(handler)) {
         zone_->operation_started();
     }
 
     ~waiter_operation() = default;
+
+    // Afterwards it may be gone. False: there was no memory, and it is as it was.
+    bool post() noexcept {
+        const posting attempt(this);
+        try {
+            asio::post(work_.get_executor(), completion(this));
+        } catch (...) {
+            return false;
+        }
+        if (attempt.dropped) {
+            abandon();  // the executor took it and threw it away
+        }
+        return true;
+    }
+
+    void unhook() noexcept {
+        if (hooked_) {
+            slot_.clear();
+        }
+    }
 
     void release(Handler& handler) noexcept {
         allocator_type allocator(asio::get_associated_allocator(handler, asio::recycling_allocator<void>()));
@@ -158,11 +256,19 @@ private:
         std::allocator_traits<allocator_type>::deallocate(allocator, this, 1);
     }
 
+    auto take_result() noexcept {
+        try {
+            return this->take();
+        } catch (...) {
+            return decltype(this->take())(error(errc::out_of_memory));  // for the text of an error
+        }
+    }
+
     void finish() {
-        asio::get_associated_cancellation_slot(handler_).clear();
+        unhook();
         auto work = std::move(work_);
         auto zone = std::move(zone_);
-        auto result = this->take();
+        auto result = take_result();
         Handler handler(std::move(handler_));
         release(handler);
         zone->operation_finished();
@@ -177,7 +283,7 @@ private:
         completion(completion&& other) noexcept : op_(std::exchange(other.op_, nullptr)) {}
         completion& operator=(completion&&) = delete;
         ~completion() {
-            if (op_ != nullptr) {
+            if (op_ != nullptr && !posting::drop(op_)) {
                 op_->abandon();
             }
         }
@@ -191,8 +297,11 @@ private:
     };
 
     std::shared_ptr<zone_core> zone_;
-    Handler handler_;
     typename outstanding_work<executor_type>::type work_;
+    asio::associated_cancellation_slot_t<Handler> slot_;
+    bool hooked_ = false;
+    retry again_{*this};
+    Handler handler_;
 };
 
 }  // namespace headgate::detail
