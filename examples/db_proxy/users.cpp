@@ -136,7 +136,7 @@ headgate::result<user_list> user_list::parse(std::string_view text, const std::v
         problems.push_back({"", document.is_discarded() ? "text that is not JSON" : document.type_name(), "an object"});
     } else {
         user_reader top(document, "", problems);
-        out.mock_secret_ = top.text("mock_secret", "a random text of at least 16 characters, kept for good", true);
+        out.mock_secret_ = top.text("mock_secret", "a random text of at least 16 characters that never changes", true);
         if (!out.mock_secret_.empty() && out.mock_secret_.size() < min_secret) {
             top.problem("mock_secret", "a text that is too short", "at least 16 characters");
         }
