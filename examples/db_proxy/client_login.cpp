@@ -9,8 +9,8 @@ namespace db_proxy {
 
 namespace {
 
-constexpr std::size_t max_answer = 4'096;             // of a SASL message; ours are below 300 bytes
-constexpr std::uint32_t max_encryption_requests = 2;  // one of each kind
+constexpr std::size_t max_answer = 4'096;             // the payload of a SASL message; drivers send below 300 bytes
+constexpr std::uint32_t max_encryption_requests = 2;  // one SSLRequest and one GSSENCRequest
 
 void append_authentication(std::string& out, std::uint32_t request, std::string_view data = {}) {
     std::string code;
@@ -28,7 +28,8 @@ client_login::state client_login::feed(std::string_view& input) {
             case first_packet::kind::malformed: return fail("08P01", packet.problem);
             case first_packet::kind::cancel: key_ = packet.key; return state::cancel;
             case first_packet::kind::encryption:
-                // What came with the request was sent before our answer, in clear: CVE-2021-23222 is what trusts it.
+                // Bytes behind the request were sent before the answer, and may come from somebody else on the network.
+                // CVE-2021-23222 was to trust them.
                 if (++encryption_requests_ > max_encryption_requests || !input.empty()) {
                     return fail("08P01", "received unencrypted data after an encryption request");
                 }

@@ -16,44 +16,45 @@
 
 namespace db_proxy {
 
-/// How a user proves who they are. `check` is asked with SCRAM; without one the user is trusted.
+/// How a user proves its identity. With a verifier the client has to pass SCRAM; without one the user is trusted.
 struct login_check {
     std::optional<scram::verifier> check;
-    /// No such user, or one that may not come from there: SCRAM goes its way, and fails whatever is sent.
+    /// The user does not exist, or may not come from this address. SCRAM takes its usual course and fails at the end.
     bool refused = false;
 };
 
-/// Who a client says it is, and what it wants.
+/// The user, the database and the parameters that a client asks for.
 struct start_request {
     std::string user;
-    std::string database;  ///< The user's name where none was sent, as PostgreSQL has it.
-    parameters values;  ///< All that was sent. What they mean may depend on the database, and is for after the login.
+    std::string database;  ///< The user's name if the client sent none, as in PostgreSQL.
+    parameters values;     ///< As sent. They are read after the login, because the database decides which are allowed.
 };
 
-/// A client's way from its first byte to its authentication: what comes is fed, what is to be sent is in `output`.
+/// A client's login, from its first byte to its authentication, without I/O. The caller feeds the client's bytes and
+/// sends `output`.
 class client_login {
 public:
     enum class state : std::uint8_t {
-        running,        ///< Send what `output` has, then read more.
-        cancel,         ///< It was a CancelRequest: `cancels` says for whom. The connection ends.
-        authenticated,  ///< `request` says who it is and what it wants. What `feed` left is for later.
-        refused,        ///< Send what `output` has, and close.
+        running,        ///< Send `output`, then read more.
+        cancel,         ///< It was a CancelRequest with the key `cancels`. The connection ends.
+        authenticated,  ///< `request` is what the client wants. The bytes that `feed` left belong to the session.
+        refused,        ///< Send `output`, and close.
     };
 
-    /// `find` says how the user of that name may log in; asked once, at most.
+    /// `find` tells how the user of a name may log in. It is called at most once.
     explicit client_login(std::function<login_check(std::string_view)> find) : find_(std::move(find)) {}
 
-    /// Takes what it understands off the front of `input`.
+    /// Takes whole packets and messages off the front of `input`.
     state feed(std::string_view& input);
 
-    /// To be sent; who sends it clears it.
+    /// The bytes to be sent. The caller clears it.
     std::string output;
 
     [[nodiscard]] const start_request& request() const noexcept { return request_; }
     [[nodiscard]] const cancel_key& cancels() const noexcept { return key_; }
-    /// After `refused`: whether a password was wrong, or a user unknown; what is limited by address.
+    /// After `refused`: whether the password was wrong or the user unknown. The proxy limits these by address.
     [[nodiscard]] bool bad_credentials() const noexcept { return bad_credentials_; }
-    /// Whether the start-up packet came, so that an ErrorResponse is understood.
+    /// Whether the start-up packet has come, so that the client understands an ErrorResponse.
     [[nodiscard]] bool started() const noexcept { return stage_ != stage::startup; }
 
 private:
@@ -71,7 +72,7 @@ private:
     start_request request_;
     cancel_key key_{};
     std::optional<scram::server> scram_;
-    bool refuses_ = false;  // whatever proof is sent
+    bool refuses_ = false;  // even a proof that is right
     bool bad_credentials_ = false;
 };
 

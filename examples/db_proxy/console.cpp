@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t max_command = 4'096;
 
-/// Words in capitals, one blank between them, without a semicolon.
+/// The command in capitals, with one blank between words and without a semicolon.
 std::string normalized(std::string_view sql) {
     std::string out;
     for (const char c : sql) {

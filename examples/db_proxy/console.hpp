@@ -13,28 +13,28 @@
 
 namespace db_proxy {
 
-/// What a SHOW command shows.
+/// A table that a SHOW command prints.
 struct console_table {
     std::string_view name;
     std::vector<std::string_view> columns;
     std::vector<std::vector<std::string>> rows;
 };
 
-/// What the console shows and does.
+/// The proxy, as the console sees it.
 struct console_host {
     virtual ~console_host() = default;
     [[nodiscard]] virtual std::vector<console_table> tables() const = 0;
-    /// Gives the mistakes; empty: none, and all is in force.
+    /// Applies the configuration again. Returns the mistakes in it; with a mistake nothing has changed.
     virtual std::string reload() = 0;
 };
 
-/// The console of one client: the database that nobody serves but us. Simple queries only. Without I/O.
+/// The console of one client: a database that the proxy itself serves. It understands simple queries. Without I/O.
 class console {
 public:
     console(console_host& host, console_right right) : host_(host), right_(right) {}
 
-    /// Takes whole messages off the front of `input`, and appends what is to be sent. False when the client is to go,
-    /// after what `out` has.
+    /// Takes whole messages off the front of `input`, and appends the answers to `out`. False when the connection ends
+    /// after `out` was sent.
     bool feed(std::string_view& input, std::string& out);
 
 private:
@@ -42,7 +42,7 @@ private:
 
     console_host& host_;
     console_right right_;
-    bool skipping_ = false;  // up to Sync
+    bool skipping_ = false;  // the messages up to the next Sync, after an error
 };
 
 }  // namespace db_proxy

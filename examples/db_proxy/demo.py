@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""The proxy in front of a PostgreSQL of its own, with generated passwords: demo.py DB_PROXY [PORT [STATUS_PORT]]
+"""Starts the proxy and a PostgreSQL for it, with generated passwords: demo.py DB_PROXY [PORT [STATUS_PORT]]
 
-Everything is in a temporary directory and gone when it ends, with Ctrl-C.
+Ctrl-C ends both, and removes the temporary directory with their files.
 """
 import json
 import os
@@ -25,7 +25,7 @@ def user(program, name, password, server_password, **more):
 
 
 def write_files(program, directory, server, ports):
-    """The configuration beside this file, with this server's port; gives the file, and a password for each user."""
+    """Copies the configuration beside this file, with other ports. Returns the copy, and a password for each user."""
     passwords = {name: secrets.token_urlsafe(12) for name in ("app", "guest", "admin")}
     text = (HERE / "proxy.json").read_text()
     for setting, value in (('"port": 5432', f'"port": {server.port}'), ("127.0.0.1:6432", f"127.0.0.1:{ports[0]}"),
@@ -44,7 +44,7 @@ def write_files(program, directory, server, ports):
 
 
 class Server(private_postgres.PrivatePostgres):
-    """With the roles and the database of the demo."""
+    """A server with the roles and the database of the demo."""
 
     def __init__(self):
         super().__init__()
@@ -77,15 +77,15 @@ def main():
                 at = f"-h 127.0.0.1 -p {port}"
                 print(f"""{line.strip()}
 
-A PostgreSQL is behind it, on port {server.port}. In another terminal:
+Its PostgreSQL is on port {server.port}. In another terminal:
   PGPASSWORD={passwords["app"]} psql {at} -U app app
   PGPASSWORD={passwords["app"]} pgbench {at} -U app -i app
   PGPASSWORD={passwords["app"]} pgbench {at} -U app -S -c 8 -T 30 app
-  PGPASSWORD={passwords["guest"]} psql {at} -U guest app       # has 5 transactions in 10 seconds
+  PGPASSWORD={passwords["guest"]} psql {at} -U guest app       # guest may run 5 transactions in 10 seconds
   PGPASSWORD={passwords["admin"]} psql {at} -U admin headgate  # the console: SHOW POOLS;
-  kill -STOP {server.pid}; kill -CONT {server.pid}                       # no new connections; again
+  kill -STOP {server.pid}; kill -CONT {server.pid}                       # no new connections to the server; again
 and in a browser: {status}
-Ctrl-C ends all of it.""", flush=True)
+Ctrl-C ends everything.""", flush=True)
                 return proxy.wait()
             except KeyboardInterrupt:
                 return proxy.wait(40)

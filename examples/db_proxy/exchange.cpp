@@ -15,8 +15,8 @@ void exchange::request(char type) {
             break;
         case 'S':
             skipping_ = false;
-            if (client_copies_) {
-                sync_in_copy_ = true;  // the server throws it away, unless the COPY has failed before it reads it
+            if (copy_ == copy::receiving) {
+                sync_in_copy_ = true;
             } else {
                 push(sync);
             }
@@ -34,8 +34,8 @@ void exchange::request(char type) {
             break;
         case 'c':
         case 'f':
-            if (client_copies_) {
-                client_copies_ = false;
+            if (copy_ == copy::receiving) {
+                copy_ = copy::ended;
             } else if (pending() > 0) {
                 push(copy_end);
             }
@@ -49,13 +49,15 @@ void exchange::response(char type, char status) {
         case 'Z':
             ++completed_;
             status_ = status;
-            copying_ = client_copies_ = sync_in_copy_ = false;
+            copy_ = copy::none;
+            sync_in_copy_ = false;
             pop_through_ready();
             break;
         case 'G': begin_copy(); break;
         case 'C':
             complete();
-            copying_ = sync_in_copy_ = false;
+            copy_ = copy::none;
+            sync_in_copy_ = false;
             break;
         case 's':
         case 'I': complete(); break;
@@ -78,11 +80,11 @@ void exchange::complete() {
 }
 
 bool exchange::server_waits() const noexcept {
-    const bool flushed = pending() == 1 && queue_[head_] == extended && executes_ == 0 && !copying_;
+    const bool flushed = pending() == 1 && queue_[head_] == extended && executes_ == 0 && copy_ == copy::none;
     return settled() || flushed;
 }
 
-/// The request that a ReadyForQuery answers, and what came before it.
+/// Takes the request off that a ReadyForQuery answers, and everything before it.
 void exchange::pop_through_ready() {
     while (pending() > 0) {
         const char first = queue_[head_++];
@@ -99,13 +101,13 @@ void exchange::pop_through_ready() {
     }
 }
 
-/// CopyInResponse: the server reads COPY data now, and throws away each Sync before the end of it.
+/// CopyInResponse: from now on the server reads COPY data, and throws away each Sync before the end of the data.
 void exchange::begin_copy() {
-    copying_ = client_copies_ = true;
+    copy_ = copy::receiving;
     for (std::size_t i = head_ + 1; i < queue_.size();) {
         if (queue_[i] == copy_end) {
             queue_.erase(i, 1);
-            client_copies_ = false;
+            copy_ = copy::ended;
             return;
         }
         if (queue_[i] == sync) {
@@ -118,13 +120,15 @@ void exchange::begin_copy() {
 }
 
 void exchange::fail() {
-    doubtful_ = doubtful_ || (copying_ && sync_in_copy_);
-    copying_ = client_copies_ = sync_in_copy_ = false;
+    doubtful_ = doubtful_ || (copy_ != copy::none && sync_in_copy_);
+    copy_ = copy::none;
+    sync_in_copy_ = false;
     if (pending() == 0 || queue_[head_] != extended) {
         return;
     }
     if (pending() > 1 && queue_[head_ + 1] == query) {
-        // A Query without a Sync before it. Was it what failed, or what was thrown away? It is taken as answered.
+        // A Query without a Sync before it: either it has failed, or the server throws it away after the error of a
+        // message before it. It counts as answered.
         doubtful_ = true;
         return;
     }
@@ -132,7 +136,7 @@ void exchange::fail() {
         ++head_;
     }
     if (pending() == 0) {
-        queue_.assign(1, extended);  // until its Sync
+        queue_.assign(1, extended);  // the segment that waits for its Sync
         head_ = 0;
         skipping_ = true;
     }

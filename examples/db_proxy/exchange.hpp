@@ -12,47 +12,53 @@
 
 #include "wire.hpp"
 
-/// The rules of the relay, without I/O: what the messages that pass say about where a session stands.
+/// The rules of the relay, without I/O: the state of a session as the messages that pass reveal it.
 namespace db_proxy {
 
-/// What a client and the server that is lent to it owe each other: the requests that are not answered, and whether a
-/// transaction is open. From it follows when a server can be lent to somebody else.
+/// What a client and the server that is lent to it owe each other: the requests without an answer, and an open
+/// transaction. It tells when the server can be lent to another client.
 ///
-/// PostgreSQL documentation, "Message Flow": Query, FunctionCall and Sync are each answered by one ReadyForQuery, but
-/// for those that the server throws away: after an error in the extended protocol all up to Sync, and Sync itself while
-/// it reads COPY data.
+/// PostgreSQL documentation, "Message Flow": the server answers each Query, FunctionCall and Sync with one
+/// ReadyForQuery. It throws some away without an answer: after an error in the extended protocol everything up to the
+/// Sync, and while it reads COPY data the Sync itself.
 class exchange {
 public:
-    /// The client's message of this type goes to the server.
+    /// A message of this type goes from the client to the server.
     void request(char type);
-    /// The server sent a message of this type; `status` is that of a ReadyForQuery.
+    /// The server sent a message of this type. `status` is what a ReadyForQuery carries.
     void response(char type, char status = 0);
 
-    /// Nothing is owed, and no transaction is open.
+    /// No answer is missing, and no transaction is open.
     [[nodiscard]] bool idle() const noexcept { return status_ == 'I' && settled(); }
-    /// Nothing is owed: the server waits for the client.
-    [[nodiscard]] bool settled() const noexcept { return pending() == 0 && !copying_; }
-    /// The server has answered all that it can before it hears more: nothing is owed, or a Flush has asked for all of
-    /// it.
+    /// No answer is missing: the server waits for the client.
+    [[nodiscard]] bool settled() const noexcept { return pending() == 0 && copy_ == copy::none; }
+    /// The server has no more to do before it gets another message: no answer is missing, or the only missing one is
+    /// the ReadyForQuery of a segment that ended with a Flush.
     [[nodiscard]] bool server_waits() const noexcept;
-    /// Grows when a command, or a run of them, has ended, well or not.
+    /// Grows whenever a command, or a segment of commands, has ended with success or failure.
     [[nodiscard]] std::uint32_t completed() const noexcept { return completed_; }
-    /// As the last ReadyForQuery had it: 'I', 'T' in a transaction, 'E' in one that has failed.
+    /// The status in the last ReadyForQuery: 'I' outside of a transaction, 'T' inside, 'E' inside one that has failed.
     [[nodiscard]] char status() const noexcept { return status_; }
-    /// A Sync may have been thrown away or not, which nobody can tell: COPY failed while the client had sent one. Such
-    /// a server is not lent again.
+    /// Nobody can tell whether the server threw a Sync away: a COPY failed after the client had sent one. Such a server
+    /// is not lent again.
     [[nodiscard]] bool doubtful() const noexcept { return doubtful_; }
-    /// Whether the client's next message begins something: no message of the extended protocol waits for its Sync.
+    /// Whether the client's next message begins a segment: no message of the extended protocol waits for its Sync.
     [[nodiscard]] bool at_start() const noexcept { return (pending() == 0 || queue_.back() != extended) && !skipping_; }
-    /// How many requests, and runs of extended messages, are not answered.
+    /// How many requests have no answer. Messages of the extended protocol in a row count as one.
     [[nodiscard]] std::size_t pending() const noexcept { return queue_.size() - head_; }
 
 private:
-    // What the queue holds, in the order in which the server reads it.
-    static constexpr char query = 'Q';     // answered by a ReadyForQuery; FunctionCall too
-    static constexpr char sync = 'S';      // answered by a ReadyForQuery
-    static constexpr char extended = 'x';  // messages of the extended protocol, any number
-    static constexpr char copy_end = 'c';  // CopyDone or CopyFail that came before we knew of the COPY
+    // The elements of the queue, in the order in which the server reads the messages.
+    static constexpr char query = 'Q';     // Query or FunctionCall: a ReadyForQuery answers it
+    static constexpr char sync = 'S';      // a ReadyForQuery answers it
+    static constexpr char extended = 'x';  // any number of messages of the extended protocol
+    static constexpr char copy_end = 'c';  // CopyDone or CopyFail, sent before the server has begun its COPY
+
+    enum class copy : std::uint8_t {
+        none,
+        receiving,  // the server reads COPY data, and the client sends it
+        ended,      // the client has sent the end of the data, and the server has not answered
+    };
 
     void push(char what);
     void pop_through_ready();
@@ -62,17 +68,16 @@ private:
 
     std::string queue_;
     std::size_t head_ = 0;
-    std::size_t executes_ = 0;  // of the last run of extended messages, not answered
+    std::size_t executes_ = 0;  // the Executes without an answer in the last run of extended messages
     std::uint32_t completed_ = 0;
     char status_ = 'I';
-    bool copying_ = false;        // the server reads COPY data
-    bool client_copies_ = false;  // and the client has not said that it ends
-    bool sync_in_copy_ = false;
-    bool skipping_ = false;  // the server throws everything away up to a Sync that was not sent yet
+    copy copy_ = copy::none;
+    bool sync_in_copy_ = false;  // the server throws that Sync away, unless the COPY fails before it reads the Sync
+    bool skipping_ = false;  // after an error the server throws everything away, and the client has sent no Sync yet
     bool doubtful_ = false;
 };
 
-/// Whether a command tag is that of a command whose effect outlives its transaction: SET, LISTEN, PREPARE, DECLARE.
+/// Whether a command tag belongs to a command whose effect outlives its transaction: SET, LISTEN, PREPARE, DECLARE.
 [[nodiscard]] bool leaves_session_state(std::string_view tag) noexcept;
 
 }  // namespace db_proxy

@@ -22,7 +22,7 @@ namespace asio = boost::asio;
 
 constexpr const char* usage =
     "usage: db_proxy CONFIG_FILE        serves; reads the file again on SIGHUP, drains on SIGTERM\n"
-    "       db_proxy --verifier         reads a password, and prints what the file of users has for it\n";
+    "       db_proxy --verifier         reads a password, and prints its verifier for the file of users\n";
 
 int print_verifier() {
     std::string password;

@@ -23,8 +23,8 @@ bool has_not_connected(const headgate::error& e) {
     return e == errc::connect_failed || e == errc::operation_failed;
 }
 
-/// The server is there and says no; or it is not there.
-bool says_no(const login_failure& why) {
+/// Whether the server itself has refused the login. Otherwise the proxy has not reached it, or it was starting.
+bool says_no(const server_error& why) {
     return !why.code.empty() && !why.code.starts_with("08") && !why.code.starts_with("57");
 }
 
@@ -41,7 +41,7 @@ refusal refusal_of(const headgate::error& e, const settings& s, server_pool& poo
                 retry};
     }
     if (has_not_connected(e)) {
-        const login_failure& why = pool.failure();
+        const server_error& why = pool.failure();
         return {says_no(why) ? why.code : s.circuit_open_code, why.text, retry};
     }
     if (is_full(e)) {

@@ -8,21 +8,22 @@
 
 #include <string>
 
+#include "server_pool.hpp"
 #include "settings.hpp"
-#include "upstream.hpp"
 
-/// What clients are told when they get no permit or no server: errors of the library as SQLSTATEs.
+/// Why a client gets no permit, no server or no session: errors of the library as PostgreSQL errors.
 namespace db_proxy {
 
+/// What an ErrorResponse tells the client.
 struct refusal {
-    std::string code;
+    std::string code;  ///< SQLSTATE
     std::string text;
     std::string hint;
 };
 
-/// For a client whose connection lives on.
+/// For a client that keeps its connection. The settings choose some of the codes.
 [[nodiscard]] refusal refusal_of(const headgate::error& e, const settings& s, server_pool& pool);
-/// For a start-up, which ends with it: no code can be chosen for that.
+/// For a client that is logging in. The error ends its connection, and its code is fixed, because drivers act on it.
 [[nodiscard]] refusal start_up_refusal(const headgate::error& e, const settings& s, server_pool& pool);
 
 }  // namespace db_proxy

@@ -37,7 +37,7 @@ int make_epoll() {
 void relay_socket::open(relay& owner, int descriptor) {
     owner_ = &owner;
     descriptor_ = descriptor;
-    // Once, for both: on a socket whose last send did not fall short, the kernel tells no EPOLLOUT by itself.
+    // One call for both directions is enough. The kernel reports EPOLLOUT only after a send that fell short.
     epoll_event what{.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = this}};
     if (::epoll_ctl(owner.descriptor(), EPOLL_CTL_ADD, descriptor, &what) != 0) {
         throw_errno("epoll_ctl");
@@ -62,7 +62,8 @@ void relay_socket::send(std::string_view data) {
             n = ::send(descriptor_, data.data(), data.size(), MSG_NOSIGNAL);
         } while (n < 0 && errno == EINTR);
         if (n < 0 && errno != EAGAIN) {
-            broken_ = ends_ = may_receive_ = true;  // the next receive says so
+            peer_ = peer::lost;
+            may_receive_ = true;  // the next receive tells the reader
             return;
         }
         data.remove_prefix(n < 0 ? 0 : static_cast<std::size_t>(n));
@@ -71,7 +72,7 @@ void relay_socket::send(std::string_view data) {
 }
 
 relay_socket::received relay_socket::receive(std::span<char> into) noexcept {
-    if (descriptor_ < 0 || broken_) {
+    if (descriptor_ < 0 || peer_ == peer::lost) {
         may_receive_ = false;
         return {got::end, 0};
     }
@@ -81,8 +82,8 @@ relay_socket::received relay_socket::receive(std::span<char> into) noexcept {
     } while (n < 0 && errno == EINTR);
     if (n > 0) {
         const auto count = static_cast<std::size_t>(n);
-        // Less than there was room for: all that there was. What comes later is another edge.
-        may_receive_ = count == into.size() || ends_;
+        // A short receive has emptied the socket. Later bytes cause another event.
+        may_receive_ = count == into.size() || has_ended();
         return {got::data, count};
     }
     may_receive_ = false;
@@ -98,7 +99,9 @@ void relay_socket::on_events(std::uint32_t events) {
         }
     }
     if (descriptor_ >= 0 && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
-        ends_ = ends_ || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 && peer_ == peer::connected) {
+            peer_ = peer::leaving;
+        }
         may_receive_ = true;
         on_readable();
     }
@@ -117,8 +120,8 @@ void relay::wait() {
 
 void relay::serve() {
     std::array<epoll_event, 64> events{};
-    // What came meanwhile is served in the same go: going back to the io_context takes three calls. Not for ever, since
-    // others wait there.
+    // Events that come meanwhile are served in the same run, because a way back through the io_context takes three
+    // system calls. The number of rounds is limited, because other handlers wait in the io_context.
     for (int round = 0; round < most_rounds; ++round) {
         const int n = ::epoll_wait(epoll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
         for (int i = 0; i < n; ++i) {

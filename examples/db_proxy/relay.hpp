@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-/// The inner loop: sockets that are only read when there is something to read, and written at once. Each transaction
-/// is two receives and two sends; Asio's own sockets would add a receive that finds nothing to each of them.
+/// The inner loop: sockets that are read only when bytes are there, and written at once. A transaction takes two
+/// receives and two sends; Asio's own sockets would add a receive that finds nothing to each of them.
 namespace db_proxy {
 
 class relay;
@@ -29,48 +29,53 @@ public:
     relay_socket& operator=(const relay_socket&) = delete;
     virtual ~relay_socket() { close(); }
 
-    /// Takes a connected, non-blocking socket. What it has to read already is told at once.
+    /// Takes a connected, non-blocking socket. Bytes that are there already cause an `on_readable` soon.
     void open(relay& owner, int descriptor);
     [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
     void close() noexcept;
 
-    /// Sends now, or as soon as the socket takes it, in order.
+    /// Sends the bytes now, or as soon as the socket takes them, in order.
     void send(std::string_view data);
-    /// Not all of what was sent has left: who sends much waits for `on_sent`.
+    /// Whether the socket has not taken all bytes. The sender of large data then waits for `on_sent`.
     [[nodiscard]] bool is_sending() const noexcept { return !unsent_.empty(); }
 
     enum class got : std::uint8_t {
         data,     ///< `count` bytes.
-        nothing,  ///< Not now; `on_readable` tells when.
-        end,      ///< The peer has gone, in whatever way.
+        nothing,  ///< No bytes now; `on_readable` tells when there are.
+        end,      ///< The peer has closed the connection, or it is lost.
     };
     struct received {
         got what;
         std::size_t count;
     };
-    /// Whether a `receive` may find something.
+    /// Whether a `receive` may find bytes or the end.
     [[nodiscard]] bool may_receive() const noexcept { return may_receive_; }
     received receive(std::span<char> into) noexcept;
-    /// Whether the peer sends nothing more than what has come.
-    [[nodiscard]] bool has_ended() const noexcept { return ends_; }
+    /// Whether the peer sends no more. Bytes from before may still be unread.
+    [[nodiscard]] bool has_ended() const noexcept { return peer_ != peer::connected; }
 
 protected:
-    /// There is something to read, or the end; comes once, until `receive` has found nothing.
+    /// Bytes, or the end, can be received. The next call comes only after a `receive` that found nothing.
     virtual void on_readable() = 0;
-    /// All that was sent has left, after it had not.
+    /// The socket has taken everything that had to wait before.
     virtual void on_sent() = 0;
-    /// Precondition: it has been opened.
+    /// Precondition: `open` was called.
     [[nodiscard]] relay& owner() const noexcept { return *owner_; }
 
 private:
+    enum class peer : std::uint8_t {
+        connected,
+        leaving,  // it sends no more, so that a short receive may have another one behind it
+        lost,     // a send has failed
+    };
+
     friend relay;
     void on_events(std::uint32_t events);
 
     relay* owner_ = nullptr;
     int descriptor_ = -1;
+    peer peer_ = peer::connected;
     bool may_receive_ = false;
-    bool ends_ = false;    // the peer has said so, so that a short read is not the last
-    bool broken_ = false;  // a send has failed
     std::string unsent_;
 };
 
@@ -81,14 +86,14 @@ public:
     relay(const relay&) = delete;
     relay& operator=(const relay&) = delete;
 
-    /// Begins to serve. Ends with `stop`, or the io_context.
+    /// Begins to serve, until `stop` or the end of the io_context.
     void start() { wait(); }
     void stop() { epoll_.close(); }
 
-    /// Bytes on their way, for whoever reads; of no meaning after it has returned.
+    /// A buffer for one receive. All sockets share it, so that its bytes are valid only until the reader returns.
     [[nodiscard]] std::span<char> scratch() noexcept { return scratch_; }
 
-    /// Destroys something when no event of it is handled any more.
+    /// Keeps a socket alive until the events that the kernel has reported for it are handled, then destroys it.
     void retire(std::shared_ptr<void> what) { retired_.push_back(std::move(what)); }
 
     [[nodiscard]] int descriptor() noexcept { return epoll_.native_handle(); }

@@ -64,14 +64,14 @@ bool equal(std::string_view a, std::string_view b) {
 }
 
 std::string encode(std::string_view raw) {
-    std::string out(4 * ((raw.size() + 2) / 3) + 1, '\0');         // and a NUL, which OpenSSL writes
+    std::string out(4 * ((raw.size() + 2) / 3) + 1, '\0');         // OpenSSL writes a NUL at the end
     EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),  // NOLINT(*-reinterpret-cast): OpenSSL's bytes
                     bytes(raw), static_cast<int>(raw.size()));
     out.pop_back();
     return out;
 }
 
-/// Of canonical base 64 only: what is decoded and encoded again is the same text.
+/// Accepts canonical base 64 only: the decoded bytes, encoded again, are the same text.
 std::optional<std::string> decode(std::string_view text) {
     if (text.empty() || text.size() % 4 != 0) {
         return std::nullopt;
@@ -90,7 +90,7 @@ std::optional<std::string> decode(std::string_view text) {
     return out;
 }
 
-/// Takes what stands before `end` off the front; empty when `end` is not there.
+/// Takes the text before `end`, and `end` itself, off the front. Empty when there is no `end`.
 std::optional<std::string_view> take_until(std::string_view& text, char end) {
     const std::size_t at = text.find(end);
     if (at == std::string_view::npos) {
@@ -101,7 +101,7 @@ std::optional<std::string_view> take_until(std::string_view& text, char end) {
     return part;
 }
 
-/// The value of attribute `name` at the front of `text`, which is taken with the comma behind it.
+/// Takes the attribute `name` and the comma behind it off the front of `text`, and returns its value.
 std::optional<std::string_view> take_attribute(std::string_view& text, char name) {
     if (text.size() < 2 || text[0] != name || text[1] != '=') {
         return std::nullopt;
@@ -184,7 +184,7 @@ std::string verifier::text() const {
 
 verifier mock(std::string_view secret, std::string_view name, std::uint32_t iterations) {
     const digest salt = hmac(secret, name);
-    // Keys of nothing: no proof of a client leads to these bytes, but for one in 2^256.
+    // Keys of zeros: a client's proof leads to these bytes with a probability of one in 2^256.
     return {iterations, std::string(text_of(salt).substr(0, 16)), digest{}, digest{}};
 }
 
@@ -198,7 +198,7 @@ std::string make_salt() {
 
 std::optional<std::string> server::first(std::string_view client_first) {
     const std::string_view whole = client_first;
-    // "n" is a client without channel binding, "y" one that thinks that we have none, which is so.
+    // "n" is a client without channel binding. "y" is a client that believes the server to have none, which is right.
     const auto binding = take_until(client_first, ',');
     const auto identity = take_until(client_first, ',');
     if (!binding || (*binding != "n" && *binding != "y") || !identity || !identity->empty()) {
@@ -206,7 +206,7 @@ std::optional<std::string> server::first(std::string_view client_first) {
     }
     gs2_header_ = whole.substr(0, whole.size() - client_first.size());
     client_first_bare_ = client_first;
-    const auto name = take_attribute(client_first, 'n');  // of no meaning: the start-up packet has it
+    const auto name = take_attribute(client_first, 'n');  // ignored: the start-up packet has the name
     const auto nonce = take_attribute(client_first, 'r');
     if (!name || !nonce || !is_nonce(*nonce)) {
         return std::nullopt;

@@ -11,33 +11,33 @@
 #include <string_view>
 
 /// SCRAM-SHA-256 (RFC 5802, RFC 7677) as PostgreSQL speaks it: without channel binding, and with the user's name in the
-/// start-up packet in place of the first message. Both sides, without I/O; the cryptography is OpenSSL's.
+/// start-up packet and not in the first message. Both sides, without I/O. OpenSSL does the cryptography.
 namespace db_proxy::scram {
 
 inline constexpr std::string_view mechanism = "SCRAM-SHA-256";
-inline constexpr std::uint32_t default_iterations = 4096;  ///< As PostgreSQL's.
+inline constexpr std::uint32_t default_iterations = 4096;  ///< PostgreSQL's default.
 
 using digest = std::array<unsigned char, 32>;
 
-/// What a server keeps of a password: enough to check it, not enough to log in elsewhere.
+/// What a server stores in place of a password: enough to check the password, not enough to log in elsewhere.
 struct verifier {
     std::uint32_t iterations = default_iterations;
     std::string salt;
     digest stored_key{};
     digest server_key{};
 
-    /// Of a password and a salt of any bytes. Passwords beyond ASCII are taken as their bytes: as PostgreSQL takes
-    /// them when they are in normalisation form KC already, which what is typed mostly is.
+    /// Makes a verifier for a password and a salt, both of any bytes. The bytes of the password are not normalised.
+    /// PostgreSQL gets the same verifier for ASCII, and for text in normalisation form KC, which keyboards mostly send.
     static verifier of(std::string_view password, std::string salt, std::uint32_t iterations = default_iterations);
 
-    /// PostgreSQL's format, as pg_authid.rolpassword has it: `SCRAM-SHA-256$4096:salt$stored_key:server_key`, in
-    /// base 64. Empty when it is not that.
+    /// Reads the format of pg_authid.rolpassword: `SCRAM-SHA-256$4096:salt$stored_key:server_key`, the last three in
+    /// base 64. Empty when the text has another form.
     static std::optional<verifier> parse(std::string_view text);
     [[nodiscard]] std::string text() const;
 };
 
-/// A verifier that no password fits, always the same for one name: who logs in with an unknown name is led on as far as
-/// with a wrong password. `secret` is what makes the salt hard to foretell.
+/// A verifier that no password fits, always the same for one name. With it the login of an unknown user looks like one
+/// with a wrong password. `secret` makes the salt hard to guess.
 [[nodiscard]] verifier mock(std::string_view secret, std::string_view name, std::uint32_t iterations);
 
 /// A nonce of 18 random bytes, in base 64.
@@ -48,22 +48,22 @@ struct verifier {
 /// The server's side of one login.
 class server {
 public:
-    /// `nonce` is what the server adds to the client's.
+    /// The server adds `nonce` to the client's nonce.
     server(verifier who, std::string nonce) : verifier_(std::move(who)), nonce_(std::move(nonce)) {}
 
-    /// The answer to client-first-message: server-first-message; empty when it is malformed or asks for what there is
-    /// not, as channel binding.
+    /// Takes client-first-message and returns server-first-message. Empty when the message is malformed, or asks for
+    /// something that is not supported, such as channel binding.
     std::optional<std::string> first(std::string_view client_first);
 
-    /// What client-final-message is.
+    /// Whether client-final-message proves that the client knows the password.
     enum class verdict : std::uint8_t { right, wrong, malformed };
-    /// `right` gives server-final-message.
+    /// Takes client-final-message. Fills server-final-message when the verdict is `right`.
     verdict last(std::string_view client_final, std::string& server_final);
 
 private:
     verifier verifier_;
-    std::string nonce_;       // the client's and ours, from `first` on
-    std::string gs2_header_;  // as the client sent it
+    std::string nonce_;       // after `first`: the client's nonce and the server's
+    std::string gs2_header_;  // the client's own bytes
     std::string client_first_bare_;
     std::string server_first_;
 };
@@ -76,14 +76,14 @@ public:
     /// client-first-message.
     [[nodiscard]] std::string first() const;
 
-    /// The answer to server-first-message: client-final-message; empty when that is malformed, not the answer to ours,
-    /// or asks for more than `max_iterations`.
+    /// Takes server-first-message and returns client-final-message. Empty when the message is malformed, does not
+    /// answer this client's, or asks for more than `max_iterations`.
     std::optional<std::string> last(std::string_view server_first);
 
-    /// Whether server-final-message shows that the server knows the password too.
+    /// Whether server-final-message proves that the server knows the password too.
     [[nodiscard]] bool verify(std::string_view server_final) const;
 
-    /// More work than any server asks for in earnest.
+    /// No honest server asks for more work.
     static constexpr std::uint32_t max_iterations = 1'000'000;
 
 private:

@@ -35,7 +35,7 @@ std::string_view method_name(std::int32_t request) {
         case 5: return "md5";
         case 7: return "GSSAPI";
         case 9: return "SSPI";
-        default: return "a method that is not known here";
+        default: return "a method that is not known";
     }
 }
 
@@ -67,7 +67,7 @@ server_login::state server_login::take(const message& one) {
             return fail(what.code, std::string(what.text));
         }
         case 'N':
-        case 'v': return state::running;  // a notice; and that it speaks 3.0, which is what was asked for
+        case 'v': return state::running;  // a notice, or that the server speaks 3.0, as it was asked to
         case 'K': {
             const auto process = fields.int32();
             const auto secret = fields.int32();
@@ -87,14 +87,13 @@ server_login::state server_login::take(const message& one) {
             return state::running;
         }
         case 'Z':
-            if (!authenticated_ || one.payload != "I") {
+            if (stage_ != stage::authenticated || one.payload != "I") {
                 break;
             }
             return state::ready;
         default: break;
     }
-    return fail("08P01",
-                std::string("the server sent a message of type '") + one.type + "' that does not belong there");
+    return fail("08P01", std::string("the server sent an unexpected message of type '") + one.type + "'");
 }
 
 server_login::state server_login::authenticate(std::string_view payload) {
@@ -105,14 +104,14 @@ server_login::state server_login::authenticate(std::string_view payload) {
     }
     switch (*request) {
         case auth_ok:
-            if (scram_ && !server_proved_) {
+            if (stage_ == stage::in_scram) {
                 return fail("28000", "the server ended SCRAM without a proof that it knows the password");
             }
-            authenticated_ = true;
+            stage_ = stage::authenticated;
             return state::running;
         case auth_sasl: return begin_scram(fields.rest());
         case auth_sasl_continue: {
-            auto answer = scram_ ? scram_->last(fields.rest()) : std::nullopt;
+            auto answer = stage_ == stage::in_scram ? scram_->last(fields.rest()) : std::nullopt;
             if (!answer) {
                 return fail("08P01", "the server's SCRAM challenge is malformed");
             }
@@ -120,10 +119,10 @@ server_login::state server_login::authenticate(std::string_view payload) {
             return state::running;
         }
         case auth_sasl_final:
-            if (!scram_ || !scram_->verify(fields.rest())) {
+            if (stage_ != stage::in_scram || !scram_->verify(fields.rest())) {
                 return fail("28000", "the server does not know the password: its SCRAM signature is wrong");
             }
-            server_proved_ = true;
+            stage_ = stage::proved;
             return state::running;
         default:
             return fail("0A000", "the server asks for " + std::string(method_name(*request)) +
@@ -135,6 +134,7 @@ server_login::state server_login::begin_scram(std::string_view mechanisms) {
     field_reader names(mechanisms);
     for (auto name = names.text(); name && !name->empty(); name = names.text()) {
         if (*name == scram::mechanism) {
+            stage_ = stage::in_scram;
             scram_.emplace(password_, scram::make_nonce());
             const std::string first = scram_->first();
             std::string length;

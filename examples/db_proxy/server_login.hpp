@@ -14,19 +14,20 @@
 
 namespace db_proxy {
 
-/// Who the proxy is to a server.
+/// What the proxy logs in to a server with.
 struct server_credentials {
     std::string user;
     std::string password;
     std::string database;
 };
 
-/// Logs in to a server: what comes is fed, what is to be sent is in `output`. From StartupMessage to ReadyForQuery.
+/// A login to a server, from StartupMessage to ReadyForQuery, without I/O. The caller feeds the server's bytes and
+/// sends `output`.
 class server_login {
 public:
     enum class state : std::uint8_t {
-        running,  ///< Send what `output` has, then read more.
-        ready,    ///< Logged in. What `feed` left in its input belongs to the session.
+        running,  ///< Send `output`, then read more.
+        ready,    ///< Logged in. The bytes that `feed` left in its input belong to the session.
         failed,   ///< `code` and `problem` say why.
     };
 
@@ -35,30 +36,37 @@ public:
     /// Takes whole messages off the front of `input`.
     state feed(std::string_view& input);
 
-    /// To be sent; who sends it clears it.
+    /// The bytes to be sent. The caller clears it.
     std::string output;
 
-    /// The SQLSTATE of a failure: the server's, or 08P01 for what is no such protocol, 0A000 for what we do not speak.
+    /// The SQLSTATE of a failure: the server's own, 08P01 when its bytes are not the protocol, or 0A000 when it asks
+    /// for something that the proxy does not speak.
     [[nodiscard]] const std::string& code() const noexcept { return code_; }
     [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
-    /// What cancels this connection's queries.
+    /// The key that cancels this connection's queries.
     [[nodiscard]] const cancel_key& key() const noexcept { return key_; }
-    /// The server's parameters, as it reported them.
+    /// The parameters that the server reported.
     [[nodiscard]] const parameters& reported() const noexcept { return reported_; }
 
-    /// The most that one message of a login may hold.
+    /// The longest payload of a message during a login.
     static constexpr std::size_t max_payload = 32'768;
 
 private:
+    enum class stage : std::uint8_t {
+        asked,          // for the login
+        in_scram,       // the server has asked for SCRAM
+        proved,         // the server has shown by SCRAM that it knows the password
+        authenticated,  // the server has let the proxy in
+    };
+
     state take(const message& one);
     state authenticate(std::string_view payload);
     state begin_scram(std::string_view mechanisms);
     state fail(std::string_view code, std::string problem);
 
     std::string password_;
+    stage stage_ = stage::asked;
     std::optional<scram::client> scram_;
-    bool server_proved_ = false;  // by SCRAM, that it knows the password
-    bool authenticated_ = false;
     std::string code_;
     std::string problem_;
     cancel_key key_{};

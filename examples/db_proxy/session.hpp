@@ -21,8 +21,8 @@
 #include "relay.hpp"
 #include "request_reader.hpp"
 #include "server_link.hpp"
+#include "server_pool.hpp"
 #include "settings.hpp"
-#include "upstream.hpp"
 #include "users.hpp"
 
 namespace db_proxy {
@@ -52,7 +52,7 @@ struct session_host {
 
 /// The client that logged in.
 struct client_identity {
-    std::shared_ptr<const user> is;  ///< The user as configured at the login: a reload does not change it.
+    user_ptr is;  ///< The user as configured at the login: a reload does not change it.
     std::string address;
     cancel_key key{};
 };

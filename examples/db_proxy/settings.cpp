@@ -19,7 +19,8 @@ using headgate::config_problem;
 using headgate::duration;
 using nlohmann::json;
 
-/// A key of an object, what is valid for it, and how it is read; false when it is not that.
+/// A key of an object, the values that are valid for it, and a function that reads one; it returns false for any other
+/// value.
 template <class Object>
 struct member {
     std::string_view name;
@@ -195,8 +196,8 @@ void read_proxy(const json& from, settings& to, std::vector<config_problem>& pro
     read_named(take("databases"), "/proxy/databases", database_members(), to.databases, problems);
     read_object(own, "/proxy", proxy_members(), to, problems);
     for (auto& [name, database] : to.databases) {
-        if (name.find('@') != std::string::npos) {  // pools are user@database, and users may have one
-            problems.push_back({"/proxy/databases/" + name, "a name with @", "a name without"});
+        if (name.find('@') != std::string::npos) {  // a pool's name is user@database, and the user's part may have an @
+            problems.push_back({"/proxy/databases/" + name, "a name with @", "a name without @"});
         }
         if (!to.servers.contains(database.server)) {
             problems.push_back({"/proxy/databases/" + name + "/server", '"' + database.server + '"',
@@ -212,17 +213,17 @@ void read_proxy(const json& from, settings& to, std::vector<config_problem>& pro
     }
 }
 
-/// What the proxy looks for in the zone.
+/// Reports the parts that the proxy needs in the zone and that are missing.
 void require_parts(settings& s, std::vector<config_problem>& problems) {
     const auto found = s.zones.zones.find(zone_name);
     if (found == s.zones.zones.end() || s.zones.zones.size() > 1) {
-        problems.push_back({"/zones", "other zones than one", "one zone, \"proxy\""});
+        problems.push_back({"/zones", "no zone \"proxy\", or others beside it", "one zone, \"proxy\""});
         return;
     }
     const std::string at = std::string("/zones/") + zone_name;
     for (const char* name : {transactions_limiter, failed_logins_limiter}) {
         if (!found->second.rate_limiters.contains(name)) {
-            problems.push_back({at + "/rate_limiters", std::string("no \"") + name + '"', "a limiter of that name"});
+            problems.push_back({at + "/rate_limiters", std::string("no \"") + name + '"', "a limiter with this name"});
         }
     }
     for (const auto& [name, server] : s.servers) {
@@ -261,7 +262,7 @@ std::vector<config_problem> fixed_while_running(const settings& from, const sett
     std::vector<config_problem> problems;
     const auto check = [&](const std::string& at, bool same) {
         if (!same) {
-            problems.push_back({at, "another value than the one in use", "the one in use: this takes a restart"});
+            problems.push_back({at, "another value than the one in use", "the value in use: a change needs a restart"});
         }
     };
     check("/proxy/listen", from.listen == to.listen);

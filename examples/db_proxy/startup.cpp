@@ -43,14 +43,14 @@ first_packet read_startup_message(std::string_view payload, std::uint16_t minor)
         }
         const auto same = [&](const auto& known) { return known.first == *name; };
         if (std::any_of(out.values.begin(), out.values.end(), same)) {
-            return malformed("invalid startup packet: a parameter is there twice");
+            return malformed("invalid startup packet: it has a parameter twice");
         }
         out.values.emplace_back(*name, *value);
     }
     return fields.rest().empty() ? out : malformed("invalid startup packet layout: bytes after the terminator");
 }
 
-/// One word of `options`, where a backslash keeps the character behind it; empty at the end.
+/// Takes one word off `options`. A backslash makes the next character part of the word. Empty at the end.
 std::string take_word(std::string_view& text) {
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
         text.remove_prefix(1);
@@ -82,7 +82,7 @@ public:
         }
     }
 
-    /// As the server reads it: `-c name=value`, `-cname=value`, `--name=value`.
+    /// Understands the forms that the server does: `-c name=value`, `-cname=value`, `--name=value`.
     void set_options(std::string_view text) {
         if (policies_.options == parameter_policy::ignore) {
             return;
@@ -166,7 +166,7 @@ first_packet take_first_packet(std::string_view& input) {
 
 void append_negotiation(std::string& out, const std::vector<std::string>& unknown_options) {
     std::string payload;
-    append_uint32(payload, 3U << 16U);  // 3.0, the newest that we speak
+    append_uint32(payload, 3U << 16U);  // 3.0, the newest version that the proxy speaks
     append_uint32(payload, static_cast<std::uint32_t>(unknown_options.size()));
     for (const std::string& option : unknown_options) {
         payload += option;

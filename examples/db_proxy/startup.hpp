@@ -15,44 +15,44 @@
 
 namespace db_proxy {
 
-/// The first thing that a client says, before any message has a type.
+/// The first packet of a client. It has no type, unlike the messages after it.
 struct first_packet {
     enum class kind : std::uint8_t {
-        incomplete,  ///< Read more; nothing was taken.
-        malformed,   ///< `problem` says why; there is no telling where the next packet begins.
-        encryption,  ///< SSLRequest or GSSENCRequest: answered with one letter, and another packet follows.
-        cancel,      ///< CancelRequest; the connection ends here.
+        incomplete,  ///< More bytes are needed; none was taken.
+        malformed,   ///< `problem` says why. Nobody can tell where the next packet would begin.
+        encryption,  ///< SSLRequest or GSSENCRequest. One letter answers it, and another first packet follows.
+        cancel,      ///< CancelRequest. The connection ends here.
         start,       ///< StartupMessage.
     };
 
     kind what = kind::incomplete;
-    std::string_view problem{};                  ///< What a client is told.
-    cancel_key key{};                            ///< Of a cancel.
-    parameters values{};                         ///< Of a start: as they came, each name once, without `_pq_.` options.
-    std::uint16_t minor = 0;                     ///< Of a start: above zero is negotiated down.
-    std::vector<std::string> unknown_options{};  ///< Of a start: its `_pq_.` options, all of them.
+    std::string_view problem{};                  ///< For `malformed`: the text for the client.
+    cancel_key key{};                            ///< For `cancel`.
+    parameters values{};                         ///< For `start`: in the client's order, without the `_pq_.` options.
+    std::uint16_t minor = 0;                     ///< For `start`: the minor version; above zero is negotiated down.
+    std::vector<std::string> unknown_options{};  ///< For `start`: all `_pq_.` options.
 };
 
-/// As PostgreSQL's MAX_STARTUP_PACKET_LENGTH.
+/// The same as PostgreSQL's MAX_STARTUP_PACKET_LENGTH.
 inline constexpr std::size_t max_first_packet = 10'000;
 
 /// Takes the first packet off the front of `input`.
 [[nodiscard]] first_packet take_first_packet(std::string_view& input);
 
-/// NegotiateProtocolVersion: what we speak is 3.0, and none of the options.
+/// NegotiateProtocolVersion: the proxy speaks 3.0, and knows none of the options.
 void append_negotiation(std::string& out, const std::vector<std::string>& unknown_options);
 
-/// What ParameterStatus tells clients about themselves: applied to each server that is lent to them.
+/// The parameters that belong to a client. The proxy sets them on each server that it lends to the client.
 inline constexpr std::array<std::string_view, 6> tracked_parameters{
     "client_encoding", "DateStyle", "TimeZone", "IntervalStyle", "standard_conforming_strings", "application_name"};
 
-/// The place of `name` in `tracked_parameters`, in any case; their number when it is none of them.
+/// The index of `name` in `tracked_parameters`, without regard to case. Their number when it is none of them.
 [[nodiscard]] std::size_t tracked_index(std::string_view name) noexcept;
 
-/// What is done with a start-up parameter that is none of the tracked ones.
+/// What the proxy does with a start-up parameter that it does not track.
 enum class parameter_policy : std::uint8_t {
-    reject,  ///< The client gets an error that names it.
-    ignore,  ///< As if it had not been sent.
+    reject,  ///< The client gets an error that names the parameter.
+    ignore,  ///< The proxy behaves as if the client had not sent it.
 };
 
 /// The policies of one database.
@@ -65,17 +65,17 @@ struct parameter_policies {
     friend bool operator==(const parameter_policies&, const parameter_policies&) = default;
 };
 
-/// The values of `tracked_parameters`, in their order.
+/// The values of `tracked_parameters`, in the same order.
 using tracked_values = std::array<std::string, tracked_parameters.size()>;
 
-/// What a client wants to be set, from its StartupMessage.
+/// The parameters in a client's StartupMessage.
 struct start_parameters {
-    tracked_values tracked{};         ///< Empty: not sent.
-    std::string problem{};            ///< Not empty: what is wrong, for the client.
+    tracked_values tracked{};         ///< An empty value: the client did not send it.
+    std::string problem{};            ///< The text for a client that is refused; empty: there is no problem.
     std::string_view code = "08P01";  ///< The problem's SQLSTATE.
 };
 
-/// Reads the parameters of a StartupMessage besides user and database, and those inside of `options`.
+/// Reads the parameters of a StartupMessage, and the ones inside of `options`. Leaves out user and database.
 [[nodiscard]] start_parameters read_parameters(const parameters& values, const parameter_policies& policies);
 
 }  // namespace db_proxy

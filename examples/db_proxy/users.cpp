@@ -25,7 +25,7 @@ using nlohmann::json;
 
 constexpr std::size_t min_secret = 16;
 
-/// Reads the members of one user, and notes what is wrong.
+/// Reads the members of one user, and notes the mistakes in them.
 class user_reader {
 public:
     user_reader(const json& from, std::string at, std::vector<config_problem>& problems)
@@ -109,9 +109,9 @@ user read_user(user_reader& in, const std::vector<std::string>& tiers) {
     if (trusted == !verifier.empty()) {
         in.problem("verifier", trusted ? "a verifier, and trust" : "neither a verifier nor trust", "one of the two");
     } else if (!verifier.empty() && !out.verifier) {
-        // Not what stands there: it is a secret, or close to one.
-        in.problem("verifier", verifier.starts_with("md5") ? "an md5 hash" : "another text",
-                   "what PostgreSQL has in pg_authid.rolpassword: SCRAM-SHA-256$4096:salt$stored_key:server_key");
+        // The message does not repeat the text, because it may be a password.
+        in.problem("verifier", verifier.starts_with("md5") ? "an md5 hash" : "a text of another form",
+                   "a verifier as in pg_authid.rolpassword: SCRAM-SHA-256$4096:salt$stored_key:server_key");
     }
     if (!out.tier.empty() && std::find(tiers.begin(), tiers.end(), out.tier) == tiers.end()) {
         in.problem("tier", '"' + out.tier + '"', "a tier of the limiter \"transactions\"");
@@ -133,10 +133,10 @@ headgate::result<user_list> user_list::parse(std::string_view text, const std::v
     const json document = json::parse(text.begin(), text.end(), nullptr, false, true);
     user_list out;
     if (!document.is_object()) {
-        problems.push_back({"", document.is_discarded() ? "what is not JSON" : document.type_name(), "an object"});
+        problems.push_back({"", document.is_discarded() ? "text that is not JSON" : document.type_name(), "an object"});
     } else {
         user_reader top(document, "", problems);
-        out.mock_secret_ = top.text("mock_secret", "a random text of at least 16 characters, kept for good", true);
+        out.mock_secret_ = top.text("mock_secret", "a random text of at least 16 characters that never changes", true);
         if (!out.mock_secret_.empty() && out.mock_secret_.size() < min_secret) {
             top.problem("mock_secret", "a text that is too short", "at least 16 characters");
         }
@@ -183,7 +183,7 @@ headgate::result<user_list> user_list::read(const std::string& path, const std::
         return error(errc::operation_failed, path + ": " + std::strerror(errno));
     }
     if ((about.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        return error(errc::operation_failed, path + " can be read or written by others; it must have mode 0600");
+        return error(errc::operation_failed, path + " can be read or written by other users; it must have mode 0600");
     }
     std::ifstream file(path);
     const std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -193,7 +193,7 @@ headgate::result<user_list> user_list::read(const std::string& path, const std::
     return parse(text, tiers, problems);
 }
 
-std::shared_ptr<const user> user_list::find(std::string_view name) const {
+user_ptr user_list::find(std::string_view name) const {
     const auto found = all_.find(name);
     return found == all_.end() ? nullptr : found->second;
 }

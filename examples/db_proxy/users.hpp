@@ -21,38 +21,42 @@
 
 namespace db_proxy {
 
-/// What a user of the console may do.
+/// What a user may do on the console.
 enum class console_right : std::uint8_t { none, see, act };
 
 struct user {
     std::string name;
-    std::optional<scram::verifier> verifier;  ///< Empty for a user that is trusted.
-    std::string server_password;              ///< What the proxy logs in to servers with, for them.
-    std::string tier;                         ///< Of the limiter; empty is its first.
-    bool limited = true;                      ///< Whether transactions need permits.
+    std::optional<scram::verifier> verifier;  ///< Empty for a trusted user.
+    std::string server_password;              ///< The proxy logs in to the servers with it, as this user.
+    std::string tier;                         ///< A tier of the limiter; empty: its first.
+    bool limited = true;                      ///< Whether the user's transactions need permits.
     console_right console = console_right::none;
     headgate::duration statement_timeout = headgate::duration::max();         ///< `max()`: none.
     headgate::duration idle_transaction_timeout = headgate::duration::max();  ///< `max()`: none.
 };
 
-/// Who may log in. Names and verifiers come from a file that nobody but its owner reads.
+/// A session keeps the user as it was at the login; a reload makes new objects.
+using user_ptr = std::shared_ptr<const user>;
+
+/// The users that may log in. They come from a file that only its owner can read.
 class user_list {
 public:
-    /// Reads a document of the form that README.md shows. All mistakes at once. `tiers` are those of the limiter.
+    /// Reads a document in the form that README.md shows. Reports all mistakes at once. `tiers` are the limiter's
+    /// tiers.
     static headgate::result<user_list> parse(std::string_view text, const std::vector<std::string>& tiers,
                                              std::vector<headgate::config_problem>& problems);
-    /// The same from a file. Errors: `operation_failed`, also when others than its owner may read it.
+    /// The same from a file. Errors: `operation_failed`, also when anybody but the owner may read the file.
     static headgate::result<user_list> read(const std::string& path, const std::vector<std::string>& tiers,
                                             std::vector<headgate::config_problem>& problems);
 
-    [[nodiscard]] std::shared_ptr<const user> find(std::string_view name) const;
-    /// How somebody who says that they are `name` proves it. `on_loopback`: both ends of their connection are.
+    [[nodiscard]] user_ptr find(std::string_view name) const;
+    /// How a client that claims to be `name` proves it. `on_loopback`: both ends of its connection are.
     [[nodiscard]] login_check check(std::string_view name, bool on_loopback) const;
 
 private:
-    std::map<std::string, std::shared_ptr<const user>, std::less<>> all_;
+    std::map<std::string, user_ptr, std::less<>> all_;
     std::string mock_secret_;
-    std::uint32_t iterations_ = scram::default_iterations;  // of who is not there: as the first who is
+    std::uint32_t iterations_ = scram::default_iterations;  // for unknown users: the same as for the first known one
 };
 
 }  // namespace db_proxy

@@ -23,7 +23,7 @@ void append_uint16(std::string& out, std::size_t value) {
     out += static_cast<char>(value);
 }
 
-/// Begins a message, and writes its length when it ends.
+/// Begins a message. The destructor ends the message and writes its length.
 class building {
 public:
     building(std::string& out, char type) : out_(out), begin_(out.size() + 1) {
@@ -134,7 +134,7 @@ report read_report(std::string_view payload) noexcept {
         const std::string_view value = field->substr(1);
         switch (field->front()) {
             case 'S':
-            case 'V': out.severity = value; break;  // the second is the one that is never translated
+            case 'V': out.severity = value; break;  // V comes second, and is never translated
             case 'C': out.code = value; break;
             case 'M': out.text = value; break;
             case 'H': out.hint = value; break;
@@ -166,12 +166,12 @@ void append_table(std::string& out, const std::vector<std::string_view>& columns
         append_uint16(out, columns.size());
         for (const std::string_view column : columns) {
             append_text(out, column);
-            append_uint32(out, 0);  // of no table
-            append_uint16(out, 0);  // of no column
+            append_uint32(out, 0);  // belongs to no table
+            append_uint16(out, 0);  // and to no column
             append_uint32(out, text_oid);
-            append_uint16(out, 0xFFFF);      // of any size
-            append_uint32(out, 0xFFFFFFFF);  // without a modifier
-            append_uint16(out, 0);           // as text
+            append_uint16(out, 0xFFFF);      // any size
+            append_uint32(out, 0xFFFFFFFF);  // no type modifier
+            append_uint16(out, 0);           // in text format
         }
     }
     for (const std::vector<std::string>& row : rows) {

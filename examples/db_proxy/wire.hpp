@@ -15,51 +15,51 @@
 #include <vector>
 
 /// The messages of PostgreSQL's frontend/backend protocol 3, as bytes: PostgreSQL documentation, chapter "Message
-/// Formats". Nothing here reads or writes a socket.
+/// Formats". Without I/O.
 namespace db_proxy {
 
-/// A message's type and its length, which counts itself.
+/// A message begins with its type and its length. The length counts itself.
 inline constexpr std::size_t header_size = 5;
 
-/// A whole message, without its header.
+/// A whole message without its header.
 struct message {
     char type;
     std::string_view payload;
 };
 
-/// Reads fields off the front of a payload; empty when the payload ends too early.
+/// Takes fields off the front of a payload. A field is empty when the payload ends too early.
 class field_reader {
 public:
     explicit field_reader(std::string_view payload) noexcept : rest_(payload) {}
 
     std::optional<std::int32_t> int32() noexcept;
-    /// Up to a NUL, which is taken too.
+    /// The text up to a NUL. The NUL is taken too.
     std::optional<std::string_view> text() noexcept;
-    /// All that is left.
+    /// The bytes that are left.
     [[nodiscard]] std::string_view rest() const noexcept { return rest_; }
 
 private:
     std::string_view rest_;
 };
 
-/// The big-endian number in the first four bytes. Precondition: they are there.
+/// The big-endian number in the first four bytes. Precondition: there are four.
 [[nodiscard]] std::uint32_t read_uint32(std::string_view bytes) noexcept;
-/// Four bytes, big-endian.
+/// Appends the four bytes of a number, big-endian.
 void append_uint32(std::string& out, std::uint32_t value);
 
-/// What is at the front of `input`.
+/// What a reader found at the front of its input.
 enum class framing : std::uint8_t {
-    whole,       ///< A message, which was taken off.
-    incomplete,  ///< Not all of one.
+    whole,       ///< A message.
+    incomplete,  ///< The beginning of one.
     malformed,   ///< A length below four, or over the limit.
 };
 /// Takes a message of at most `limit` bytes of payload off the front of `input`.
 framing take_message(std::string_view& input, std::size_t limit, message& out) noexcept;
 
-/// Appends one message, whose payload is the parts in turn.
+/// Appends one message. Its payload is the parts in a row.
 void append_message(std::string& out, char type, std::initializer_list<std::string_view> parts);
 
-/// What an ErrorResponse or a NoticeResponse says.
+/// The content of an ErrorResponse or a NoticeResponse.
 struct report {
     std::string_view severity;  ///< "ERROR", "FATAL", "WARNING"
     std::string_view code;      ///< SQLSTATE, five characters
@@ -68,31 +68,32 @@ struct report {
 };
 void append_error(std::string& out, const report& what);
 void append_notice(std::string& out, const report& what);
-/// The fields of an ErrorResponse that the proxy asks for; those that are missing are empty.
+/// Reads the fields of an ErrorResponse that the proxy needs. A missing field is empty.
 [[nodiscard]] report read_report(std::string_view payload) noexcept;
 
 void append_ready(std::string& out, char status);
 void append_parameter_status(std::string& out, std::string_view name, std::string_view value);
 void append_query(std::string& out, std::string_view sql);
 
-/// One table, as a simple query answers it: RowDescription, DataRows, CommandComplete. All columns are text.
+/// Appends a table in the form of an answer to a simple query: RowDescription, DataRows, CommandComplete. All columns
+/// are text.
 void append_table(std::string& out, const std::vector<std::string_view>& columns,
                   const std::vector<std::vector<std::string>>& rows);
 
-/// What a client proves that it may cancel with, and a server that it gave us.
+/// The key that a CancelRequest carries. A server gives one to the proxy, and the proxy gives another to its client.
 struct cancel_key {
     std::uint32_t process = 0;
     std::uint32_t secret = 0;
 
     friend bool operator==(const cancel_key&, const cancel_key&) = default;
 };
-/// A CancelRequest, which goes alone on a connection of its own.
+/// A CancelRequest. It is sent alone on a connection of its own.
 [[nodiscard]] std::string cancel_request(const cancel_key& key);
 
-/// Whether `text` begins with `beginning`, whatever the case of ASCII letters.
+/// Whether `text` begins with `beginning`, without regard to the case of ASCII letters.
 [[nodiscard]] bool begins_like(std::string_view text, std::string_view beginning) noexcept;
 
-/// A name and its value, as start-up packets and ParameterStatus carry them.
+/// Names and their values, as start-up packets and ParameterStatus carry them.
 using parameters = std::vector<std::pair<std::string, std::string>>;
 
 }  // namespace db_proxy
