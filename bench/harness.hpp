@@ -30,6 +30,9 @@ struct row {
     double target = 0;  ///< Largest ratio; 0 for none. Negative: the smallest ratio of throughputs.
     body minus{};
     std::size_t n = 200'000;
+    /// Where it is given: a counter of what the row's name says, which `run` must move by `n`, give or take a
+    /// hundredth. A row that did something else is an error.
+    std::function<std::uint64_t()> count{};
 };
 
 /// A line that has no baseline: bytes, or the quantile of a delay.

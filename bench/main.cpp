@@ -19,6 +19,7 @@
 #include <mutex>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string_view>
 
 #include "harness.hpp"
@@ -97,12 +98,24 @@ double median(std::vector<double> v) {
     return v[v.size() / 2];
 }
 
+/// A figure of something that did not happen is worse than none.
+void prove(const row& r, std::uint64_t counted) {
+    if (std::abs(static_cast<double>(counted) - static_cast<double>(r.n)) > static_cast<double>(r.n) / 100) {
+        throw std::runtime_error(r.name + " did what it measures " + std::to_string(counted) + " times, not " +
+                                 std::to_string(r.n));
+    }
+}
+
 nlohmann::json measure(const row& r) {
     r.run(r.n);
     r.baseline(r.n);
     std::vector<double> ns, base, ratio;
     const std::size_t before = allocations();
+    const std::uint64_t counted = r.count ? r.count() : 0;
     r.run(r.n);
+    if (r.count) {
+        prove(r, r.count() - counted);
+    }
     const double allocs = static_cast<double>(allocations() - before) / static_cast<double>(r.n);
     for (int i = 0; i < pairs; ++i) {
         const double baseline = nanoseconds(r.baseline, r.n);
@@ -225,7 +238,7 @@ void add_baselines() {
 }  // namespace bench
 
 // headgate-bench [OUTPUT.json [FILTER]]: prints the table, and writes one object a row.
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     const std::string output = argc > 1 ? argv[1] : "bench.json";
     const std::string_view filter = argc > 2 ? argv[2] : "";
     std::printf("compiler %s, %s, Boost %d.%d, %s, %d interleaved pairs a row\n", __VERSION__, HEADGATE_BENCH_FLAGS,
@@ -257,4 +270,7 @@ int main(int argc, char** argv) {
         }
     }
     std::ofstream(output) << all.dump(2) << '\n';
+} catch (const std::exception& e) {
+    std::fprintf(stderr, "headgate-bench: %s\n", e.what());
+    return 1;
 }

@@ -182,7 +182,7 @@ std::string proxy::reload() {
 }
 
 asio::awaitable<bool> proxy::drain() {
-    draining = true;
+    stage = service::draining;
     acceptor_.close();
     // Ending one changes the list.
     std::vector<std::shared_ptr<session>> all;
@@ -198,7 +198,7 @@ asio::awaitable<bool> proxy::drain() {
         auto slept = co_await zone_.sleep_for(20ms);
         static_cast<void>(slept);
     }
-    stopped_ = true;
+    stage = service::stopped;
     const bool well = sessions_.empty() && arriving() <= consoles_;
     relay_.stop();
     auto closed = co_await zone_.close(asio::use_awaitable);
@@ -215,22 +215,25 @@ void proxy::ended(session& s) {
 }
 
 void proxy::cancel(server_pool& pool, server_link& link) {
+    using sending = server_link::canceling::stage;
     const auto& cancels = link.cancels();
-    if (std::exchange(cancels->running, true)) {
-        cancels->again = true;
+    if (cancels->now != sending::none) {
+        cancels->now = sending::asked_again;
         return;
     }
+    cancels->now = sending::on_its_way;
     asio::co_spawn(io_, send_cancel(pool.server(), link.key(), cancels), asio::detached);
 }
 
 asio::awaitable<void> proxy::send_cancel(upstream& server, cancel_key key,
                                          std::shared_ptr<server_link::canceling> cancels) {
+    using sending = server_link::canceling::stage;
     do {
-        cancels->again = false;
+        cancels->now = sending::on_its_way;
         const bool arrived = co_await server.cancel(key);
         cancels->doubtful = cancels->doubtful || !arrived;
-    } while (cancels->again && !cancels->when_done);
-    cancels->running = false;
+    } while (cancels->now == sending::asked_again && !cancels->when_done);
+    cancels->now = sending::none;
     if (cancels->when_done) {
         std::exchange(cancels->when_done, nullptr)();
     }
@@ -337,7 +340,7 @@ asio::awaitable<void> proxy::refuse(arrival& a, std::string_view code, std::stri
 asio::awaitable<void> proxy::open_session(arrival& a) {
     const start_request& request = a.login.request();
     const auto who = users_.find(request.user);  // a reload may come while we wait
-    if (draining) {
+    if (stage != service::open) {
         co_return co_await refuse(a, "57P01", "the proxy is shutting down");
     }
     if (!who) {
@@ -415,10 +418,10 @@ asio::awaitable<void> proxy::open_session(arrival& a) {
     append_ready(out, 'I');
     boost::system::error_code gone;
     co_await asio::async_write(a.socket, asio::buffer(out), asio::redirect_error(asio::use_awaitable, gone));
-    if (gone || stopped_) {
+    if (gone || stage == service::stopped) {
         co_return;
     }
-    if (draining) {
+    if (stage != service::open) {
         co_return co_await refuse(a, "57P01", "the proxy is shutting down");
     }
     if (sessions_.size() >= settings_.max_client_connections) {
@@ -472,7 +475,7 @@ void proxy::cancel_for(const cancel_key& key, const std::string& address) {
 
 asio::awaitable<void> proxy::watch_deadlines() {
     std::vector<std::shared_ptr<session>> all;
-    while (!stopped_) {
+    while (stage != service::stopped) {
         auto slept = co_await zone_.sleep_for(look_around);
         if (!slept) {
             co_return;

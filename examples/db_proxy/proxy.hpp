@@ -85,7 +85,6 @@ private:
 
     std::shared_ptr<void> arrivals_ = std::make_shared<int>();  // each holds one, some longer than the proxy lives
     std::uint32_t consoles_ = 0;
-    bool stopped_ = false;
     bool listens_on_loopback_ = false;
     headgate::subscription events_;
     boost::asio::ip::tcp::acceptor acceptor_;

@@ -26,8 +26,7 @@ void server_link::adopt(relay& wires, int descriptor, std::string_view rest) {
 }
 
 void server_link::ask(std::string_view sql, answer done) {
-    asked_ = std::move(done);
-    failed_ = false;
+    asked_ = question{std::move(done), {}};
     std::string message;
     append_query(message, sql);
     rules.request('Q');
@@ -49,13 +48,17 @@ void server_link::pump() {
             return lost();
         }
         if (asked_) {
-            if (rules.settled()) {
-                const answer done = std::exchange(asked_, nullptr);
-                done(!failed_, last_code_, last_text_);
-            }
+            answer_if_settled();
         } else if (borrower_ != nullptr) {
             borrower_->from_server(data);
         }
+    }
+}
+
+void server_link::answer_if_settled() {
+    if (rules.settled()) {
+        const question answered = *std::exchange(asked_, std::nullopt);
+        answered.done(answered.failed ? &*answered.failed : nullptr);
     }
 }
 
@@ -69,32 +72,34 @@ void server_link::took(char type, std::string_view shown) {
     switch (type) {
         case 'Z': rules.response(type, shown.empty() ? 'I' : shown.front()); return;
         case 'C': is_dirty = is_dirty || (!asked_ && leaves_session_state(shown)); break;
-        case 'E': {
-            const report what = read_report(shown);
-            last_code_ = what.code;
-            last_text_ = what.text;
-            failed_ = true;
-            if (what.severity == "FATAL" || what.severity == "PANIC") {
-                fatal_code_ = what.code;
-            }
-            if (what.code.starts_with("57P0")) {
-                told_(what.code);
-            }
-            break;
-        }
-        case 'S': {
-            field_reader fields(shown);
-            const auto name = fields.text();
-            if (const std::size_t i = name ? tracked_index(*name) : tracked_->size(); i < tracked_->size()) {
-                tracked_values changed = *tracked_;
-                changed[i] = fields.text().value_or(std::string_view{});
-                tracked_ = std::make_shared<const tracked_values>(std::move(changed));
-            }
-            break;
-        }
+        case 'E': took_error(shown); break;
+        case 'S': took_parameter(shown); break;
         default: break;
     }
     rules.response(type);
+}
+
+void server_link::took_error(std::string_view shown) {
+    const report what = read_report(shown);
+    if (asked_) {
+        asked_->failed = server_error{std::string(what.code), std::string(what.text)};
+    }
+    if (what.severity == "FATAL" || what.severity == "PANIC") {
+        fatal_code_ = what.code;
+    }
+    if (what.code.starts_with("57P0")) {
+        told_(what.code);
+    }
+}
+
+void server_link::took_parameter(std::string_view shown) {
+    field_reader fields(shown);
+    const auto name = fields.text();
+    if (const std::size_t i = name ? tracked_index(*name) : tracked_->size(); i < tracked_->size()) {
+        tracked_values changed = *tracked_;
+        changed[i] = fields.text().value_or(std::string_view{});
+        tracked_ = std::make_shared<const tracked_values>(std::move(changed));
+    }
 }
 
 void server_link::end() noexcept {
@@ -108,8 +113,9 @@ void server_link::lost() {
         told_({});
     }
     if (asked_) {
-        const answer done = std::exchange(asked_, nullptr);
-        done(false, "08006", "the connection to the server was lost");
+        const server_error gone{"08006", "the connection to the server was lost"};
+        const question unanswered = *std::exchange(asked_, std::nullopt);
+        unanswered.done(&gone);
     } else if (borrower_ != nullptr) {
         std::exchange(borrower_, nullptr)->server_lost(fatal_code_, reader_.between_messages());
     }

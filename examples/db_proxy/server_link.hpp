@@ -9,91 +9,113 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "exchange.hpp"
 #include "relay.hpp"
+#include "response_reader.hpp"
 #include "startup.hpp"
 
 namespace db_proxy {
 
-class server_link;
+/// An error as a server reports it, or as the proxy reports it in the server's place.
+struct server_error {
+    std::string code;  ///< SQLSTATE
+    std::string text;
+};
 
-/// Whom a server is lent to.
+/// The client that a server is lent to.
 class borrower {
 public:
     virtual ~borrower() = default;
-    /// Bytes of the server, of which some may be the beginning of a message; `exchange` has seen them.
+    /// Bytes of the server, wherever they are cut. `exchange` has seen the messages that begin in them.
     virtual void from_server(std::string_view data) = 0;
-    /// What it was sent has left, after it had not.
+    /// The socket has taken everything that had to wait before.
     virtual void server_took_all() = 0;
-    /// Whether it takes more.
+    /// Whether the borrower takes more bytes now.
     [[nodiscard]] virtual bool takes_more() const noexcept = 0;
-    /// It is gone: `fatal` is the SQLSTATE of its last error, empty if there was none; in the middle of a message or
-    /// not.
+    /// The connection is lost. `fatal` is the SQLSTATE of the error with which the server ended it, empty if there was
+    /// none. `between_messages` tells whether the borrower got the last message to its end.
     virtual void server_lost(std::string_view fatal, bool between_messages) = 0;
 };
 
-/// A connection to a server, logged in: what the pools lend.
+/// A connection to a server after its login. The pools lend it.
 class server_link final : public relay_socket {
 public:
-    /// Told of an error that says that the server goes away, also while the link is idle; and, with an empty code, of a
-    /// connection that was lost without a word.
+    /// Called when an error says that the server goes away, also while the link is idle. Called with an empty code when
+    /// the connection was lost without an error.
     using trouble = std::function<void(std::string_view sqlstate)>;
 
     server_link(cancel_key key, parameters reported, headgate::bulkhead_permit place, trouble told);
 
-    /// Takes a socket that is logged in, and what was read of it after the login.
+    /// Takes a socket that is logged in, and `rest`: the bytes that were read from it behind the login.
     void adopt(relay& wires, int descriptor, std::string_view rest);
 
     /// Closes the connection, and gives back its place among those of the server.
     void end() noexcept;
 
-    /// Lends itself to a borrower; null takes it back.
+    /// Lends the server to a borrower. Null takes it back.
     void lend(borrower* to) noexcept {
         borrower_ = to;
-        asked_ = nullptr;
+        asked_.reset();
         fatal_code_.clear();
     }
 
-    /// What passes between the borrower and the server; `request` is for the borrower to call.
+    /// What the borrower and the server owe each other. The borrower calls `request`.
     exchange rules;
-    /// Asks the server something of our own. `done` gets whether it succeeded, and the SQLSTATE and text if not.
-    using answer = std::function<void(bool succeeded, std::string_view code, std::string_view text)>;
+    /// Gets the error when a question has failed, null when it has succeeded.
+    using answer = std::function<void(const server_error* failed)>;
+    /// Sends the server a question of the proxy's own. The borrower sees nothing of it.
     void ask(std::string_view sql, answer done);
 
-    /// Reads what has come, as far as the borrower takes it.
+    /// Reads the bytes that have come, as far as the borrower takes them.
     void pump();
 
     [[nodiscard]] bool is_alive() const noexcept { return is_open(); }
     [[nodiscard]] const cancel_key& key() const noexcept { return key_; }
-    /// Never null, and never changed: another takes its place when the server reports a change.
+    /// Never null. The values never change: another object takes their place when the server reports a change.
     [[nodiscard]] const std::shared_ptr<const tracked_values>& tracked() const noexcept { return tracked_; }
-    /// What it reported besides, as its version.
+    /// Everything that the server reported at the login, as its version.
     [[nodiscard]] const parameters& reported() const noexcept { return reported_; }
 
     /// A command has left state that the next borrower must not find.
     bool is_dirty = false;
-    /// No message of it has begun and not ended.
+    /// Whether the last byte from the server was the end of a message.
     [[nodiscard]] bool is_between_messages() const noexcept { return reader_.between_messages(); }
 
-    /// A CancelRequest on its way to a server: it is not lent again before that has arrived.
+    /// The CancelRequests for this connection. The server is not lent again before they have arrived.
     struct canceling {
-        bool running = false;
-        bool again = false;     // the client asked once more: the first may have hit a query before
-        bool doubtful = false;  // one was given up on its way, and may arrive whenever it likes
+        enum class stage : std::uint8_t {
+            none,
+            on_its_way,
+            asked_again,  // the client cancels another query: the first request may have hit the one before
+        };
+        stage now = stage::none;
+        bool doubtful = false;  // a request was given up on its way, and may arrive at any time
         std::function<void()> when_done;
     };
-    /// Outlives the link, for who sends them.
+    /// Outlives the link, because the coroutine that sends the requests has it too.
     [[nodiscard]] const std::shared_ptr<canceling>& cancels() const noexcept { return cancels_; }
+    [[nodiscard]] bool is_canceling() const noexcept { return cancels_->now != canceling::stage::none; }
 
 private:
+    /// A question of the proxy's own that the server has not answered to its end.
+    struct question {
+        answer done;
+        std::optional<server_error> failed;
+    };
+
     void on_readable() override { pump(); }
     void on_sent() override;
     void took(char type, std::string_view shown);
+    void took_error(std::string_view shown);
+    void took_parameter(std::string_view shown);
+    void answer_if_settled();
     void lost();
 
     cancel_key key_;
@@ -104,11 +126,8 @@ private:
     response_reader reader_;
     std::shared_ptr<canceling> cancels_ = std::make_shared<canceling>();
     borrower* borrower_ = nullptr;
-    answer asked_;
-    bool failed_ = false;    // what was asked
-    std::string last_code_;  // of the last error
-    std::string last_text_;
-    std::string fatal_code_;  // of the one after which the server hangs up
+    std::optional<question> asked_;
+    std::string fatal_code_;  // of the error after which the server hangs up
 };
 
 }  // namespace db_proxy

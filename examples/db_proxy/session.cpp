@@ -5,7 +5,6 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 
-#include <algorithm>
 #include <utility>
 
 namespace db_proxy {
@@ -16,24 +15,27 @@ using headgate::result;
 
 namespace {
 
-/// A first segment that is longer than this is taken to execute something.
+/// A first segment that is longer than this counts as one that executes something.
 constexpr std::size_t max_held = std::size_t{64} * 1024;
-/// How long a client may take to read why its session has ended, and what came before.
+/// How long a client has to read the last answers and why its session ends.
 constexpr auto farewell = std::chrono::seconds(5);
 
-/// An error in the place of a Parse: the server makes it, so that it comes in its turn and the transaction fails.
-constexpr std::string_view no_named_statements = "SELECT 'named prepared statements need pool_mode session'::integer";
+/// A message that makes the server fail with a clear text. It goes to the server in place of a Parse that is not
+/// possible, so that the error comes in its turn and the transaction fails.
+const std::string& named_parse_error() {
+    static const std::string bytes = [] {
+        constexpr std::string_view no_name("\0", 1);
+        constexpr std::string_view sql = "SELECT 'named prepared statements need pool_mode session'::integer";
+        constexpr std::string_view end_without_types("\0\0\0", 3);
+        std::string out;
+        append_message(out, 'P', {no_name, sql, end_without_types});
+        return out;
+    }();
+    return bytes;
+}
 
 bool begins_something(char type) noexcept {
     return std::string_view("QFPBDCE").find(type) != std::string_view::npos;
-}
-
-std::string_view up_to_zero(std::string_view text) noexcept {
-    return text.substr(0, text.find('\0'));
-}
-std::string_view behind_zero(std::string_view text) noexcept {
-    const std::size_t zero = text.find('\0');
-    return zero == std::string_view::npos ? std::string_view() : text.substr(zero + 1);
 }
 
 std::string sql_literal(std::string_view value) {
@@ -45,6 +47,17 @@ std::string sql_literal(std::string_view value) {
         out += c;
     }
     return out + '\'';
+}
+
+/// The commands that turn the parameters that a server has into those that its client wants; empty when they agree.
+std::string set_commands(const tracked_values& has, const tracked_values& wanted) {
+    std::string sql;
+    for (std::size_t i = 0; &wanted != &has && i < has.size(); ++i) {
+        if (wanted[i] != has[i]) {
+            sql.append("SET ").append(tracked_parameters[i]).append(" TO ").append(sql_literal(wanted[i])).append(";");
+        }
+    }
+    return sql;
 }
 
 }  // namespace
@@ -68,7 +81,7 @@ void session::on_readable() {
         return;
     }
     if (has_ended() && (phase_ == phase::waiting || phase_ == phase::preparing)) {
-        // Nobody is there to be served; what it sent before is of no use to anybody.
+        // The client has gone. Its held message would only spend a permit and a server for nobody.
         return lose_client();
     }
     pump();
@@ -76,7 +89,7 @@ void session::on_readable() {
 
 bool session::may_read() const noexcept {
     if (is_sending()) {
-        return false;  // who does not read its answers is not asked for more
+        return false;  // a client that does not read its answers may not ask for more of them
     }
     return phase_ == phase::idle || (phase_ == phase::lent && !server().is_sending());
 }
@@ -84,30 +97,25 @@ bool session::may_read() const noexcept {
 void session::pump() {
     while (may_receive() && may_read()) {
         const std::span<char> scratch = owner().scratch();
-        if (held_.size() > scratch.size() / 2) {
-            return;  // a message is held until a server has answered: then it goes on
+        if (requests_.held() > scratch.size() / 2) {
+            return;  // the held message is judged when the server has answered; reading goes on then
         }
-        std::copy(held_.begin(), held_.end(), scratch.begin());
-        const received in = receive(scratch.subspan(held_.size()));
+        const received in = receive(scratch.first(scratch.size() - requests_.held()));
         if (in.what == got::nothing) {
             return;
         }
         if (in.what == got::end) {
             return lose_client();
         }
-        const std::string_view data(scratch.data(), held_.size() + in.count);
-        if (!held_.empty()) {
-            held_ = {};
-        }
-        handle(data);
+        handle({scratch.data(), in.count});
     }
 }
 
-/// Goes on with what was held.
+/// Has the held messages judged again, and reads on.
 void session::resume() {
-    if (!held_.empty() && (phase_ == phase::idle || phase_ == phase::lent)) {
-        const std::string data = std::exchange(held_, {});
-        handle(data);
+    const bool may_judge = phase_ == phase::idle || phase_ == phase::admitted || phase_ == phase::lent;
+    if (requests_.held() > 0 && may_judge) {
+        handle({});
     }
     if (phase_ != phase::ended) {
         pump();
@@ -115,322 +123,266 @@ void session::resume() {
 }
 
 void session::handle(std::string_view data) {
-    std::string_view passing = data.substr(0, 0);  // what goes to the server, up to where we are
-    const auto flush = [&] {
-        if (!passing.empty()) {
-            server().send(passing);
-        }
-        passing = data.substr(0, 0);
-    };
-    while (!data.empty()) {
-        if (rest_ > 0) {
-            const std::size_t here = std::min(rest_, data.size());
-            if (rest_forwarded_) {
-                passing = {passing.data(), passing.size() + here};
-            }
-            data.remove_prefix(here);
-            rest_ -= here;
-            if (!rest_forwarded_) {
-                passing = data.substr(0, 0);
-            }
-            continue;
-        }
-        request_head head;
-        const framing begun = look_at_request(data, head);
-        if (begun == framing::incomplete) {
-            break;
-        }
-        if (begun == framing::malformed || !is_request(head.type)) {
-            flush();
-            return end_with("08P01", "invalid frontend message");
-        }
-        if (head.type == 'X') {
-            flush();
-            return lose_client();
-        }
-        const fate what = judge(data, head);
-        if (what == fate::ended) {
-            return;
-        }
-        if (what == fate::wait) {
-            break;
-        }
-        if (what == fate::forward) {
-            note_request(data, head);
-        } else {
-            flush();
-        }
-        if (what == fate::replace) {
-            replace_named_parse();
-        }
-        rest_ = header_size + head.payload;
-        rest_forwarded_ = what == fate::forward;
+    const auto judge_one = [this](std::string_view bytes, const request_head& head) { return judge(bytes, head); };
+    const auto send_on = [this](std::string_view bytes) { server().send(bytes); };
+    switch (requests_.feed(data, judge_one, send_on)) {
+        case request_reader::progress::all: return release_if_done();
+        case request_reader::progress::terminated: return lose_client();
+        case request_reader::progress::malformed: return end_with("08P01", "invalid frontend message");
+        case request_reader::progress::stopped: return;
     }
-    flush();
-    held_ = data;
-    release_if_done();
 }
 
-session::fate session::judge(std::string_view data, const request_head& head) {
-    if (refused_) {
-        return refuse(head);
+ruling session::judge(std::string_view data, const request_head& head) {
+    if (std::holds_alternative<held_refusal>(next_request_)) {
+        return {refuse(head)};
     }
-    if (skipping_) {
-        if (head.type == 'S') {
-            skipping_ = false;
-            std::string ready;
-            append_ready(ready, 'I');
-            send(ready);
-        }
-        return fate::drop;
+    if (std::holds_alternative<skip_to_sync>(next_request_)) {
+        return {skip(head)};
     }
+    fate what = fate::forward;
     if (phase_ == phase::idle) {
-        const fate what = judge_without_server(data, head);
-        if (what != fate::forward) {
-            return what;
-        }
-    } else {
-        const exchange& rules = server().rules;
-        // In a transaction what is behind a COMMIT that is not answered begins another.
-        const bool may_begin = rules.status() == 'I' || (may_commit_ && !rules.settled());
-        if (!admitted_ && rules.at_start() && may_begin && who_.is->limited && begins_something(head.type)) {
-            const fate what = judge_next_transaction(data, head);
-            if (what != fate::forward) {
-                return what;
-            }
-        }
+        what = judge_without_server(data, head);
+    } else if (phase_ == phase::lent && begins_next_transaction(head)) {
+        what = judge_next_transaction(data, head);
     }
-    admitted_ = false;
-    return head.type == 'P' && head.named && transaction_mode() ? fate::replace : fate::forward;
+    if (what != fate::forward) {
+        return {what};
+    }
+    phase_ = phase::lent;
+    return forward(data, head);
 }
 
-session::fate session::judge_without_server(std::string_view data, const request_head& head) {
+ruling session::forward(std::string_view data, const request_head& head) {
+    exchange& rules = server().rules;
+    if (head.type == 'P' && head.named && transaction_mode()) {
+        rules.request('P');
+        return {fate::drop, named_parse_error()};
+    }
+    if (is_timed() && rules.server_waits()) {
+        since_ = host_.zone->now();
+    }
+    commits_.request(head, data.substr(header_size, head.payload), rules.status());
+    rules.request(head.type);
+    return {fate::forward};
+}
+
+fate session::judge_without_server(std::string_view data, const request_head& head) {
     if (!begins_something(head.type)) {
         if (head.type == 'S') {
-            std::string ready;
-            append_ready(ready, 'I');
-            send(ready);
+            send_ready();
         }
-        return fate::drop;  // and what is left of a COPY that has failed
+        return fate::drop;  // also the rest of a COPY that has failed
     }
     segment_kind kind = classify_segment(data);
     if (kind == segment_kind::incomplete) {
         if (data.size() < max_held) {
-            return fate::wait;
+            return fate::hold;
         }
         kind = segment_kind::charged;
     }
     return ask_for_server(kind == segment_kind::charged, head);
 }
 
-/// A transaction that begins while a server is lent already: in session mode, or behind others in a pipeline.
-session::fate session::judge_next_transaction(std::string_view data, const request_head& head) {
-    const segment_kind kind = classify_segment(data);
-    if (kind == segment_kind::incomplete && data.size() < max_held) {
-        return fate::wait;
-    }
-    if (kind == segment_kind::free || permitted_ || take_permit()) {
-        permitted_ = false;
-        ++transactions_;
-        return fate::forward;
-    }
-    // What was asked before is answered first.
-    if (!server().rules.settled()) {
-        refused_.reset();
-        return fate::wait;
-    }
-    if (host_.current->permit_wait > headgate::duration::zero()) {
-        refused_.reset();
-        wait_for_permit();
-        return fate::wait;
-    }
-    return refuse(head);
+/// Whether the message begins a transaction on a server that is lent already: in session mode, or in a pipeline.
+bool session::begins_next_transaction(const request_head& head) const noexcept {
+    const exchange& rules = server().rules;
+    // The messages behind a COMMIT without an answer belong to another transaction.
+    const bool may_be_outside = rules.status() == 'I' || (commits_.may_have_committed() && !rules.settled());
+    return rules.at_start() && may_be_outside && who_.is->limited && begins_something(head.type);
 }
 
-session::fate session::refuse(const request_head& head) {
-    const std::unique_ptr<refusal> why = std::move(refused_);
+fate session::judge_next_transaction(std::string_view data, const request_head& head) {
+    const segment_kind kind = classify_segment(data);
+    if (kind == segment_kind::incomplete && data.size() < max_held) {
+        return fate::hold;
+    }
+    if (kind != segment_kind::free) {
+        const result<headgate::grant> permit = take_permit();
+        if (!permit && !server().rules.settled()) {
+            return fate::hold;  // the answers to earlier requests come before a refusal
+        }
+        if (!permit && host_.current->permit_wait > headgate::duration::zero()) {
+            wait_for_permit();
+            return fate::hold;
+        }
+        if (!permit) {
+            set_refusal(permit.error());
+            return refuse(head);
+        }
+    }
+    ++transactions_;
+    return fate::forward;
+}
+
+fate session::refuse(const request_head& head) {
+    const held_refusal why = std::move(std::get<held_refusal>(next_request_));
     std::string out;
     append_error(out, {"ERROR", why->code, why->text, why->hint});
     if (head.type == 'Q' || head.type == 'F') {
         append_ready(out, 'I');
+        next_request_ = judgement{};
     } else {
-        skipping_ = true;
+        next_request_ = skip_to_sync{};
     }
     send(out);
     return fate::drop;
 }
 
-void session::note_request(std::string_view data, const request_head& head) {
-    exchange& rules = server().rules;
-    if (is_timed() && rules.server_waits()) {
-        since_ = host_.zone->now();
+fate session::skip(const request_head& head) {
+    if (head.type == 'S') {
+        next_request_ = judgement{};
+        send_ready();
     }
-    const std::string_view payload = data.substr(header_size, head.payload);
-    const bool whole = payload.size() == head.payload;
-    switch (head.type) {
-        case 'Q':
-            may_commit_ = may_commit_ || rules.status() == 'I' || may_end_transaction(up_to_zero(payload), whole);
-            break;
-        case 'P':
-            may_commit_ = may_commit_ || may_end_transaction(up_to_zero(behind_zero(payload)), whole);
-            parsed_ = true;
-            break;
-        case 'B':  // of what was parsed before, whose text nobody has now
-            may_commit_ = may_commit_ || !parsed_ || !behind_zero(payload).starts_with('\0');
-            break;
-        case 'E':
-        case 'F': may_commit_ = may_commit_ || rules.status() == 'I' || !parsed_; break;
-        default: break;
-    }
-    rules.request(head.type);
+    return fate::drop;
 }
 
-void session::replace_named_parse() {
-    std::string message;
-    constexpr std::string_view no_name("\0", 1);
-    constexpr std::string_view end_without_types("\0\0\0", 3);
-    append_message(message, 'P', {no_name, no_named_statements, end_without_types});
-    server().rules.request('P');
-    server().send(message);
+void session::send_ready() {
+    std::string ready;
+    append_ready(ready, 'I');
+    send(ready);
 }
 
-session::fate session::ask_for_server(bool charged, const request_head& head) {
-    if (host_.draining) {
+fate session::ask_for_server(bool charged, const request_head& head) {
+    if (host_.stage != service::open) {
         end_with("57P01", "the proxy is shutting down");
-        return fate::ended;
+        return fate::stop;
     }
     if (pool_.server().is_open()) {
         set_refusal(errc::circuit_open);
         return refuse(head);
     }
-    const bool needs_permit = charged && who_.is->limited && !permitted_;
-    if (needs_permit && host_.current->permit_wait > headgate::duration::zero()) {
-        if (!take_permit()) {
-            refused_.reset();
+    // A permit that has to be waited for is waited for first, so that no server stays lent and unused meanwhile.
+    if (charged && who_.is->limited && host_.current->permit_wait > headgate::duration::zero()) {
+        const result<headgate::grant> permit = take_permit();
+        if (!permit) {
             wait_for_permit();
-            return fate::wait;
+            return fate::hold;
         }
-        permitted_ = true;
+        permit_ = permit.value();
     }
+    return check_out(charged, head);
+}
+
+fate session::check_out(bool charged, const request_head& head) {
     for (;;) {
         auto checkout = pool_.pool().checkout();
         if (!checkout.decide()) {
             wait_for_server(charged);
-            return fate::wait;
+            return fate::hold;
         }
         result<lent_link> lent = std::move(checkout).answer();
         if (!lent) {
             set_refusal(lent.error());
             return refuse(head);
         }
-        if ((*lent.value())->is_alive()) [[likely]] {
-            const fate what = take_server(std::move(lent).value(), charged);
-            return refused_ ? refuse(head) : what;
+        if (!(*lent.value())->is_alive()) [[unlikely]] {
+            lent.value().discard();  // the server ended it while it was idle
+            continue;
         }
-        lent.value().discard();  // it has ended while it was idle
+        switch (take_server(std::move(lent).value(), charged)) {
+            case takeover::ready: return fate::forward;
+            case takeover::preparing: return fate::hold;
+            case takeover::refused: return refuse(head);
+        }
     }
 }
 
-/// With a server: takes the permit, and lets the server take over what the client believes of its parameters. `wait`
-/// with `refused_` when there is no permit; the server is given back then, and nothing was spent.
-session::fate session::take_server(lent_link link, bool charged) {
-    if (charged && who_.is->limited && !std::exchange(permitted_, false) && !take_permit()) {
-        phase_ = phase::idle;
-        return fate::wait;
+/// Takes the permit first, so that a refused transaction costs the server nothing.
+session::takeover session::take_server(lent_link link, bool charged) {
+    phase_ = phase::idle;
+    if (charged && who_.is->limited) {
+        if (const result<headgate::grant> permit = take_permit(); !permit) {
+            set_refusal(permit.error());
+            return takeover::refused;
+        }
     }
     if (charged) {
         ++transactions_;
     }
     link_ = std::move(link);
     server().lend(this);
-    admitted_ = true;
-    const tracked_values& has = *server().tracked();
-    std::string sql;
-    for (std::size_t i = 0; wanted_.get() != &has && i < has.size(); ++i) {
-        const std::string& value = (*wanted_)[i];
-        if (value != has[i]) {
-            sql.append("SET ").append(tracked_parameters[i]).append(" TO ").append(sql_literal(value)).append(";");
-        }
-    }
+    const std::string sql = set_commands(*server().tracked(), *wanted_);
     if (sql.empty()) {
-        phase_ = phase::lent;
-        return fate::forward;
+        phase_ = phase::admitted;
+        return takeover::ready;
     }
     phase_ = phase::preparing;
-    server().ask(
-        sql, [this](bool succeeded, std::string_view code, std::string_view text) { prepared(succeeded, code, text); });
-    return fate::wait;
+    server().ask(sql, [this](const server_error* failed) { prepared(failed); });
+    return takeover::preparing;
 }
 
-void session::prepared(bool succeeded, std::string_view code, std::string_view text) {
+void session::prepared(const server_error* failed) {
     if (phase_ != phase::preparing) {
         return;
     }
     if (!server().is_alive()) {
         return server_lost({}, true);
     }
-    if (!succeeded) {
-        const std::string why(text);
+    if (failed != nullptr) {
         phase_ = phase::lent;
-        return end_with(code, "a parameter of the session cannot be set: " + why);
+        return end_with(failed->code, "a parameter of the session cannot be set: " + failed->text);
     }
-    phase_ = phase::lent;
+    phase_ = phase::admitted;
     resume();
 }
 
 void session::wait_for_permit() {
-    const bool had_server = phase_ == phase::lent;
-    phase_ = phase::waiting;
+    const phase before = std::exchange(phase_, phase::waiting);
     host_.transactions->acquire(
         who_.is->name, {.max_wait = host_.current->permit_wait, .tier = who_.is->tier},
         asio::bind_cancellation_slot(stop_waiting_.slot(),
-                                     [self = shared_from_this(), had_server](const result<headgate::grant>& granted) {
-                                         if (self->phase_ != phase::waiting) {
-                                             return;
-                                         }
-                                         self->phase_ = had_server ? phase::lent : phase::idle;
-                                         self->permitted_ = granted.has_value();
-                                         if (!granted) {
-                                             self->set_refusal(granted.error());
-                                         }
-                                         self->resume();
+                                     [self = shared_from_this(), before](const result<headgate::grant>& permit) {
+                                         self->permit_came(permit, before);
                                      }));
+}
+
+void session::permit_came(const result<headgate::grant>& permit, phase before) {
+    if (phase_ != phase::waiting) {
+        return;
+    }
+    phase_ = before;
+    if (permit) {
+        permit_ = permit.value();
+    } else {
+        set_refusal(permit.error());
+    }
+    resume();
 }
 
 void session::wait_for_server(bool charged) {
     phase_ = phase::waiting;
-    pool_.pool().checkout(asio::bind_cancellation_slot(stop_waiting_.slot(),
-                                                       [self = shared_from_this(), charged](result<lent_link> lent) {
-                                                           if (self->phase_ != phase::waiting) {
-                                                               return;  // it has gone, and so does the lease
-                                                           }
-                                                           self->phase_ = phase::idle;
-                                                           if (!lent) {
-                                                               self->set_refusal(lent.error());
-                                                               return self->resume();
-                                                           }
-                                                           if (!(*lent.value())->is_alive()) {
-                                                               lent.value().discard();
-                                                               return self->resume();  // and asks again
-                                                           }
-                                                           self->take_server(std::move(lent).value(), charged);
-                                                           if (self->phase_ != phase::preparing) {
-                                                               self->resume();
-                                                           }
-                                                       }));
+    pool_.pool().checkout(asio::bind_cancellation_slot(
+        stop_waiting_.slot(),
+        [self = shared_from_this(), charged](result<lent_link> lent) { self->server_came(std::move(lent), charged); }));
 }
 
-bool session::take_permit() {
-    const auto granted = host_.transactions->try_acquire(who_.is->name, {.tier = who_.is->tier});
-    if (granted) {
-        return true;
+void session::server_came(result<lent_link> lent, bool charged) {
+    if (phase_ != phase::waiting) {
+        return;  // the client has left; the lease ends here
     }
-    set_refusal(granted.error());
-    return false;
+    phase_ = phase::idle;
+    if (!lent) {
+        set_refusal(lent.error());
+    } else if (!(*lent.value())->is_alive()) {
+        lent.value().discard();  // the held message asks for another
+    } else if (take_server(std::move(lent).value(), charged) == takeover::preparing) {
+        return;
+    }
+    resume();
 }
 
+/// The permit that was waited for, or one that the limiter grants now.
+result<headgate::grant> session::take_permit() {
+    if (permit_) {
+        return *std::exchange(permit_, std::nullopt);
+    }
+    return host_.transactions->try_acquire(who_.is->name, {.tier = who_.is->tier});
+}
+
+/// The next message is answered with this.
 void session::set_refusal(const headgate::error& e) {
-    refused_ = std::make_unique<refusal>(refusal_of(e, *host_.current, pool_));
+    next_request_ = std::make_unique<const refusal>(refusal_of(e, *host_.current, pool_));
 }
 
 void session::from_server(std::string_view data) {
@@ -440,9 +392,9 @@ void session::from_server(std::string_view data) {
         since_ = host_.zone->now();
     }
     if (rules.settled()) {
-        may_commit_ = parsed_ = false;
+        commits_.settled();
         release_if_done();
-        if (!held_.empty() && rest_ == 0) {
+        if (requests_.held() > 0) {
             resume();
         }
     }
@@ -466,14 +418,14 @@ void session::on_sent() {
 }
 
 void session::release_if_done() {
-    if (phase_ != phase::lent || admitted_ || !server().rules.idle() || (rest_ > 0 && rest_forwarded_) ||
-        server().is_sending() || !server().is_between_messages()) {
+    if (phase_ != phase::lent || !server().rules.idle() || requests_.is_inside_forwarded() || server().is_sending() ||
+        !server().is_between_messages()) {
         return;
     }
     if (transaction_mode()) {
         give_back();
     }
-    if (host_.draining) {
+    if (host_.stage != service::open) {
         end_with("57P01", "the proxy is shutting down");
     }
 }
@@ -487,7 +439,7 @@ void session::give_back() {
         send(notice);
     }
     phase_ = phase::idle;
-    wanted_ = server().tracked();  // also in the server's spelling, so that it is not set again the next time
+    wanted_ = server().tracked();  // in the server's spelling, so that the next loan finds no difference in it
     pool_.take_back(std::exchange(link_, {}));
 }
 
@@ -509,19 +461,18 @@ void session::check_deadlines(headgate::time_point now) {
     }
     const exchange& rules = server().rules;
     if (!rules.server_waits()) {
-        if (who_.is->statement_timeout > headgate::duration::zero() && late >= who_.is->statement_timeout) {
+        if (late >= who_.is->statement_timeout) {
             since_ = now;
             cancel_query();
         }
-    } else if (!rules.idle() && who_.is->idle_transaction_timeout > headgate::duration::zero() &&
-               late >= who_.is->idle_transaction_timeout) {
+    } else if (!rules.idle() && late >= who_.is->idle_transaction_timeout) {
         end_with("25P03", "terminating connection due to idle-in-transaction timeout");
     }
 }
 
 void session::end_if_idle(std::string_view code, std::string_view text) {
     const bool between = phase_ == phase::idle || phase_ == phase::waiting ||
-                         (phase_ == phase::lent && server().rules.idle() && rest_ == 0);
+                         (phase_ == phase::lent && server().rules.idle() && !requests_.is_inside_message());
     if (between) {
         end_with(code, text);
     }
@@ -538,13 +489,13 @@ std::string_view session::state() const noexcept {
 }
 
 bool session::is_timed() const noexcept {
-    return who_.is->statement_timeout > headgate::duration::zero() ||
-           who_.is->idle_transaction_timeout > headgate::duration::zero();
+    return who_.is->statement_timeout != headgate::duration::max() ||
+           who_.is->idle_transaction_timeout != headgate::duration::max();
 }
 
 void session::server_lost(std::string_view fatal, bool between_messages) {
-    const bool told = !fatal.empty();  // the client has read it
-    const bool unknown = may_commit_;
+    const bool told = !fatal.empty();  // the server's own error has passed to the client
+    const bool unknown = commits_.may_have_committed();
     lent_link lost = std::exchange(link_, {});
     lost.discard();
     phase_ = phase::idle;
@@ -562,7 +513,7 @@ void session::end_with(std::string_view code, std::string_view text) {
     send(out);
     part();
     if (is_sending()) {
-        since_ = host_.zone->now();  // what it was promised before is read first
+        since_ = host_.zone->now();  // the client may first read the answers that it was promised
     } else {
         finish();
     }
@@ -573,7 +524,7 @@ void session::lose_client() {
     finish();
 }
 
-/// Its server is made fit for the next, and what waits for the client stops.
+/// Ends the wait for a permit or a server, and gives the server back if it can be lent again.
 void session::part() {
     const phase before = std::exchange(phase_, phase::ended);
     if (before == phase::ended) {
@@ -586,15 +537,14 @@ void session::part() {
     lent_link link = std::exchange(link_, {});
     server_link& was = **link;
     was.lend(nullptr);
-    const bool in_message = rest_ > 0 && rest_forwarded_;
-    if (before == phase::lent && was.rules.settled() && was.rules.at_start() && !in_message && !was.is_sending() &&
-        was.is_between_messages()) {
+    if (before == phase::lent && was.rules.settled() && was.rules.at_start() && !requests_.is_inside_forwarded() &&
+        !was.is_sending() && was.is_between_messages()) {
         return pool_.take_back(std::move(link));
     }
     if (!was.rules.settled()) {
-        host_.cancel(pool_, was);  // or it would work on for nobody
+        host_.cancel(pool_, was);  // otherwise the server would finish a query that nobody waits for
     }
-    was.end();  // now: what it still says is for nobody
+    was.end();  // at once: nobody reads its answers any more
     link.discard();
 }
 

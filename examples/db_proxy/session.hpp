@@ -10,12 +10,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
+#include "commit_watch.hpp"
 #include "exchange.hpp"
 #include "refusal.hpp"
 #include "relay.hpp"
+#include "request_reader.hpp"
 #include "server_link.hpp"
 #include "settings.hpp"
 #include "upstream.hpp"
@@ -25,64 +29,77 @@ namespace db_proxy {
 
 class session;
 
-/// What sessions share, and the proxy that keeps them.
+/// How far the proxy is with its end.
+enum class service : std::uint8_t {
+    open,
+    draining,  ///< No new clients; a session ends as soon as it is between two transactions.
+    stopped,   ///< The drain is over.
+};
+
+/// What the sessions share. The proxy implements it and keeps the sessions.
 struct session_host {
     virtual ~session_host() = default;
-    /// The session has ended.
+    /// The session has ended and may be forgotten.
     virtual void ended(session& s) = 0;
-    /// Cancels what `link` runs.
+    /// Sends the server a CancelRequest for the query that `link` runs.
     virtual void cancel(server_pool& pool, server_link& link) = 0;
 
     headgate::zone* zone = nullptr;
     headgate::rate_limiter* transactions = nullptr;
     const settings* current = nullptr;
-    bool draining = false;  ///< A session that is between two transactions ends.
+    service stage = service::open;
 };
 
-/// Who logged in, as a session keeps it.
+/// The client that logged in.
 struct client_identity {
-    std::shared_ptr<const user> is;  ///< As they were when they logged in.
+    std::shared_ptr<const user> is;  ///< The user as configured at the login: a reload does not change it.
     std::string address;
     cancel_key key{};
 };
 
-/// A client after its login: its requests go to a server that is lent to it for each transaction, or for good.
+/// A client after its login. Its requests go to a server that is lent to it: for one transaction, or in session mode
+/// until the client leaves.
 class session final : public relay_socket, public borrower, public std::enable_shared_from_this<session> {
 public:
     session(session_host& host, server_pool& pool, client_identity who, std::shared_ptr<const tracked_values> wanted);
 
-    /// Takes the client's socket, and what was read of it after the login.
+    /// Takes the client's socket, and `rest`: the bytes that were read from it behind the login.
     void start(relay& wires, int descriptor, std::string_view rest);
 
-    /// What is late: a statement, or a client in a transaction; called now and then.
+    /// Cancels a statement and ends a silent transaction that have lasted too long. The proxy calls it periodically.
     void check_deadlines(headgate::time_point now);
-    /// Ends it with an ErrorResponse when it is between two transactions.
+    /// Ends the session with an ErrorResponse when it is between two transactions.
     void end_if_idle(std::string_view code, std::string_view text);
-    /// Its query, if it has one at a server, is to be cancelled.
+    /// Cancels the client's query, or its wait for a permit or a server.
     void cancel_query();
 
     [[nodiscard]] const client_identity& who() const noexcept { return who_; }
     [[nodiscard]] server_pool& pool() noexcept { return pool_; }
-    /// For people: "idle", "waiting", "active" or "in transaction".
+    /// For the console: "idle", "waiting", "active" or "in transaction".
     [[nodiscard]] std::string_view state() const noexcept;
     [[nodiscard]] std::uint64_t transactions() const noexcept { return transactions_; }
 
 private:
     enum class phase : std::uint8_t {
-        idle,       // without a server
+        idle,       // it has no server
         waiting,    // for a permit or a server
-        preparing,  // has a server that takes over the client's parameters
-        lent,
+        preparing,  // the lent server takes over the client's parameters
+        admitted,   // permit and server are there; the message that begins the transaction is forwarded next
+        lent,       // requests and answers pass
         ended,
     };
-    // What becomes of the client's next message.
-    enum class fate : std::uint8_t {
-        forward,  // to the server
-        drop,     // answered here, or of no meaning
-        replace,  // a Parse that is not possible in this mode: an error in its place
-        wait,     // not decided
-        ended,    // with the session
+    // What became of a server that the pool has lent.
+    enum class takeover : std::uint8_t {
+        ready,      // the client's message can go to it
+        preparing,  // it takes over the client's parameters first
+        refused,    // there was no permit: the pool has the server again, and `next_request_` says why
     };
+
+    // What the client's next message gets: a judgement, the refusal that was decided while it was held, or nothing,
+    // because everything up to the Sync belongs to a segment that was refused.
+    struct judgement {};
+    using held_refusal = std::unique_ptr<const refusal>;
+    struct skip_to_sync {};
 
     void on_readable() override;
     void on_sent() override;
@@ -91,31 +108,42 @@ private:
     [[nodiscard]] bool takes_more() const noexcept override { return !is_sending(); }
     void server_lost(std::string_view fatal, bool between_messages) override;
 
+    // Reading the client.
     void pump();
     [[nodiscard]] bool may_read() const noexcept;
     void resume();
     void handle(std::string_view data);
-    fate judge(std::string_view data, const request_head& head);
+
+    // Deciding about one message.
+    ruling judge(std::string_view data, const request_head& head);
     fate judge_without_server(std::string_view data, const request_head& head);
     fate judge_next_transaction(std::string_view data, const request_head& head);
+    [[nodiscard]] bool begins_next_transaction(const request_head& head) const noexcept;
+    ruling forward(std::string_view data, const request_head& head);
     fate refuse(const request_head& head);
-    void note_request(std::string_view data, const request_head& head);
-    void replace_named_parse();
+    fate skip(const request_head& head);
+    void send_ready();
 
+    // Getting a permit and a server.
     fate ask_for_server(bool charged, const request_head& head);
-    fate take_server(lent_link link, bool charged);
+    fate check_out(bool charged, const request_head& head);
+    takeover take_server(lent_link link, bool charged);
     void wait_for_permit();
+    void permit_came(const headgate::result<headgate::grant>& permit, phase before);
     void wait_for_server(bool charged);
-    void prepared(bool succeeded, std::string_view code, std::string_view text);
-
-    [[nodiscard]] bool take_permit();
+    void server_came(headgate::result<lent_link> lent, bool charged);
+    void prepared(const server_error* failed);
+    [[nodiscard]] headgate::result<headgate::grant> take_permit();
     void set_refusal(const headgate::error& e);
+
+    // Giving the server back, and the end.
     void release_if_done();
     void give_back();
     void part();
     void finish();
     void lose_client();
     void end_with(std::string_view code, std::string_view text);
+
     [[nodiscard]] server_link& server() const noexcept { return **link_; }
     [[nodiscard]] bool transaction_mode() const noexcept { return pool_.database().mode == pool_mode::transaction; }
     [[nodiscard]] bool is_timed() const noexcept;
@@ -123,23 +151,19 @@ private:
     session_host& host_;
     server_pool& pool_;
     client_identity who_;
-    std::shared_ptr<const tracked_values> wanted_;  // what the client believes, while it has no server
+    std::shared_ptr<const tracked_values>
+        wanted_;  // the parameters that the client believes in, kept between two loans
     lent_link link_;
-    std::string held_;                  // read, and not handled yet
-    std::size_t rest_ = 0;              // of the message that passes, still to come
-    std::unique_ptr<refusal> refused_;  // what the next message is answered with
-    headgate::time_point since_{};      // the client's or the server's turn, where there is a timeout for it
+    request_reader requests_;
+    std::variant<judgement, held_refusal, skip_to_sync> next_request_;
+    std::optional<headgate::grant> permit_;  // granted after a wait, and not used yet
+    headgate::time_point since_{};  // when the client's or the server's turn began, if there is a timeout for it
     boost::asio::cancellation_signal stop_waiting_;
     std::uint64_t transactions_ = 0;
-    std::uint32_t completed_ = 0;  // commands at the server, when we last looked
+    std::uint32_t completed_ = 0;  // the server's completed commands when the session last looked
     phase phase_ = phase::idle;
-    bool rest_forwarded_ = false;
-    bool admitted_ = false;    // the next message begins a transaction that has its permit and its server
-    bool permitted_ = false;   // a permit was waited for, and granted
-    bool skipping_ = false;    // up to Sync, after a refusal
-    bool may_commit_ = false;  // something was forwarded and not answered that may have committed
-    bool parsed_ = false;      // since nothing was owed: what is bound then is that
-    bool warned_ = false;      // that SET and the like do not stay
+    commit_watch commits_;
+    bool warned_ = false;  // the client knows that SET and the like do not stay
 };
 
 }  // namespace db_proxy

@@ -325,7 +325,7 @@ asio::awaitable<result<link_ptr>> server_pool::connect() {
 void server_pool::take_back(lent_link link) {
     server_link& server = **link;
     server.lend(nullptr);
-    const bool clean_already = !server.cancels()->running && server.rules.status() == 'I' && !server.is_dirty &&
+    const bool clean_already = !server.is_canceling() && server.rules.status() == 'I' && !server.is_dirty &&
                                database_.mode == pool_mode::transaction && database_.reset == reset_when::dirty;
     const bool doubtful = server.rules.doubtful() || server.cancels()->doubtful;
     if (clean_already && !doubtful && server.is_alive()) [[likely]] {
@@ -339,7 +339,7 @@ void server_pool::take_back(lent_link link) {
     }
     auto one = std::make_shared<returning>(std::move(link), zone_.now() + clean_timeout);
     returns_.push_back(one);
-    if (server.cancels()->running) {
+    if (server.is_canceling()) {
         server.cancels()->when_done = [this, one] { clean(one); };
     } else {
         clean(one);
@@ -355,20 +355,20 @@ void server_pool::clean(const std::shared_ptr<returning>& one) {
         return end_return(one, false);
     }
     const bool in_transaction = server.rules.status() != 'I';
-    server.ask(in_transaction ? "ROLLBACK" : "DISCARD ALL",
-               [this, one, in_transaction](bool succeeded, std::string_view, std::string_view) {
-                   if (!one->link) {
-                       return;
-                   }
-                   server_link& asked = **one->link;
-                   const bool more = in_transaction && (asked.is_dirty || database_.mode == pool_mode::session ||
-                                                        database_.reset == reset_when::always);
-                   if (succeeded && more && asked.rules.idle()) {
-                       return clean(one);
-                   }
-                   asked.is_dirty = false;
-                   end_return(one, succeeded && asked.rules.idle());
-               });
+    server.ask(in_transaction ? "ROLLBACK" : "DISCARD ALL", [this, one, in_transaction](const server_error* failed) {
+        if (!one->link) {
+            return;
+        }
+        const bool succeeded = failed == nullptr;
+        server_link& asked = **one->link;
+        const bool more = in_transaction && (asked.is_dirty || database_.mode == pool_mode::session ||
+                                             database_.reset == reset_when::always);
+        if (succeeded && more && asked.rules.idle()) {
+            return clean(one);
+        }
+        asked.is_dirty = false;
+        end_return(one, succeeded && asked.rules.idle());
+    });
 }
 
 void server_pool::end_return(const std::shared_ptr<returning>& one, bool usable) {

@@ -47,13 +47,17 @@ public:
         return found->get<std::string>();
     }
 
-    duration time(const char* name) {
+    /// A timeout; `duration::max()` when there is none. "0s" is none too, as in PostgreSQL's own settings.
+    duration timeout(const char* name) {
         const std::string value = text(name, "a duration such as \"30s\"");
-        const auto span = value.empty() ? std::optional<duration>(duration::zero()) : headgate::parse_duration(value);
+        if (value.empty()) {
+            return duration::max();
+        }
+        const auto span = headgate::parse_duration(value);
         if (!span) {
             problems_.push_back({at_ + '/' + name, '"' + value + '"', "a duration such as \"30s\""});
         }
-        return span.value_or(duration::zero());
+        return span && *span > duration::zero() ? *span : duration::max();
     }
 
     bool flag(const char* name, bool otherwise) {
@@ -97,8 +101,8 @@ user read_user(user_reader& in, const std::vector<std::string>& tiers) {
     out.tier = in.text("tier", "a tier of the limiter \"transactions\"");
     out.limited = in.flag("limited", true);
     const std::string console = in.text("console", "\"see\" or \"act\"");
-    out.statement_timeout = in.time("statement_timeout");
-    out.idle_transaction_timeout = in.time("idle_transaction_timeout");
+    out.statement_timeout = in.timeout("statement_timeout");
+    out.idle_transaction_timeout = in.timeout("idle_transaction_timeout");
     in.no_others();
 
     out.verifier = scram::verifier::parse(verifier);

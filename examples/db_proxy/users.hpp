@@ -31,8 +31,8 @@ struct user {
     std::string tier;                         ///< Of the limiter; empty is its first.
     bool limited = true;                      ///< Whether transactions need permits.
     console_right console = console_right::none;
-    headgate::duration statement_timeout{};         ///< Zero: off.
-    headgate::duration idle_transaction_timeout{};  ///< Zero: off.
+    headgate::duration statement_timeout = headgate::duration::max();         ///< `max()`: none.
+    headgate::duration idle_transaction_timeout = headgate::duration::max();  ///< `max()`: none.
 };
 
 /// Who may log in. Names and verifiers come from a file that nobody but its owner reads.

@@ -11,7 +11,7 @@ namespace headgate {
 
 /// A key that was asked for often: between `count - error` and `count` times.
 struct busy_key {
-    std::string text;         ///< Its parts with a colon between them.
+    std::string text;         ///< Its parts with a colon between them; cut at 128 bytes, with its hash at the end.
     std::uint64_t count = 0;  ///< How often it came, granted or refused, at most.
     std::uint64_t error = 0;  ///< By how much that may be too many.
 };

@@ -4,6 +4,7 @@
 #ifndef HEADGATE_EVENT_HPP
 #define HEADGATE_EVENT_HPP
 
+#include <chrono>
 #include <cstdint>
 #include <source_location>
 #include <string>
@@ -42,7 +43,9 @@ enum class event_kind : std::uint8_t {
 
 /// Something worth telling, delivered in order on the zone's strand.
 struct event {
-    std::uint64_t sequence = 0;    ///< Counts up by one within a zone; a gap means nothing was subscribed.
+    /// Counts up by one within a zone. A gap means that nothing was subscribed, that 10,000 events waited for the
+    /// strand already, or that memory was out.
+    std::uint64_t sequence = 0;
     time_point time{};             ///< On the zone's clock.
     event_kind kind{};             ///< What happened.
     primitive_kind primitive{};    ///< To what.
@@ -51,6 +54,8 @@ struct event {
     std::string_view to{};         ///< Static text, for state changes.
     std::string detail{};          ///< May be empty.
     std::source_location where{};  ///< For leaks: the place of the checkout.
+    /// The same moment on the system clock, as that stood then.
+    std::chrono::system_clock::time_point system_time{};
 };
 
 }  // namespace headgate

@@ -8,9 +8,12 @@
 #include <boost/system/error_category.hpp>
 #include <boost/system/error_code.hpp>
 
+#include <concepts>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <headgate/call_context.hpp>
@@ -32,6 +35,57 @@ class postgres_target;
 /// capital letters is "XX000", an internal error.
 [[nodiscard]] HEADGATE_DECL boost::system::error_code sqlstate(std::string_view code) noexcept;
 
+/// As whom a connection logs in. What is empty is taken from the URL.
+struct postgres_credentials {
+    std::string user;
+    std::string password;
+};
+
+/// Gives the credentials of each connect: any callable without parameters that returns `postgres_credentials`, a
+/// `result` of them, or an `awaitable` of either. For passwords that change, and tokens that expire.
+///
+/// It is called once for each connect, on the executor of the coroutine that connects, and its time counts to that
+/// connect; a coroutine is cancelled with it. Connects may run at once, on several threads where several contexts
+/// connect. What it throws, and the error that it returns, is the error of the connect: `errc::operation_failed` with
+/// the exception as cause, `canceled`, `out_of_memory`, or the error as it is. Copies share it; it lives until the last
+/// call of it has ended.
+class postgres_credentials_source {
+public:
+    /// None: those of the URL.
+    postgres_credentials_source() = default;
+    template <class Callable>
+        requires(!std::same_as<std::decay_t<Callable>, postgres_credentials_source> &&
+                 std::invocable<std::decay_t<Callable>&>)
+    postgres_credentials_source(Callable&& ask)
+        : ask_([shared = std::make_shared<std::decay_t<Callable>>(std::forward<Callable>(ask))] {
+              return call(shared);
+          }) {}
+
+    /// Whether there is one.
+    explicit operator bool() const noexcept { return static_cast<bool>(ask_); }
+    /// Calls it. Precondition: there is one.
+    [[nodiscard]] boost::asio::awaitable<result<postgres_credentials>> operator()() const { return ask_(); }
+
+private:
+    using answer = result<postgres_credentials>;
+
+    template <class Callable>
+    static boost::asio::awaitable<answer> call(std::shared_ptr<Callable> ask) {
+        using given = std::remove_cvref_t<std::invoke_result_t<Callable&>>;
+        if constexpr (std::convertible_to<given, answer>) {
+            co_return answer((*ask)());
+        } else {
+            static_assert(std::same_as<given, boost::asio::awaitable<postgres_credentials>> ||
+                              std::same_as<given, boost::asio::awaitable<answer>>,
+                          "headgate: the callback must return postgres_credentials, a result of them, or an awaitable "
+                          "of either");
+            co_return answer(co_await (*ask)());
+        }
+    }
+
+    std::function<boost::asio::awaitable<answer>()> ask_;
+};
+
 /// Which server, and as whom.
 struct postgres_options {
     /// `postgresql://user@host:5432/database?sslmode=verify-full`, or `host=… user=… dbname=…`, as libpq takes them.
@@ -40,6 +94,8 @@ struct postgres_options {
     std::string url;
     /// What pg_stat_activity shows; when empty, what the URL or the environment says.
     std::string application_name{};
+    /// Asked at each connect, in place of the URL's user and password.
+    postgres_credentials_source credentials{};
 };
 
 /// One connection. Move-only; a moved-from connection may only be destroyed and assigned to.
@@ -56,7 +112,8 @@ struct postgres_options {
 ///
 /// Errors of every operation: the server's SQLSTATE, with its message as detail; "08006", or the server's own code such
 /// as "57P01", when the connection is lost, and "08003" when it was lost before; `canceled`; `timed_out` when no time
-/// was left at the beginning; `invalid_argument` when a statement runs on the connection already.
+/// was left at the beginning; `invalid_argument` when a statement runs on the connection already; `out_of_memory`, when
+/// nothing was sent, and `operation_failed` with `std::bad_alloc` when the statement ran but its rows found no room.
 class HEADGATE_DECL postgres_connection {
 public:
     /// Of an open session; made by the backend.
@@ -71,9 +128,9 @@ public:
     ///
     /// Parameters are stored by value. They have no type of their own but for blobs, which are bytea: the statement
     /// says what they are, with a cast where it leaves that open. Results: int2, int4, int8 and oid are integers,
-    /// float4 and float8 real numbers, bool is the integer 0 or 1, bytea is a blob, everything else the text that psql
-    /// shows. All rows are held in memory; a statement without rows has none. Text is UTF-8 unless the URL says
-    /// otherwise.
+    /// float4 and float8 real numbers (text where the server has rounded one out of the range of `double`), bool is the
+    /// integer 0 or 1, bytea is a blob, everything else the text that psql shows. All rows are held in memory; a
+    /// statement without rows has none. Text is UTF-8 unless the URL says otherwise.
     ///
     /// Further errors: `invalid_argument` for a text with a zero byte in it and for more than 65,535 parameters;
     /// "0A000" for COPY from or to the client, which also breaks the connection.
@@ -116,20 +173,25 @@ private:
 ///     auto backend = headgate::postgres_backend::create({.url = "postgresql://app@db.example/shop"}).value();
 ///     auto pool = headgate::resource_pool<headgate::postgres_connection>::create(zone, "db", {}, backend).value();
 ///
-/// Copies share the threads, at most four, that cancel statements; they live while there is something to cancel. Thread
-/// safe, as far as two operations are not about the same connection. Link `headgate-postgres`.
+/// Copies share the threads, at most four that cancel statements and four that resolve names; they live while there is
+/// something to do. Thread safe, as far as two operations are not about the same connection. Link `headgate-postgres`.
 class HEADGATE_DECL postgres_backend {
 public:
     /// Does not connect yet. Errors: `invalid_argument`, whose detail says what is wrong with the URL, without quoting
     /// from it what might be a password.
     [[nodiscard]] static result<postgres_backend> create(const postgres_options& options);
 
-    /// Connects to the first host of the URL that can be reached. Names are resolved by Asio, except those in a service
-    /// file, and the socket is closed when this is cancelled.
+    /// Connects to the first host of the URL that lets us in: of several hosts, and of several addresses of one, in
+    /// their order. Who is silent keeps nobody waiting: the next one is tried beside it after 250 ms without an
+    /// accepted connection, or a second without a login, and the first that has logged in is taken. A server that
+    /// refuses us has answered, and ends this, but for one that only starts. Names are resolved on threads of the
+    /// backend. What is under way is closed when this is cancelled. Hosts in a service file are left to libpq, one
+    /// after the other.
     ///
     /// Errors: the server's SQLSTATE, such as "28P01" for a wrong password, "3D000" for an unknown database, "53300"
-    /// when it has too many connections and "57P03" while it starts; "08001" when it cannot be reached; `canceled`. The
-    /// detail is what libpq says.
+    /// when it has too many connections and "57P03" while it starts; "08001" when it cannot be reached; `canceled`;
+    /// those of the credentials. Of several hosts the code is the last one's, and the detail has what libpq says of
+    /// each.
     [[nodiscard]] boost::asio::awaitable<result<postgres_connection>> connect();
 
     /// Rolls back a transaction that was left open, and resets the session with `discard all`, unless no statement ran
@@ -139,6 +201,10 @@ public:
 
     /// Asks the server for a sign of life.
     [[nodiscard]] boost::asio::awaitable<result<void>> ping(postgres_connection& connection);
+
+    /// Whether the connection is open, nothing runs on it, and the server has sent nothing: one that is idle is told
+    /// nothing but its end. A pool asks this before it lends a connection that was idle for a while. Costs one poll(2).
+    [[nodiscard]] bool is_alive(const postgres_connection& connection) const noexcept;
 
     /// Says goodbye to the server, without waiting.
     void close(postgres_connection connection) noexcept;

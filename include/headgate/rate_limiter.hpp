@@ -17,7 +17,7 @@
 #include <headgate/busy_key.hpp>
 #include <headgate/export.hpp>
 #include <headgate/grant.hpp>
-#include <headgate/impl/limiter.hpp>
+#include <headgate/impl/limiter_core.hpp>
 #include <headgate/key.hpp>
 #include <headgate/operation.hpp>
 #include <headgate/quota.hpp>
@@ -93,17 +93,16 @@ namespace detail {
 
 /// An `acquire` that may have to wait.
 struct acquire_request {
-    limiter* from;
+    limiter_core* from;
     limiter_request what;
     time_point now;
     duration max_wait;
-    bool refused = false;  ///< For want of permits, and counted.
 
     template <class Handler>
     void initiate(Handler handler) {
         using operation = waiter_operation<acquire_waiter, Handler>;
         auto& w = operation::create(from->zone_ptr(), std::move(handler), from->shared_from_this(), what);
-        from->enqueue(w, now == time_point::min() ? from->zone().now() : now, max_wait, refused);
+        from->enqueue(w, now == time_point::min() ? from->zone().now() : now, max_wait);
     }
 };
 
@@ -112,18 +111,21 @@ struct acquire_request {
 /// What `rate_limiter::acquire` gives without a completion token; await it where it is made.
 class [[nodiscard]] acquire_operation : public operation<acquire_operation, result<grant>> {
 public:
-    /// In place: true when it is granted, or refused for good.
+    /// In place: true when it is granted, or refused for good. A refusal that may end in a wait is not counted.
     bool decide() {
-        detail::limiter& from = *request_.from;
+        detail::limiter_core& from = *request_.from;
         const bool reads_clock = request_.now == time_point::min();
-        straight_ = reads_clock ? from.straight(request_.what) : from.straight(request_.what, request_.now);
+        const duration max_wait = request_.max_wait;
+        straight_ = reads_clock ? max_wait <= duration::zero() ? from.straight(request_.what)
+                                                               : from.straight_or_wait(request_.what, max_wait)
+                                : from.straight(request_.what, request_.now, max_wait);
         if (straight_) [[likely]] {
-            request_.refused = !straight_.granted();
-        } else {
-            decision_ = from.decide(request_.what, reads_clock ? from.zone().now() : request_.now);
-            request_.refused = decision_.what == detail::verdict::rate_limited;
+            return straight_.granted() || max_wait <= duration::zero() ||
+                   detail::is_final(straight_.retry_after(), max_wait);
         }
-        return !request_.refused || request_.max_wait <= duration::zero();
+        decision_ = from.decide(request_.what, reads_clock ? from.zone().now() : request_.now, max_wait);
+        return decision_.what != detail::verdict::queued &&
+               (decision_.what != detail::verdict::rate_limited || detail::is_final(decision_.retry_after, max_wait));
     }
 
     /// The result, once `decide` was true.
@@ -136,7 +138,7 @@ public:
 
 private:
     friend rate_limiter;
-    acquire_operation(detail::limiter& limiter, const detail::limiter_request& what,
+    acquire_operation(detail::limiter_core& limiter, const detail::limiter_request& what,
                       const acquire_options& options) noexcept
         : request_{&limiter, what, options.now, options.max_wait} {}
 
@@ -199,7 +201,7 @@ public:
         detail::limiter_request request{hash_of(key), options.cost, 0};
         if (!options.tier.empty()) [[unlikely]] {
             const auto found = impl_->tier(options.tier);
-            request.tier = found ? found.value() : detail::limiter::unknown_tier;
+            request.tier = found ? found.value() : detail::limiter_core::unknown_tier;
         }
         return {*impl_, request, options};
     }
@@ -245,7 +247,7 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return impl_->name(); }
 
     /// For headgate's own layers.
-    [[nodiscard]] const std::shared_ptr<detail::limiter>& core() const noexcept { return impl_; }
+    [[nodiscard]] const std::shared_ptr<detail::limiter_core>& core() const noexcept { return impl_; }
 
 private:
     std::uint64_t hash_of(const key& key) {
@@ -256,9 +258,9 @@ private:
         return hash;
     }
 
-    explicit rate_limiter(std::shared_ptr<detail::limiter> impl) noexcept : impl_(std::move(impl)) {}
+    explicit rate_limiter(std::shared_ptr<detail::limiter_core> impl) noexcept : impl_(std::move(impl)) {}
 
-    std::shared_ptr<detail::limiter> impl_;
+    std::shared_ptr<detail::limiter_core> impl_;
 };
 
 }  // namespace headgate

@@ -48,11 +48,14 @@ sql_value to_sql_value(T&& value) {
     } else if constexpr (std::same_as<plain, std::nullptr_t>) {
         return {};
     } else if constexpr (std::integral<plain>) {
-        static_assert(sizeof(plain) < 8 || std::is_signed_v<plain>,
-                      "headgate: SQL has no unsigned 64-bit integers; convert it to std::int64_t or to text");
+        static_assert(sizeof(plain) < 8 || (sizeof(plain) == 8 && std::is_signed_v<plain>),
+                      "headgate: SQL has no unsigned 64-bit integers, and no larger ones; convert it to std::int64_t "
+                      "or to text");
         return static_cast<std::int64_t>(value);
     } else if constexpr (std::floating_point<plain>) {
         return static_cast<double>(value);
+    } else if constexpr (std::is_pointer_v<plain>) {
+        return value != nullptr ? sql_value(std::string(std::string_view(value))) : sql_value();
     } else {
         return std::string(std::string_view(value));
     }

@@ -41,7 +41,8 @@ struct sqlite_options {
     std::uint32_t max_pages = 0;
     /// The name of the SQLite VFS that reads and writes the files. Empty: the default one.
     std::string vfs;
-    /// Threads on which statements run, besides one for whoever holds the write lock.
+    /// Threads on which statements outside of transactions run. Connections in a transaction, connects, resets and
+    /// pings never wait for one of these; the backend starts threads for them as it needs them, and keeps those.
     std::uint32_t threads = 4;
 };
 
@@ -53,7 +54,8 @@ struct sqlite_options {
 ///
 /// Comparable with `std::errc` by the code's primary part: SQLITE_BUSY and SQLITE_LOCKED are
 /// `resource_unavailable_try_again`, SQLITE_FULL is `no_space_on_device`, SQLITE_IOERR is `io_error`, SQLITE_NOMEM is
-/// `not_enough_memory`, SQLITE_READONLY is `read_only_file_system`.
+/// `not_enough_memory`, SQLITE_READONLY is `read_only_file_system`, but SQLITE_READONLY_DBMOVED, which is
+/// `no_such_file_or_directory`.
 [[nodiscard]] HEADGATE_DECL const boost::system::error_category& sqlite_category() noexcept;
 
 /// A connection to a database. Move-only; made by `sqlite_backend::connect`.
@@ -63,18 +65,19 @@ struct sqlite_options {
 /// disturbs nothing.
 ///
 /// **Cancellation** (terminal; partial and total are the same where the coroutine lets them through) of the awaiting
-/// coroutine, or by the slot of the `call_context`, ends an operation with `errc::canceled`: before it has started,
-/// while it computes, and while it waits for a lock. What is in the operating system, such as an fsync, ends first. The
-/// connection stays usable. With a context whose time is up nothing starts. A slot has one handler: two operations with
-/// the same context do not run at the same time.
+/// coroutine, or by the slot of the `call_context`, ends an operation with `errc::canceled`: at once while it waits for
+/// a thread, soon while it computes or waits for a lock. What is in the operating system, such as an fsync, ends first.
+/// The connection stays usable. With a context whose time is up nothing starts. A slot has one handler: two operations
+/// with the same context do not run at the same time.
 ///
 /// **Transactions**: where SQLite rolls one back by itself, for example after a cancelled INSERT or a full disk, all
 /// that follows fails with SQLITE_ABORT_ROLLBACK until `rollback`, so that no statement runs outside of the transaction
 /// that it was meant for.
 ///
 /// **Errors**: SQLite's extended result code in `sqlite_category()`, with SQLite's message as the detail;
-/// `errc::canceled`; `errc::invalid_argument` for a text that is not one statement; `errc::operation_failed` with the
-/// exception when memory ran out.
+/// `errc::canceled`; `errc::invalid_argument` for a text that is not one statement; `errc::out_of_memory`, when nothing
+/// was changed. Where the database's file was deleted, renamed or replaced, every statement fails with
+/// SQLITE_READONLY_DBMOVED: what it read would be of the past, and what it wrote would be lost.
 ///
 /// **Lifetimes**: operations own what they need. A handle that is destroyed cancels the operation that runs, and the
 /// database is closed on a thread of the backend. An io_context that is destroyed cancels the operations that would
@@ -140,8 +143,9 @@ private:
 /// A handle: copies share the threads, and so do the connections. When the last of them goes it waits for the threads,
 /// which have nothing left to do but to end what was cancelled and to close. All members are thread-safe.
 ///
-/// Statements run on `sqlite_options::threads` threads. A connection that holds the write lock runs on one more, so
-/// that those who wait for the lock never keep its holder from committing.
+/// Statements run on `sqlite_options::threads` threads. A connection in a transaction runs on another, so that those
+/// who wait for its locks never keep it from committing; so do connects, resets and pings, so that long statements keep
+/// no pool from its upkeep.
 class HEADGATE_DECL sqlite_backend {
 public:
     /// Starts the threads. Errors: `invalid_argument`, whose detail says which option and what would be right;
@@ -156,13 +160,22 @@ public:
     /// have a write-ahead log.
     [[nodiscard]] boost::asio::awaitable<result<sqlite_connection>> connect() const;
 
-    /// Rolls an open transaction back, so that the next one finds none. An error means that the connection is not
-    /// usable: an operation runs on it; or one has failed with SQLITE_CORRUPT, SQLITE_NOTADB or SQLITE_IOERR, whose
-    /// code this gives again.
+    /// Makes the connection as if it were new: rolls an open transaction back, and where a statement was compiled that
+    /// may leave something behind in the connection, opens the database again. That is what makes or changes something
+    /// in the temporary database, ATTACH and DETACH, and every pragma with an argument but for those that only look,
+    /// such as `table_info`. `last_insert_rowid()` starts at 0; `changes()` and `total_changes()` count on.
+    ///
+    /// An error means that the connection is not usable: an operation runs on it; or one has failed with
+    /// SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_IOERR or SQLITE_READONLY_DBMOVED, whose code this gives again; or opening
+    /// it again failed.
     [[nodiscard]] boost::asio::awaitable<result<void>> reset(sqlite_connection& connection) const;
 
     /// Reads the header of the database's file.
     [[nodiscard]] boost::asio::awaitable<result<void>> ping(sqlite_connection& connection) const;
+
+    /// Whether nothing runs on the connection, it is not in doubt, and its path still names its file. A pool asks this
+    /// before it lends a connection that was idle for a while. Costs one stat(2).
+    [[nodiscard]] bool is_alive(const sqlite_connection& connection) const noexcept;
 
     /// Cancels what runs on the connection, and closes it on a thread of the backend. Does not wait.
     void close(sqlite_connection connection) const noexcept;

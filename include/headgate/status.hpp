@@ -23,7 +23,7 @@ namespace headgate {
 /// An HTTP request as a `status_site` sees it.
 struct status_request {
     std::string_view method;           ///< In capitals: "GET".
-    std::string_view target;           ///< Path and query.
+    std::string_view target;           ///< Path and query, or a whole URL, of which only these count.
     std::string_view authorization{};  ///< The value of that header; empty where there is none.
     std::string_view body{};           ///< Of a `POST`.
 };
@@ -47,7 +47,10 @@ struct status_answer {
 /// | `/readyz` | 200 when `set_ready(true)` and no zone is closed or draining, else 503 |
 /// | `POST /admin` | one action, for whom `may_act` says yes; see docs/operations.md |
 ///
-/// What it asks of the zones takes their locks for microseconds. All members are thread-safe.
+/// Zones of one name are told apart by a number: "shop" and "shop#2". Bytes of names that are no UTF-8 are replaced.
+///
+/// What it asks of the zones takes their locks for microseconds. All members are thread-safe. A server of yours sees to
+/// it that `Host` is one of its own, as `names_this_machine` does: names of keys may tell of people.
 class HEADGATE_DECL status_site {
 public:
     /// `may_act` gets the value of a request's `Authorization` header and says whether it may act; null: nobody may.
@@ -62,6 +65,7 @@ public:
     /// Shows all zones of a set, those that a reload adds too. The set outlives this object.
     void add(zone_set& set);
     /// Gives the page a button of that name, for who may act. `action` runs inside of `answer`, and must not block.
+    /// What it throws is answered with 500 and stands among the events.
     void add_action(std::string name, std::function<void()> action);
 
     /// What `/readyz` says, besides the zones; true at first.
@@ -69,13 +73,22 @@ public:
 
     /// Whether it has an answer for this path, which is a target without its query, besides 404.
     [[nodiscard]] static bool has(std::string_view path) noexcept;
-    /// Answers one request. Does not wait for anything.
+    /// Answers one request. Does not wait for anything. What `may_act` throws is answered with 500. Throws
+    /// `std::bad_alloc`.
     [[nodiscard]] status_answer answer(const status_request& request);
 
 private:
     struct impl;
     std::unique_ptr<impl> impl_;
 };
+
+/// The token of the value of an `Authorization` header that says "Bearer TOKEN", the scheme in any case; empty for
+/// another value.
+[[nodiscard]] HEADGATE_DECL std::string_view token_of(std::string_view authorization);
+
+/// Whether the value of a `Host` header is `localhost` or a loopback address, with or without a port. A web page that
+/// has its own name point to this machine (DNS rebinding) comes with that name.
+[[nodiscard]] HEADGATE_DECL bool names_this_machine(std::string_view host);
 
 /// For `status_site`: who sends `Authorization: Bearer TOKEN` may act. Compares in constant time. Null for an empty
 /// token.
@@ -90,6 +103,9 @@ struct status_options {
     /// Who sends it as `Authorization: Bearer TOKEN` may act: force breakers, pause pools, reset keys. Empty: nobody
     /// may, the server only shows.
     std::string admin_token{};
+    /// Under which names clients come to it, besides `localhost`, loopback addresses and, when `address` is another
+    /// than loopback, every address: "status.example.com". Requests whose `Host` is none of these get 403.
+    std::vector<std::string> host_names{};
 };
 
 /// Serves a `status_site` over HTTP, in three lines:
@@ -98,12 +114,13 @@ struct status_options {
 ///     status->site().add(zone);
 ///     std::cout << "status on " << status->url() << '\n';
 ///
-/// It runs on a thread of its own, so that a scrape does not hold up the service. All members are thread-safe. Link
-/// `headgate-status`.
+/// It runs on a thread of its own, so that a scrape does not hold up the service. It has 64 clients at once: one more
+/// takes the place of the one that has kept it waiting longest, so that silent clients keep nobody out. All members are
+/// thread-safe. Link `headgate-status`.
 class HEADGATE_DECL status_server {
 public:
-    /// Listens and serves. Errors: `invalid_argument` for the address; the system's error, whose message names it, when
-    /// it cannot listen there.
+    /// Listens and serves. Errors: `invalid_argument` for the address, a token that no header can carry, and what is no
+    /// name of a host; the system's error, whose message names it, when it cannot listen there or start its thread.
     [[nodiscard]] static result<std::unique_ptr<status_server>> start(const status_options& options = {});
 
     status_server(const status_server&) = delete;
@@ -126,10 +143,12 @@ private:
     std::unique_ptr<impl> impl_;
 };
 
-/// The Prometheus text exposition format, version 0.0.4, of some zones; for a server of yours.
+/// The Prometheus text exposition format, version 0.0.4, of some zones; for a server of yours. Names that are there
+/// twice get a number, as in `status_site`: every series is there once.
 [[nodiscard]] HEADGATE_DECL std::string to_prometheus(const std::vector<zone_snapshot>& zones);
 
-/// Some zones as JSON; for a server of yours. The members are those of `/status.json` under "zones".
+/// Some zones as JSON; for a server of yours. The members are those of `/status.json` under "zones", the names as
+/// there.
 [[nodiscard]] HEADGATE_DECL std::string to_json(const std::vector<zone_snapshot>& zones);
 
 }  // namespace headgate

@@ -4,70 +4,108 @@
 #ifndef HEADGATE_VIRTUAL_CLOCK_HPP
 #define HEADGATE_VIRTUAL_CLOCK_HPP
 
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
-#include <mutex>
-#include <vector>
+#include <utility>
 
 #include <headgate/export.hpp>
-#include <headgate/impl/sync.hpp>
+#include <headgate/impl/clock_state.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate {
 
 namespace detail {
 class zone_core;
-}
+class context_state;
+}  // namespace detail
 
 /// Time that stands still until the test says so: hand it to the zones under test, and a day of traffic takes
 /// milliseconds and repeats exactly.
 ///
 /// The test owns the loop: `run` polls the io_context until nothing is runnable, then jumps to the next deadline of any
-/// zone on this clock. Real sockets and `steady_timer`s are outside of it; `zone::sleep_for` is inside.
-/// It outlives its zones. `now` may be called from any thread; the rest belongs to one thread at a time.
+/// zone on this clock. Real sockets and `steady_timer`s are outside of it; `zone::sleep_for` is inside. Work on a
+/// thread of its own is inside while a `clock_hold` says so.
+///
+/// It outlives its zones. For a handle that outlives both, time stands where the clock was last. `now` and `system_now`
+/// may be called from any thread; the rest belongs to one thread at a time.
 class HEADGATE_DECL virtual_clock {
 public:
+    /// So often `run` jumps at most, unless it is told otherwise.
+    static constexpr std::uint64_t most_jumps = 1'000'000;
+
     /// Starts at `start`; `epoch` is what the system clock would say at that moment.
     explicit virtual_clock(time_point start = time_point{std::chrono::hours{24}},
-                           std::chrono::system_clock::time_point epoch =
-                               std::chrono::system_clock::time_point{std::chrono::hours{24 * 365 * 50}}) noexcept
-        : now_(start.time_since_epoch().count()), start_(start), epoch_(epoch) {}
+                           std::chrono::system_clock::time_point epoch = std::chrono::system_clock::time_point{
+                               std::chrono::hours{24 * 365 * 50}});
 
     virtual_clock(const virtual_clock&) = delete;
     virtual_clock& operator=(const virtual_clock&) = delete;
 
     /// Where the clock stands.
-    [[nodiscard]] time_point now() const noexcept { return time_point{duration{now_.load(std::memory_order_relaxed)}}; }
+    [[nodiscard]] time_point now() const noexcept { return state_->now(); }
 
     /// The system time that belongs to `now()`.
-    [[nodiscard]] std::chrono::system_clock::time_point system_now() const noexcept {
-        return epoch_ + std::chrono::duration_cast<std::chrono::system_clock::duration>(now() - start_);
-    }
+    [[nodiscard]] std::chrono::system_clock::time_point system_now() const noexcept;
 
     /// Runs `io`, jumping from deadline to deadline, until nothing is runnable and no deadline is pending.
-    void run(boost::asio::io_context& io);
+    ///
+    /// Work that comes again and again (a pool's pings, a coroutine that sleeps in a loop) has no such end: then use
+    /// `run_for`, or close the zone first. Throws `headgate::system_error` with `errc::wait_timed_out` after `jumps`
+    /// jumps; its detail names what keeps it running. Lets exceptions of handlers through.
+    void run(boost::asio::io_context& io, std::uint64_t jumps = most_jumps);
 
-    /// As `run`, but no further than `span` from now, where the clock then stands.
+    /// As `run`, but no further than `span` from now, where the clock then stands, and with no bound on jumps. A span
+    /// that is not positive runs what is due now.
     void run_for(boost::asio::io_context& io, duration span);
 
-    /// Sets the time without running anything, backwards too.
-    void set(time_point t) noexcept { now_.store(t.time_since_epoch().count(), std::memory_order_relaxed); }
+    /// Sets the time without running anything, backwards too: armed deadlines keep their times.
+    void set(time_point t) noexcept { state_->now_ns.store(t.time_since_epoch().count(), std::memory_order_relaxed); }
+
+    /// Lets the system clock step by `by`, as a correction by NTP or the end of a suspend does; `now` stays.
+    void step_system(duration by) noexcept;
 
 private:
     friend class detail::zone_core;
 
-    void attach(std::weak_ptr<detail::zone_core> zone);
-    void run_until(boost::asio::io_context& io, time_point end);
+    bool run_until(boost::asio::io_context& io, time_point end, std::uint64_t jumps);
     time_point wake_due();
+    [[nodiscard]] std::string find_culprits(boost::asio::io_context& io);
 
-    detail::atomic<duration::rep> now_;
-    time_point start_;
-    std::chrono::system_clock::time_point epoch_;
-    detail::mutex mutex_;
-    std::vector<std::weak_ptr<detail::zone_core>> zones_;
+    std::shared_ptr<detail::clock_state> state_;
+};
+
+/// While it lives, virtual time does not jump in a `run` of that io_context: for work on a thread of its own, which has
+/// to be waited for in real time. Without one, a deadline of five virtual seconds is over before a thread has begun.
+///
+/// Made before the work is handed over; ended when its completion has been posted. On the steady clock it does nothing.
+/// Move-only; may end on any thread, and may outlive the io_context.
+class HEADGATE_DECL clock_hold {
+public:
+    /// Of nothing.
+    clock_hold() noexcept = default;
+    /// Holds the virtual time of zones on `context`.
+    explicit clock_hold(boost::asio::execution_context& context);
+    /// Takes over what `other` holds.
+    clock_hold(clock_hold&& other) noexcept = default;
+    /// Ends its own, and takes over what `other` holds.
+    clock_hold& operator=(clock_hold&& other) noexcept {
+        if (this != &other) {
+            reset();
+            context_ = std::move(other.context_);
+        }
+        return *this;
+    }
+    ~clock_hold() { reset(); }
+
+    /// Ends it now.
+    void reset() noexcept;
+
+private:
+    std::shared_ptr<detail::context_state> context_;
 };
 
 }  // namespace headgate

@@ -35,7 +35,7 @@ enum class missing_breaker : std::uint8_t {
 
 /// What a zone may be given besides its name.
 struct zone_options {
-    /// Where time comes from; the steady clock when null. It outlives the zone.
+    /// Where time comes from; the steady clock when null. It outlives the zone; time stands still where it does not.
     virtual_clock* clock = nullptr;
     /// What `protect` and `make_guard` do about a breaker's name that is not there.
     headgate::missing_breaker missing_breaker = headgate::missing_breaker::refuse;
@@ -61,7 +61,8 @@ public:
     }
     ~subscription() { reset(); }
 
-    /// Ends it now. An event that is being delivered on another thread may still arrive.
+    /// Ends it now, from anywhere, a handler too: the handler is not called any more. Only one that another thread is
+    /// in at this moment goes on to its end.
     void reset() noexcept {
         if (const auto zone = zone_.lock()) {
             zone->unsubscribe(id_);
@@ -80,7 +81,8 @@ private:
 /// Asio, it does its work only while its io_context lives. All members are thread-safe; the strand is never exposed.
 class zone {
 public:
-    /// Makes a zone on `context`. Throws `headgate::system_error` with `errc::invalid_argument` for an empty name.
+    /// Makes a zone on `context`. Throws `headgate::system_error` with `errc::invalid_argument` for an empty name, and
+    /// `std::bad_alloc`.
     explicit zone(boost::asio::io_context& context, std::string name, zone_options options = {}) {
         if (name.empty()) {
             throw system_error(
@@ -103,19 +105,23 @@ public:
     /// The time on the zone's clock.
     [[nodiscard]] time_point now() const noexcept { return core_->now(); }
 
-    /// The zone and all of its primitives as plain data.
+    /// The zone and all of its primitives as plain data. Throws `std::bad_alloc`.
     [[nodiscard]] zone_snapshot snapshot() const { return core_->snapshot(); }
 
     /// Calls `handler(const event&)` on the zone's strand for every event from now on, in order, until the subscription
-    /// is destroyed. An exception of the handler leaves through `io_context::run`.
+    /// is destroyed. A handler may end subscriptions, its own too, and make new ones, which hear of what comes after.
+    /// An exception of the handler leaves through `io_context::run`; the events behind it, and this one for the
+    /// subscribers behind it, are delivered when the io_context goes on. Throws `std::bad_alloc`.
     [[nodiscard]] subscription on_event(std::function<void(const event&)> handler) {
         return {core_, core_->subscribe(std::move(handler))};
     }
 
-    /// Completes after `span` on the zone's clock; at once, through the executor, when it is not positive.
+    /// Completes after `span` on the zone's clock; at once, through the executor, when it is not positive; never by
+    /// time when it is `duration::max()`. A zone that is closed or drains starts no sleep.
     ///
     /// Signature: `void(result<void>)`. Completes on the token's associated executor, by default the io_context's.
-    /// Cancellation: terminal, partial and total end it with `canceled`. Errors: `canceled`, `shut_down`.
+    /// Cancellation: terminal, partial and total end it with `canceled`. Errors: `canceled`, `shut_down`. Throws
+    /// `std::bad_alloc` when it starts. Thread-safe.
     template <class Token = boost::asio::use_awaitable_t<>>
     auto sleep_for(duration span, Token&& token = {}) {
         return boost::asio::async_initiate<Token, void(result<void>)>(
@@ -133,19 +139,23 @@ public:
     /// only this wait. Thread-safe. Without a token nothing waits: `close()`.
     template <class Token>
     auto close(Token&& token) {
-        return end(false, {}, std::forward<Token>(token));
+        return end(detail::idle_wait::close, {}, std::forward<Token>(token));
     }
 
     /// Closes the zone without waiting for the end of what runs. Thread-safe.
     void close() noexcept { core_->close(); }
 
-    /// Refuses new work with `shut_down` and completes when what runs has ended, leases and permits too, or after
-    /// `limit` with `wait_timed_out`, whose detail says what was left. The zone is not closed by it.
+    /// Refuses new work with `shut_down`, sleeps too, and completes when what runs has ended, leases and permits too,
+    /// or after `limit` with `wait_timed_out`, whose detail says what was left. Those who wait are served; pools close
+    /// what is idle. What left the registry counts as well. The zone is not closed by it; when it is closed meanwhile,
+    /// this goes on to wait for leases and permits.
     ///
-    /// Signature: `void(result<void>)`. Errors: `wait_timed_out`, `canceled`. Thread-safe.
+    /// A limit that is not positive looks once; `duration::max()` is none. Signature: `void(result<void>)`.
+    /// Cancellation: terminal, partial and total end only this wait. Errors: `wait_timed_out`, `canceled`. Throws
+    /// `std::bad_alloc` when it starts. Thread-safe.
     template <class Token = boost::asio::use_awaitable_t<>>
     auto drain(duration limit, Token&& token = {}) {
-        return end(true, limit, std::forward<Token>(token));
+        return end(detail::idle_wait::drain, limit, std::forward<Token>(token));
     }
 
     /// Runs `op` protected by the parts that `names` names, as a `guard` of them would: `guard::run` says how. Looks
@@ -161,13 +171,13 @@ public:
 
 private:
     template <class Token>
-    auto end(bool drain, duration limit, Token&& token) {
+    auto end(detail::idle_wait what, duration limit, Token&& token) {
         return boost::asio::async_initiate<Token, void(result<void>)>(
-            [core = core_](auto handler, bool draining, duration span) {
+            [core = core_](auto handler, detail::idle_wait wanted, duration span) {
                 using operation = detail::waiter_operation<detail::idle_waiter, decltype(handler)>;
-                core->enqueue(operation::create(core, std::move(handler), *core), draining, span);
+                core->enqueue(operation::create(core, std::move(handler), *core), wanted, span);
             },
-            token, drain, limit);
+            token, what, limit);
     }
 
     std::shared_ptr<detail::zone_core> core_;

@@ -8,7 +8,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,47 +24,77 @@
 
 namespace headgate {
 
+/// A zone of a `zone_set`, which lives as long as this refers to it, also when a reload drops it. Never of nothing.
+///
+/// It converts to a `zone*`. Such a pointer, and a reference to the zone, are good while this lives, or while no reload
+/// drops the zone.
+class zone_ref {
+public:
+    /// What `zone_set` hands out.
+    explicit zone_ref(std::shared_ptr<zone> z) noexcept : zone_(std::move(z)) {}
+
+    /// The zone.
+    [[nodiscard]] zone* get() const noexcept { return zone_.get(); }
+    zone& operator*() const noexcept { return *zone_; }
+    zone* operator->() const noexcept { return zone_.get(); }
+    operator zone*() const noexcept { return zone_.get(); }
+
+private:
+    std::shared_ptr<zone> zone_;
+};
+
 /// The zones of a `config`, and everything in them; takes another configuration while they are used.
 ///
 /// Limiters, breakers and bulkheads are made from the configuration alone. A pool needs to know how to connect: code
-/// makes it with `make_pool`, with the options that the configuration has for it. All members are thread-safe.
+/// makes it with `make_pool`, with the options that the configuration has for it. All members are thread-safe; only one
+/// `reload` waits for another.
 class HEADGATE_DECL zone_set {
 public:
     /// Makes the zones on `context`. Errors: `invalid_config`, whose detail tells all mistakes of a configuration that
-    /// was not parsed.
+    /// was not parsed; `out_of_memory`.
     [[nodiscard]] static result<std::unique_ptr<zone_set>> create(boost::asio::io_context& context,
                                                                   const config& configuration,
                                                                   virtual_clock* clock = nullptr);
 
     zone_set(const zone_set&) = delete;
     zone_set& operator=(const zone_set&) = delete;
+    /// Closes its zones, and those that a reload dropped.
     ~zone_set();
 
-    /// The zone of that name; it lives until this object goes, also when a reload drops it. Errors: `unknown_name`.
-    [[nodiscard]] result<zone*> find(std::string_view name) const;
+    /// The zone of that name in force. Errors: `unknown_name`.
+    [[nodiscard]] result<zone_ref> find(std::string_view name) const;
 
-    /// Makes a pool that the configuration has under `pool_name` in the zone `zone_name`. Errors: `unknown_name` when
-    /// it has no such zone or pool; those of `resource_pool::create`.
+    /// Makes a pool that the configuration has under `pool_name` in the zone `zone_name`. A reload that comes meanwhile
+    /// applies to it. Errors: `unknown_name` when the configuration has no such zone or pool; those of
+    /// `resource_pool::create`.
     template <class T, class Backend>
     [[nodiscard]] result<resource_pool<T>> make_pool(std::string_view zone_name, std::string_view pool_name,
                                                      Backend backend) {
-        const std::lock_guard guard(mutex_);
-        auto place = pool_place(zone_name, pool_name);
-        if (!place) {
-            return std::move(place).error();
+        auto found = pool_place(zone_name, pool_name);
+        if (!found) {
+            return std::move(found).error();
         }
-        return resource_pool<T>::create(*place.value().first, std::string(pool_name), place.value().second,
-                                        std::move(backend));
+        const auto& [owner, options] = found.value();
+        auto made = resource_pool<T>::create(*owner, std::string(pool_name), options, std::move(backend));
+        if (made) {
+            if (auto kept = keep_pool(zone_name, pool_name, *owner, options); !kept) {
+                return std::move(kept).error();
+            }
+        }
+        return made;
     }
 
     /// Takes another configuration, all of it or nothing. What keeps its name and kind keeps its state and takes the
-    /// new parameters; what is new is made, except for pools, which code makes; a name that is no more drains: a zone,
-    /// a pool and a bulkhead refuse newcomers with `shut_down` and serve those who wait, limiters and breakers are no
-    /// longer found, and handles to them go on.
+    /// new parameters; what is new is made, except for pools, which code makes.
     ///
-    /// Errors: `invalid_config`, whose detail tells what is wrong or cannot change while it is in use: `max_keys`,
-    /// `max_waiters`, `track_keys` and `busiest` of a limiter, and the name of its first tier. Then nothing has
-    /// changed.
+    /// Removed names drain: a zone, a pool and a bulkhead refuse newcomers with `shut_down`, serve those who wait, and
+    /// are freed with their last lease, call and handle. Limiters and breakers that are removed alone are no longer
+    /// found; existing handles to them keep working.
+    ///
+    /// Errors: `invalid_config`, whose detail tells all that is wrong: mistakes in the configuration; names that code
+    /// has given away already; a zone that code has closed, where something new is to be made; and what cannot change
+    /// while it is in use, `max_keys`, `max_waiters`, `track_keys` and `busiest` of a limiter, and the name of its
+    /// first tier. `out_of_memory`. Then nothing has changed.
     result<void> reload(const config& configuration);
     /// The same, with the mistakes as data.
     result<void> reload(const config& configuration, std::vector<config_problem>& problems);
@@ -75,25 +104,29 @@ public:
     /// What is in force, as a document that parses to the same.
     [[nodiscard]] std::string dump() const { return current().to_json(); }
 
-    /// All zones as plain data, by their names.
+    /// All zones in force as plain data, by their names.
     [[nodiscard]] std::vector<zone_snapshot> snapshot() const;
     /// All zones in force.
-    [[nodiscard]] std::vector<zone*> zones() const;
+    [[nodiscard]] std::vector<zone_ref> zones() const;
 
 private:
+    using zone_map = std::map<std::string, std::shared_ptr<zone>, std::less<>>;
+    class change;
+
     zone_set(boost::asio::io_context& context, virtual_clock* clock);
 
-    [[nodiscard]] result<std::pair<zone*, pool_options>> pool_place(std::string_view zone_name,
-                                                                    std::string_view pool_name) const;
-    void add_zone(const std::string& name, const zone_config& wanted);
-    void change_zone(zone& z, const zone_config& from, const zone_config& to);
+    [[nodiscard]] result<std::pair<std::shared_ptr<zone>, pool_options>> pool_place(std::string_view zone_name,
+                                                                                    std::string_view pool_name) const;
+    result<void> keep_pool(std::string_view zone_name, std::string_view pool_name, const zone& owner,
+                           const pool_options& made_with) const;
 
     boost::asio::io_context& context_;
     virtual_clock* clock_;
-    mutable detail::mutex mutex_;
-    config current_;
-    std::map<std::string, std::unique_ptr<zone>, std::less<>> zones_;
-    std::vector<std::unique_ptr<zone>> dropped_;
+    mutable detail::mutex reloading_;  // one reload at a time; taken before the other
+    mutable detail::mutex mutex_;      // held for moments only
+    std::shared_ptr<const config> current_ = std::make_shared<config>();
+    zone_map zones_;
+    std::vector<std::weak_ptr<zone>> dropped_;  // that drain, or did when the last reload came
 };
 
 }  // namespace headgate

@@ -9,13 +9,14 @@
 
 #include <headgate/config.hpp>
 
+#include "config/limits.hpp"
 #include "config/text.hpp"
 
 namespace headgate::detail {
 
 namespace {
 
-constexpr duration longest = std::chrono::hours{24} * 36'500;
+constexpr duration longest = longest_duration;
 
 std::optional<std::uint64_t> whole_number(const json& from) {
     if (from.is_number_unsigned()) {

@@ -12,6 +12,8 @@
 
 #include <headgate/config.hpp>
 
+#include "config/limits.hpp"
+
 namespace headgate::detail {
 
 namespace {
@@ -45,7 +47,78 @@ std::optional<std::uint64_t> take_number(std::string_view& text) noexcept {
     return n;
 }
 
+// The length of the UTF-8 character at the front of `text` (RFC 3629: the shortest form, no surrogates); 0 when there
+// is none.
+std::size_t character_length(std::string_view text) noexcept {
+    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+    const unsigned first = byte(0);
+    if (first < 0x80) {
+        return 1;
+    }
+    const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+    if (first < 0xc2 || first > 0xf4 || text.size() < length) {
+        return 0;
+    }
+    for (std::size_t i = 1; i < length; ++i) {
+        if ((byte(i) & 0xc0U) != 0x80) {
+            return 0;
+        }
+    }
+    const unsigned second = byte(1);
+    const bool wrong = (first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
+                       (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f);
+    return wrong ? 0 : length;
+}
+
+bool is_control(char c) noexcept {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+}
+
 }  // namespace
+
+std::string name_fault(std::string_view name) {
+    if (name.empty()) {
+        return "an empty name";
+    }
+    std::size_t characters = 0;
+    for (std::string_view rest = name; !rest.empty(); ++characters) {
+        const std::size_t length = character_length(rest);
+        if (length == 0) {
+            return "a name that is no UTF-8";
+        }
+        if (is_control(rest.front())) {
+            return "a name with a control character";
+        }
+        rest.remove_prefix(length);
+    }
+    return characters > longest_name ? "a name of " + std::to_string(characters) + " characters" : std::string();
+}
+
+std::string valid_name() {
+    return "a name of 1 to " + std::to_string(longest_name) + " characters, in UTF-8 and without control characters";
+}
+
+std::string for_people(std::string_view text, std::size_t most) {
+    constexpr std::string_view dots = "...";
+    std::string out;
+    std::size_t fits = 0;  // with the dots
+    while (!text.empty()) {
+        const std::size_t length = character_length(text);
+        std::string one = length == 0 ? "?" : std::string(text.substr(0, length));
+        if (is_control(one.front())) {
+            constexpr std::string_view digits = "0123456789abcdef";
+            const auto c = static_cast<unsigned char>(one.front());
+            one = std::string("\\u00") + digits[c >> 4U] + digits[c & 0xfU];
+        }
+        if (out.size() + one.size() > most) {
+            return out.substr(0, fits) + std::string(dots);
+        }
+        out += one;
+        fits = out.size() + dots.size() <= most ? out.size() : fits;
+        text.remove_prefix(std::max<std::size_t>(length, 1));
+    }
+    return out;
+}
 
 std::string format_duration(duration d) {
     if (d == duration::zero()) {
@@ -64,7 +137,7 @@ std::optional<quota> parse_quota(std::string_view text) {
         return {};
     }
     const auto period = parse_duration(text.substr(1));
-    if (!period) {
+    if (!period || *period > longest_duration) {
         return {};
     }
     const auto made = quota::per(*permits, *period);
@@ -72,6 +145,10 @@ std::optional<quota> parse_quota(std::string_view text) {
 }
 
 std::string pointer_step(std::string_view name) {
+    constexpr std::size_t most = 1024;
+    if (name.size() > most) {
+        return pointer_step(for_people(name, most));
+    }
     std::string out = "/";
     for (const char c : name) {
         out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);

@@ -4,6 +4,7 @@
 #ifndef HEADGATE_LIB_CONFIG_TEXT_HPP
 #define HEADGATE_LIB_CONFIG_TEXT_HPP
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -18,10 +19,19 @@ namespace headgate::detail {
 /// In the largest unit in which it is whole; not negative.
 [[nodiscard]] std::string format_duration(duration d);
 
-/// "10/1m", "none". Nothing for anything else, and for what is no quota.
+/// "10/1m", "none". Nothing for anything else, for what is no quota, and for a period that is too long.
 [[nodiscard]] std::optional<quota> parse_quota(std::string_view text);
 
-/// A step of a JSON pointer (RFC 6901): the name with a slash before it, escaped.
+/// What is wrong with a name of a zone, a primitive or a tier; empty when nothing is.
+[[nodiscard]] std::string name_fault(std::string_view name);
+/// What `name_fault` lets pass.
+[[nodiscard]] std::string valid_name();
+
+/// Text that came from outside, for a message: at most so many bytes, cut between characters; what is no UTF-8 becomes
+/// a question mark, and control characters are escaped.
+[[nodiscard]] std::string for_people(std::string_view text, std::size_t most);
+
+/// A step of a JSON pointer (RFC 6901): the name with a slash before it, escaped. A name that is far too long is cut.
 [[nodiscard]] std::string pointer_step(std::string_view name);
 
 /// The candidate that differs least from `name`, in at most a third of its letters; empty when none does (Levenshtein).

@@ -3,128 +3,170 @@
 
 #include <headgate/zone_set.hpp>
 
-#include <headgate/bulkhead.hpp>
-#include <headgate/circuit_breaker.hpp>
-#include <headgate/rate_limiter.hpp>
+#include <list>
+#include <mutex>
+#include <new>
 
 #include "config/text.hpp"
+#include "config/zone_change.hpp"
 
 namespace headgate {
 
 namespace {
 
-std::string pointer_to(const std::string& zone_name, const std::string& limiter_name, const char* member) {
-    return "/zones" + detail::pointer_step(zone_name) + "/rate_limiters" + detail::pointer_step(limiter_name) + '/' +
-           member;
-}
-
-// What a limiter in use cannot change.
-void check_fixed(const std::string& zone_name, const std::string& name, const rate_limiter_options& from,
-                 const rate_limiter_options& to, std::vector<config_problem>& problems) {
+// What a limiter in use cannot change. Both may be invalid otherwise.
+void check_fixed(const std::string& at, const rate_limiter_options& from, const rate_limiter_options& to,
+                 std::vector<config_problem>& problems) {
     const auto fixed = [&](const char* member, const std::string& was, const std::string& is) {
         if (was != is) {
-            problems.push_back({pointer_to(zone_name, name, member), is, was + ", which cannot change while in use"});
+            problems.push_back({at + '/' + member, is, was + ", which cannot change while in use"});
         }
     };
     fixed("max_keys", std::to_string(from.max_keys), std::to_string(to.max_keys));
     fixed("max_waiters", std::to_string(from.max_waiters), std::to_string(to.max_waiters));
     fixed("track_keys", from.track_keys ? "true" : "false", to.track_keys ? "true" : "false");
     fixed("busiest", std::to_string(from.busiest), std::to_string(to.busiest));
-    fixed("tiers/0/name", from.tiers.front().name, to.tiers.front().name);
+    if (!to.tiers.empty() && !to.tiers.front().name.empty()) {
+        fixed("tiers/0/name", from.tiers.front().name, to.tiers.front().name);
+    }
+}
+
+void check_fixed(const config& from, const config& to, std::vector<config_problem>& problems) {
+    for (const auto& [zone_name, wanted] : to.zones) {
+        const auto old = from.zones.find(zone_name);
+        if (old == from.zones.end()) {
+            continue;
+        }
+        for (const auto& [name, options] : wanted.rate_limiters) {
+            if (const auto limiter = old->second.rate_limiters.find(name); limiter != old->second.rate_limiters.end()) {
+                check_fixed("/zones" + detail::pointer_step(zone_name) + "/rate_limiters" + detail::pointer_step(name),
+                            limiter->second, options, problems);
+            }
+        }
+    }
 }
 
 error as_error(const std::vector<config_problem>& problems) {
     return {errc::invalid_config, to_string(problems)};
 }
 
+/// A wait for the moment at which a dropped zone is not used any more, or closed. It has the zone until then.
+class last_wait {
+    struct let_go {
+        std::shared_ptr<zone> kept;
+        void operator()(const result<void>& /*end*/) noexcept { kept.reset(); }
+    };
+    using operation = detail::waiter_operation<detail::idle_waiter, let_go>;
+
+public:
+    explicit last_wait(const std::shared_ptr<zone>& z)
+        : core_(*z->core()), operation_(&operation::create(z->core(), let_go{z}, core_)) {}
+    last_wait(last_wait&& other) noexcept : core_(other.core_), operation_(std::exchange(other.operation_, nullptr)) {}
+    last_wait& operator=(last_wait&&) = delete;
+    ~last_wait() {
+        if (operation_ != nullptr) {
+            operation_->abandon();
+        }
+    }
+
+    void start() noexcept {
+        core_.enqueue(*std::exchange(operation_, nullptr), detail::idle_wait::drop, duration::max());
+    }
+
+private:
+    detail::zone_core& core_;
+    operation* operation_;
+};
+
 }  // namespace
+
+/// A set of zones on its way to another configuration. `prepare` does all that can fail, `commit` cannot. Without a
+/// commit the destructor takes all back.
+class zone_set::change {
+public:
+    change(zone_set& set, const config& to) : set_(set), from_(set.current_), to_(std::make_shared<config>(to)) {}
+
+    void prepare(std::vector<config_problem>& problems);
+    void commit() noexcept;
+
+private:
+    zone_set& set_;
+    std::shared_ptr<const config> from_;
+    std::shared_ptr<const config> to_;
+    const zone_config nothing_{};
+    zone_map made_;
+    std::list<detail::zone_change> changes_;
+    std::vector<last_wait> drops_;
+};
+
+void zone_set::change::prepare(std::vector<config_problem>& problems) {
+    for (const auto& [name, wanted] : to_->zones) {
+        const auto old = from_->zones.find(name);
+        if (old == from_->zones.end()) {
+            auto made = std::make_shared<zone>(set_.context_, name, zone_options{.clock = set_.clock_});
+            made_.emplace(name, made);
+            changes_.emplace_back(std::move(made), nothing_, wanted, problems);
+        } else {
+            changes_.emplace_back(set_.zones_.find(name)->second, old->second, wanted, problems);
+        }
+    }
+    for (const auto& [name, z] : set_.zones_) {
+        if (!to_->zones.contains(name)) {
+            drops_.emplace_back(z);
+        }
+    }
+    std::erase_if(set_.dropped_, [](const auto& z) { return z.expired(); });
+    set_.dropped_.reserve(set_.dropped_.size() + drops_.size());
+    for (auto& one : changes_) {
+        one.make_new();
+    }
+    for (auto& one : changes_) {
+        if (problems.empty()) {
+            one.apply();
+        }
+    }
+}
+
+void zone_set::change::commit() noexcept {
+    {
+        const std::lock_guard guard(set_.mutex_);
+        for (auto it = set_.zones_.begin(); it != set_.zones_.end();) {
+            const auto here = it++;
+            if (!to_->zones.contains(here->first)) {
+                set_.dropped_.emplace_back(here->second);  // whose last wait has it
+                set_.zones_.erase(here);
+            }
+        }
+        set_.zones_.merge(made_);
+        set_.current_.swap(to_);
+    }
+    for (auto& one : changes_) {
+        one.commit();
+    }
+    for (last_wait& one : drops_) {
+        one.start();
+    }
+}
 
 zone_set::zone_set(boost::asio::io_context& context, virtual_clock* clock) : context_(context), clock_(clock) {}
 
-zone_set::~zone_set() = default;
+zone_set::~zone_set() {
+    for (const auto& weak : dropped_) {
+        if (const auto z = weak.lock()) {
+            z->close();
+        }
+    }
+}
 
 result<std::unique_ptr<zone_set>> zone_set::create(boost::asio::io_context& context, const config& configuration,
                                                    virtual_clock* clock) {
-    if (const auto problems = configuration.check(); !problems.empty()) {
-        return as_error(problems);
+    try {
+        std::unique_ptr<zone_set> made(new zone_set(context, clock));
+        BOOST_OUTCOME_TRYV(made->reload(configuration));
+        return made;
+    } catch (const std::bad_alloc&) {
+        return errc::out_of_memory;
     }
-    std::unique_ptr<zone_set> made(new zone_set(context, clock));
-    for (const auto& [name, wanted] : configuration.zones) {
-        made->add_zone(name, wanted);
-    }
-    made->current_ = configuration;
-    return made;
-}
-
-void zone_set::add_zone(const std::string& name, const zone_config& wanted) {
-    auto made = std::make_unique<zone>(context_, name,
-                                       zone_options{.clock = clock_, .missing_breaker = wanted.missing_breaker});
-    change_zone(*made, {.missing_breaker = wanted.missing_breaker}, wanted);
-    zones_[name] = std::move(made);
-}
-
-// Both are valid, and what cannot change does not.
-void zone_set::change_zone(zone& z, const zone_config& from, const zone_config& to) {
-    detail::zone_core& core = *z.core();
-    core.run_without_breaker(to.missing_breaker == missing_breaker::run);
-    const auto each = [&](const auto& before, const auto& after, primitive_kind kind, auto make, auto change) {
-        for (const auto& [name, options] : after) {
-            const auto old = before.find(name);
-            if (old == before.end()) {
-                make(name, options);
-            } else if (!(old->second == options)) {
-                change(name, options);
-            }
-        }
-        for (const auto& [name, options] : before) {
-            if (!after.contains(name)) {
-                core.remove(kind, name);
-            }
-        }
-    };
-    each(
-        from.rate_limiters, to.rate_limiters, primitive_kind::rate_limiter,
-        [&](const auto& name, const auto& o) { rate_limiter::create(z, name, o).value(); },
-        [&](const auto& name, const auto& o) { rate_limiter::find(z, name).value().reconfigure(o.tiers).value(); });
-    each(
-        from.circuit_breakers, to.circuit_breakers, primitive_kind::circuit_breaker,
-        [&](const auto& name, const auto& o) { circuit_breaker::create(z, name, o).value(); },
-        [&](const auto& name, const auto& o) { circuit_breaker::find(z, name).value().reconfigure(o).value(); });
-    each(
-        from.bulkheads, to.bulkheads, primitive_kind::bulkhead,
-        [&](const auto& name, const auto& o) { bulkhead::create(z, name, o).value(); },
-        [&](const auto& name, const auto& o) { bulkhead::find(z, name).value().reconfigure(o).value(); });
-    each(
-        from.resource_pools, to.resource_pools, primitive_kind::resource_pool,
-        [](const auto& /*name*/, const auto& /*o*/) { /* code makes it */ },
-        [&](const auto& name, const auto& o) {
-            if (const auto pool = core.find(primitive_kind::resource_pool, name)) {
-                static_cast<detail::pool_core&>(*pool.value()).reconfigure(o);
-            }
-        });
-}
-
-result<zone*> zone_set::find(std::string_view name) const {
-    const std::lock_guard guard(mutex_);
-    const auto found = zones_.find(name);
-    if (found == zones_.end()) {
-        return error(errc::unknown_name, "zone \"" + std::string(name) + '"');
-    }
-    return found->second.get();
-}
-
-result<std::pair<zone*, pool_options>> zone_set::pool_place(std::string_view zone_name,
-                                                            std::string_view pool_name) const {
-    const auto z = current_.zones.find(std::string(zone_name));
-    if (z == current_.zones.end()) {
-        return error(errc::unknown_name, "zone \"" + std::string(zone_name) + "\" in the configuration");
-    }
-    const auto pool = z->second.resource_pools.find(std::string(pool_name));
-    if (pool == z->second.resource_pools.end()) {
-        return error(errc::unknown_name, "resource_pool \"" + std::string(pool_name) + "\" in zone \"" +
-                                             std::string(zone_name) + "\" of the configuration");
-    }
-    return std::pair(zones_.at(z->first).get(), pool->second);
 }
 
 result<void> zone_set::reload(const config& configuration) {
@@ -133,56 +175,97 @@ result<void> zone_set::reload(const config& configuration) {
 }
 
 result<void> zone_set::reload(const config& configuration, std::vector<config_problem>& problems) {
-    problems = configuration.check();
-    const std::lock_guard guard(mutex_);
-    for (const auto& [name, wanted] : configuration.zones) {
-        const auto old = current_.zones.find(name);
-        for (const auto& [limiter, options] : wanted.rate_limiters) {
-            if (problems.empty() && old != current_.zones.end() && old->second.rate_limiters.contains(limiter)) {
-                check_fixed(name, limiter, old->second.rate_limiters.at(limiter), options, problems);
+    const std::lock_guard guard(reloading_);
+    try {
+        problems = configuration.check();
+        check_fixed(*current_, configuration, problems);
+        if (problems.empty()) {
+            change wanted(*this, configuration);
+            wanted.prepare(problems);
+            if (problems.empty()) {
+                wanted.commit();
+                return success();
             }
         }
-    }
-    if (!problems.empty()) {
         return as_error(problems);
+    } catch (const std::bad_alloc&) {
+        problems.clear();
+        return errc::out_of_memory;
     }
-    for (const auto& [name, wanted] : configuration.zones) {
-        const auto old = current_.zones.find(name);
-        if (old == current_.zones.end()) {
-            add_zone(name, wanted);
-        } else {
-            change_zone(*zones_.at(name), old->second, wanted);
+}
+
+result<zone_ref> zone_set::find(std::string_view name) const {
+    {
+        const std::lock_guard guard(mutex_);
+        if (const auto found = zones_.find(name); found != zones_.end()) {
+            return zone_ref(found->second);
         }
     }
-    for (const auto& [name, unwanted] : current_.zones) {
-        if (!configuration.zones.contains(name)) {
-            zones_.at(name)->core()->drain();
-            dropped_.push_back(std::move(zones_.at(name)));
-            zones_.erase(name);
+    return error(errc::unknown_name, "zone \"" + std::string(name) + '"');
+}
+
+result<std::pair<std::shared_ptr<zone>, pool_options>> zone_set::pool_place(std::string_view zone_name,
+                                                                            std::string_view pool_name) const {
+    std::shared_ptr<zone> owner;
+    std::shared_ptr<const config> all;
+    {
+        const std::lock_guard guard(mutex_);
+        all = current_;
+        if (const auto found = zones_.find(zone_name); found != zones_.end()) {
+            owner = found->second;
         }
     }
-    current_ = configuration;
+    if (!owner) {
+        return error(errc::unknown_name, "zone \"" + std::string(zone_name) + "\" in the configuration");
+    }
+    const auto& pools = all->zones.at(std::string(zone_name)).resource_pools;
+    const auto pool = pools.find(std::string(pool_name));
+    if (pool == pools.end()) {
+        return error(errc::unknown_name, "resource_pool \"" + std::string(pool_name) + "\" in zone \"" +
+                                             std::string(zone_name) + "\" of the configuration");
+    }
+    return std::pair(std::move(owner), pool->second);
+}
+
+// A reload may have come while the pool was made: it did not see the pool.
+result<void> zone_set::keep_pool(std::string_view zone_name, std::string_view pool_name, const zone& owner,
+                                 const pool_options& made_with) const {
+    const std::lock_guard guard(reloading_);
+    auto place = pool_place(zone_name, pool_name);
+    if (!place || place.value().first.get() != &owner) {
+        owner.core()->remove(primitive_kind::resource_pool, pool_name);
+        return place ? error(errc::shut_down) : std::move(place).error();
+    }
+    if (!(place.value().second == made_with)) {
+        if (const auto pool = owner.core()->find(primitive_kind::resource_pool, pool_name)) {
+            static_cast<detail::pool_core&>(*pool.value()).reconfigure(place.value().second);
+        }
+    }
     return success();
 }
 
 config zone_set::current() const {
-    const std::lock_guard guard(mutex_);
-    return current_;
+    std::shared_ptr<const config> all;
+    {
+        const std::lock_guard guard(mutex_);
+        all = current_;
+    }
+    return *all;
 }
 
-std::vector<zone*> zone_set::zones() const {
+std::vector<zone_ref> zone_set::zones() const {
     const std::lock_guard guard(mutex_);
-    std::vector<zone*> out;
+    std::vector<zone_ref> out;
     out.reserve(zones_.size());
     for (const auto& [name, z] : zones_) {
-        out.push_back(z.get());
+        out.emplace_back(z);
     }
     return out;
 }
 
 std::vector<zone_snapshot> zone_set::snapshot() const {
     std::vector<zone_snapshot> out;
-    for (const zone* z : zones()) {
+    for (const zone_ref& z : zones()) {
         out.push_back(z->snapshot());
     }
     return out;

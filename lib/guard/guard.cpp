@@ -31,7 +31,7 @@ limiter_request guard_parts::request(const key& key, std::uint64_t cost, std::st
         }
         if (!tier.empty()) {
             const auto found = limiter->tier(tier);
-            out.tier = found ? found.value() : limiter::unknown_tier;
+            out.tier = found ? found.value() : limiter_core::unknown_tier;
         }
     }
     return out;

@@ -15,7 +15,7 @@
 
 namespace headgate::detail {
 
-/// Resolves, connects and logs in.
+/// Asks for the credentials, resolves, connects and logs in.
 [[nodiscard]] boost::asio::awaitable<result<std::shared_ptr<postgres_session>>> connect(
     std::shared_ptr<const postgres_target> target);
 

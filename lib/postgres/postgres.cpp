@@ -113,7 +113,8 @@ result<postgres_backend> postgres_backend::create(const postgres_options& option
     if (!hosts) {
         return hosts.error();
     }
-    return postgres_backend(std::make_shared<const detail::postgres_target>(std::move(all), std::move(hosts).value()));
+    return postgres_backend(
+        std::make_shared<const detail::postgres_target>(std::move(all), std::move(hosts).value(), options.credentials));
 }
 
 asio::awaitable<result<postgres_connection>> postgres_backend::connect() {
@@ -126,6 +127,10 @@ asio::awaitable<result<void>> postgres_backend::reset(postgres_connection& conne
 
 asio::awaitable<result<void>> postgres_backend::ping(postgres_connection& connection) {
     return run(connection.session_, {}, "select 1");
+}
+
+bool postgres_backend::is_alive(const postgres_connection& connection) const noexcept {
+    return connection.session_ && connection.session_->is_quiet();
 }
 
 void postgres_backend::close(postgres_connection /*connection*/) noexcept {

@@ -5,12 +5,15 @@
 
 #include <boost/asio/this_coro.hpp>
 
-#include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
+#include <exception>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -29,21 +32,18 @@ namespace {
 constexpr auto cancel_limit = 3s;
 constexpr auto first_cancel_pause = 50ms;
 
-struct pipe_ends {
-    unique_fd read;
-    unique_fd write;
-};
-
-std::optional<pipe_ends> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
-        return std::nullopt;
-    }
-    return pipe_ends{unique_fd(ends[0]), unique_fd(ends[1])};
-}
-
 bool is_copy(ExecStatusType status) noexcept {
     return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
+// The statement has ended, whether there is memory for its rows or not: not `out_of_memory`, after which it could be
+// run again.
+result<sql_rows> rows_of(const PGresult* answer) {
+    try {
+        return to_rows(answer);
+    } catch (const std::bad_alloc&) {
+        return error(errc::operation_failed, std::current_exception());
+    }
 }
 
 bool is_error(ExecStatusType status) noexcept {
@@ -94,8 +94,12 @@ asio::awaitable<result<sql_rows>> postgres_session::query(std::shared_ptr<postgr
     if (auto allowed = self->check(context); !allowed) {
         co_return allowed.error();
     }
+    auto made = pq_params::make(params);
+    if (!made) {
+        co_return made.error();
+    }
     statement running(*self, context);
-    if (auto sent = self->send(sql, params); !sent) {
+    if (auto sent = self->send(sql, made.value()); !sent) {
         running.ended();
         co_return sent.error();
     }
@@ -117,20 +121,30 @@ result<void> postgres_session::check(const call_context& context) const {
     return headgate::success();
 }
 
-result<void> postgres_session::send(const std::string& sql, const sql_params& params) {
+bool postgres_session::is_quiet() const noexcept {
+    if (!is_open() || running_) {
+        return false;
+    }
+    pollfd socket{PQsocket(conn_.get()), POLLIN, 0};
+    int ready = ::poll(&socket, 1, 0);
+    while (ready < 0 && errno == EINTR) {
+        ready = ::poll(&socket, 1, 0);
+    }
+    return ready == 0;
+}
+
+result<void> postgres_session::send(const std::string& sql, const pq_params& p) {
     if (sql.find('\0') != std::string::npos) {
         return error(errc::invalid_argument, "the statement has a zero byte in it");
     }
-    auto made = pq_params::make(params);
-    if (!made) {
-        return made.error();
-    }
-    const pq_params& p = made.value();
     if (PQsendQueryParams(conn_.get(), sql.c_str(), p.size(), p.types(), p.values(), p.lengths(), p.formats(), 0) ==
         1) {
         return headgate::success();
     }
     const std::string_view why = trimmed(PQerrorMessage(conn_.get()));
+    if (is_open() && why.find("memory") != std::string_view::npos) {  // libpq's only word for it
+        return error(errc::out_of_memory, why);
+    }
     if (is_open()) {
         return error(errc::invalid_argument, why);
     }
@@ -216,7 +230,7 @@ result<sql_rows> postgres_session::answer() {
         return sqlstate_error("08006", "the connection was closed");
     }
     if (!is_error(status)) {
-        return to_rows(answer_.get());
+        return rows_of(answer_.get());
     }
     error failed = error_of_result(answer_.get());
     if (cancelling_ && failed.code == sqlstate("57014")) {
@@ -250,7 +264,7 @@ asio::awaitable<void> postgres_session::cancel() {
 
 // Ends when the server has the request, or could not be told, or at `until`.
 asio::awaitable<void> postgres_session::request_cancel(steady_time until) {
-    auto ends = make_pipe();
+    auto ends = pipe_ends::make();
     pq_cancel whom(conn_ ? PQgetCancel(conn_.get()) : nullptr);
     if (!ends || !whom) {
         co_return;
@@ -258,7 +272,7 @@ asio::awaitable<void> postgres_session::request_cancel(steady_time until) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     // Destroyed before the io_context, whereas the thread that cancels has only the other end.
     const watched_fd done = watch_duplicate(executor, ends->read.get());
-    canceller_->submit(std::move(whom), std::move(ends->write));
+    cancellers_->cancel(std::move(whom), std::move(ends->write));
     std::array<char, 1> nothing{};
     while (::read(done->native_handle(), nothing.data(), nothing.size()) != 0 && is_open() &&
            std::chrono::steady_clock::now() < until) {
@@ -273,7 +287,7 @@ void postgres_session::close() noexcept {
     if (running_ && is_open()) {
         try {
             if (pq_cancel whom{PQgetCancel(conn_.get())}) {
-                canceller_->submit(std::move(whom), unique_fd());
+                cancellers_->cancel(std::move(whom), unique_fd());
             }
         } catch (...) {  // NOLINT(bugprone-empty-catch): the server will notice by itself, later
         }

@@ -13,17 +13,19 @@
 #include <headgate/result.hpp>
 #include <headgate/sql.hpp>
 
-#include "canceller.hpp"
+#include "helper_threads.hpp"
 #include "libpq.hpp"
 #include "watch.hpp"
 
 namespace headgate::detail {
 
+class pq_params;
+
 /// An open connection, and the statement that runs on it. Coroutines hold it, so that the handle may go at any time.
 class postgres_session : public std::enable_shared_from_this<postgres_session> {
 public:
-    postgres_session(pq_conn conn, watched_fd socket, std::shared_ptr<postgres_canceller> canceller) noexcept
-        : conn_(std::move(conn)), socket_(std::move(socket)), canceller_(std::move(canceller)) {}
+    postgres_session(pq_conn conn, watched_fd socket, std::shared_ptr<helper_threads> cancellers) noexcept
+        : conn_(std::move(conn)), socket_(std::move(socket)), cancellers_(std::move(cancellers)) {}
 
     /// Runs a statement.
     [[nodiscard]] static boost::asio::awaitable<result<sql_rows>> query(std::shared_ptr<postgres_session> self,
@@ -32,6 +34,9 @@ public:
 
     /// Whether a statement may be sent.
     [[nodiscard]] bool is_open() const noexcept { return conn_ && PQstatus(conn_.get()) == CONNECTION_OK; }
+    /// Whether it is open, nothing runs on it, and the server has not sent anything, as it does when it ends the
+    /// connection. One system call.
+    [[nodiscard]] bool is_quiet() const noexcept;
     /// Where it stands in a transaction.
     [[nodiscard]] PGTransactionStatusType transaction() const noexcept {
         return conn_ ? PQtransactionStatus(conn_.get()) : PQTRANS_UNKNOWN;
@@ -46,7 +51,7 @@ private:
     class statement;
 
     [[nodiscard]] result<void> check(const call_context& context) const;
-    [[nodiscard]] result<void> send(const std::string& sql, const sql_params& params);
+    [[nodiscard]] result<void> send(const std::string& sql, const pq_params& params);
     [[nodiscard]] boost::asio::awaitable<result<sql_rows>> finish();
     [[nodiscard]] boost::asio::awaitable<bool> exchange(steady_time until);
     void read_last_words();
@@ -58,7 +63,7 @@ private:
 
     pq_conn conn_;  // null: closed
     watched_fd socket_;
-    std::shared_ptr<postgres_canceller> canceller_;
+    std::shared_ptr<helper_threads> cancellers_;
 
     // Of the statement that runs:
     bool running_ = false;

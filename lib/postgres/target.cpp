@@ -75,6 +75,11 @@ bool is_port(std::string_view text) {
     return text.empty() || (ec == std::errc{} && end == text.data() + text.size() && number != 0);
 }
 
+error wrong_count(std::size_t hosts, std::size_t others, const char* what) {
+    return {errc::invalid_argument,
+            "postgres url: " + std::to_string(hosts) + " hosts, but " + std::to_string(others) + ' ' + what};
+}
+
 }  // namespace
 
 bool postgres_host::is_name() const {
@@ -109,38 +114,36 @@ result<std::vector<postgres_host>> hosts_of(const conninfo& options) {
             return error(errc::invalid_argument, "postgres url: the port must be a number from 1 to 65535");
         }
     }
-    if (!value_of(all, "hostaddr").empty() || value_of(all, "host").empty()) {
+    const std::string name_list = value_of(all, "host");
+    const std::string address_list = value_of(all, "hostaddr");
+    if (name_list.empty() && address_list.empty()) {
         return std::vector<postgres_host>{};
     }
-    const std::vector<std::string> names = split(value_of(all, "host"));
+    std::vector<std::string> addresses = split(address_list);
+    std::vector<std::string> names = split(name_list);
+    if (address_list.empty()) {
+        addresses.resize(names.size());
+    } else if (name_list.empty()) {
+        names.resize(addresses.size());
+    }
+    if (names.size() != addresses.size()) {
+        return wrong_count(names.size(), addresses.size(), "addresses");
+    }
     if (ports.size() != 1 && ports.size() != names.size()) {
-        return error(errc::invalid_argument, "postgres url: " + std::to_string(names.size()) + " hosts, but " +
-                                                 std::to_string(ports.size()) + " ports");
+        return wrong_count(names.size(), ports.size(), "ports");
     }
     std::vector<postgres_host> out;
     out.reserve(names.size());
     for (std::size_t i = 0; i < names.size(); ++i) {
-        out.push_back({names[i], {}, ports.size() == 1 ? ports.front() : ports[i]});
+        out.push_back({names[i], addresses[i], ports.size() == 1 ? ports.front() : ports[i]});
     }
     return out;
 }
 
-conninfo with_hosts(conninfo options, const std::vector<postgres_host>& hosts) {
-    if (hosts.empty()) {
-        return options;
-    }
-    std::string names;
-    std::string addresses;
-    std::string ports;
-    for (const postgres_host& host : hosts) {
-        const char* comma = &host == &hosts.front() ? "" : ",";
-        names.append(comma).append(host.name);
-        addresses.append(comma).append(host.address);
-        ports.append(comma).append(host.port);
-    }
-    options["host"] = names;
-    options["hostaddr"] = addresses;
-    options["port"] = ports;
+conninfo with_host(conninfo options, const postgres_host& host) {
+    options["host"] = host.name;
+    options["hostaddr"] = host.address;
+    options["port"] = host.port;
     return options;
 }
 

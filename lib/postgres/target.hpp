@@ -13,7 +13,7 @@
 #include <headgate/postgres.hpp>
 #include <headgate/result.hpp>
 
-#include "canceller.hpp"
+#include "helper_threads.hpp"
 
 namespace headgate::detail {
 
@@ -33,26 +33,41 @@ struct postgres_host {
 /// The options of a URL. Errors: `invalid_argument`, without a word of what might be a password.
 [[nodiscard]] result<conninfo> parse_conninfo(const std::string& url);
 
-/// The hosts that these options name; none where libpq knows the addresses itself. Errors: `invalid_argument`.
+/// The hosts that these options name; none where only libpq knows them. Errors: `invalid_argument`.
 [[nodiscard]] result<std::vector<postgres_host>> hosts_of(const conninfo& options);
 
-/// The same options for these hosts.
-[[nodiscard]] conninfo with_hosts(conninfo options, const std::vector<postgres_host>& hosts);
+/// The same options for one host.
+[[nodiscard]] conninfo with_host(conninfo options, const postgres_host& host);
 
-/// What a backend connects to, and the threads that cancel what runs there.
+/// What a backend connects to, and its threads: those that look names up do not keep those that cancel.
 class postgres_target {
 public:
-    postgres_target(conninfo options, std::vector<postgres_host> hosts)
-        : options_(std::move(options)), hosts_(std::move(hosts)) {}
+    postgres_target(conninfo options, std::vector<postgres_host> hosts, postgres_credentials_source credentials)
+        : options_(std::move(options)),
+          hosts_(std::move(hosts)),
+          hosts_are_libpqs_(hosts_.empty()),
+          credentials_(std::move(credentials)) {
+        if (hosts_are_libpqs_) {
+            hosts_.emplace_back();
+        }
+    }
 
     [[nodiscard]] const conninfo& options() const noexcept { return options_; }
+    /// At least one.
     [[nodiscard]] const std::vector<postgres_host>& hosts() const noexcept { return hosts_; }
-    [[nodiscard]] const std::shared_ptr<postgres_canceller>& canceller() const noexcept { return canceller_; }
+    /// Whether the only host stands for those that libpq finds.
+    [[nodiscard]] bool leaves_hosts_to_libpq() const noexcept { return hosts_are_libpqs_; }
+    [[nodiscard]] const postgres_credentials_source& credentials() const noexcept { return credentials_; }
+    [[nodiscard]] const std::shared_ptr<helper_threads>& cancellers() const noexcept { return cancellers_; }
+    [[nodiscard]] const std::shared_ptr<helper_threads>& lookups() const noexcept { return lookups_; }
 
 private:
     conninfo options_;
     std::vector<postgres_host> hosts_;
-    std::shared_ptr<postgres_canceller> canceller_ = std::make_shared<postgres_canceller>();
+    bool hosts_are_libpqs_;
+    postgres_credentials_source credentials_;
+    std::shared_ptr<helper_threads> cancellers_ = std::make_shared<helper_threads>();
+    std::shared_ptr<helper_threads> lookups_ = std::make_shared<helper_threads>();
 };
 
 }  // namespace headgate::detail

@@ -5,8 +5,11 @@
 
 #include <array>
 #include <charconv>
+#include <cmath>
+#include <limits>
 #include <new>
 #include <string_view>
+#include <system_error>
 #include <variant>
 
 namespace headgate::detail {
@@ -36,11 +39,31 @@ std::string to_text(Number number) {
     return {buffer.data(), end};
 }
 
+// As PostgreSQL writes them: numeric takes no "-nan", and has the infinities by these names.
+std::string to_text_of_real(double number) {
+    if (std::isnan(number)) {
+        return "NaN";
+    }
+    if (std::isinf(number)) {
+        return number < 0 ? "-Infinity" : "Infinity";
+    }
+    return to_text(number);
+}
+
+// The text where it is no such number. The server may write one that is none: with a negative extra_float_digits, the
+// largest double is rounded up out of its range.
 template <class Number>
 sql_value number_of(std::string_view text) {
     Number number{};
-    std::from_chars(text.data(), text.data() + text.size(), number);
+    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (ec != std::errc{} || end != text.data() + text.size()) {
+        return std::string(text);
+    }
     return number;
+}
+
+sql_value real_of(std::string_view text) {
+    return text == "NaN" ? sql_value(std::numeric_limits<double>::quiet_NaN()) : number_of<double>(text);
 }
 
 sql_value bytes_of(const char* text) {
@@ -65,7 +88,7 @@ sql_value value_of(const PGresult* r, int row, int column) {
         case int8_oid:
         case oid_oid: return number_of<std::int64_t>(text);
         case float4_oid:
-        case float8_oid: return number_of<double>(text);
+        case float8_oid: return real_of(text);
         case bool_oid: return std::int64_t{text == "t"};
         case bytea_oid: return bytes_of(data);
         default: return std::string(text);
@@ -99,7 +122,9 @@ result<pq_params> pq_params::make(const sql_params& params) {
                                                      " is a text with a zero byte, which PostgreSQL cannot store; use "
                                                      "a blob");
         }
-        if (const auto* blob = std::get_if<sql_blob>(&params[i]); blob != nullptr && blob->size() > largest_value) {
+        const auto* blob = std::get_if<sql_blob>(&params[i]);
+        const auto* text = std::get_if<std::string>(&params[i]);
+        if ((blob != nullptr && blob->size() > largest_value) || (text != nullptr && text->size() > largest_value)) {
             return error(errc::invalid_argument, "parameter $" + std::to_string(i + 1) + " is larger than 1 GB");
         }
     }
@@ -121,7 +146,7 @@ pq_params::pq_params(const sql_params& params)
         } else if (const auto* integer = std::get_if<std::int64_t>(&params[i])) {
             values_[i] = numbers_.emplace_back(to_text(*integer)).c_str();
         } else if (const auto* real = std::get_if<double>(&params[i])) {
-            values_[i] = numbers_.emplace_back(to_text(*real)).c_str();
+            values_[i] = numbers_.emplace_back(to_text_of_real(*real)).c_str();
         }
     }
 }

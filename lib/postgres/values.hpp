@@ -17,7 +17,8 @@ namespace headgate::detail {
 /// Parameters in the form in which libpq takes them; refers to those that it was made of.
 class pq_params {
 public:
-    /// Errors: `invalid_argument` for a text with a zero byte in it, which libpq would cut off there.
+    /// Errors: `invalid_argument` for a text with a zero byte in it, which libpq would cut off there, and for a value
+    /// that is larger than the server can have.
     [[nodiscard]] static result<pq_params> make(const sql_params& params);
 
     [[nodiscard]] int size() const noexcept { return static_cast<int>(values_.size()); }

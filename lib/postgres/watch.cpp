@@ -13,7 +13,7 @@
 
 #include <cerrno>
 
-#include "canceller.hpp"
+#include "helper_threads.hpp"
 
 namespace headgate::detail {
 

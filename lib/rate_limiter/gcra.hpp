@@ -30,6 +30,24 @@ struct permits_used {
     std::int64_t whole = 0;
     std::int64_t part = 0;
     std::int64_t of = 1;
+
+    /// `by / of_burst` of it, rounded up by less than 2^-31 of a permit, and not at all to a whole number that it
+    /// equals. Both are below 2^33.
+    [[nodiscard]] permits_used scaled(std::int64_t by, std::int64_t of_burst) const noexcept {
+        const int128 scaled_whole = static_cast<int128>(whole) * by;
+        const int128 below = static_cast<int128>(of) * of_burst;
+        const int128 above = (scaled_whole % of_burst) * of + static_cast<int128>(part) * by;
+        constexpr std::int64_t fine = std::int64_t{1} << 31;
+        const int128 all = scaled_whole / of_burst + above / below;
+        const int128 rest = above % below * fine;
+        const auto rounded = static_cast<std::int64_t>(rest / below + (rest % below != 0 ? 1 : 0));
+        return {static_cast<std::int64_t>(all) + rounded / fine, rounded % fine, fine};
+    }
+
+    friend bool operator<(const permits_used& a, const permits_used& b) noexcept {
+        return a.whole != b.whole ? a.whole < b.whole
+                                  : static_cast<int128>(a.part) * b.of < static_cast<int128>(b.part) * a.of;
+    }
 };
 
 /// The generic cell rate algorithm in exact integers. Time is counted in ticks of 1/den ns, where den is permits
@@ -98,6 +116,12 @@ public:
     /// The wait after which the cost passes, given that nothing else comes; needs 1 <= cost <= burst.
     [[nodiscard]] int128 wait_ns(const quota_state& s, std::int64_t cost, time_point now) const noexcept {
         const int128 over = excess(s, cost, now);
+        return over <= 0 ? 0 : ceil_div(over, rate_.den);
+    }
+
+    /// The wait after which no more than `ticks_owed` are owed.
+    [[nodiscard]] int128 wait_until_owed(const quota_state& s, int128 ticks_owed, time_point now) const noexcept {
+        const int128 over = debt(s, now) - ticks_owed;
         return over <= 0 ? 0 : ceil_div(over, rate_.den);
     }
 

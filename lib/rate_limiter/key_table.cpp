@@ -72,6 +72,23 @@ void key_table::drop_gone(key_shard& s) noexcept {
     }
 }
 
+key_shard* key_table::next_touched() noexcept {
+    const std::size_t words = shards() / 64;
+    for (std::size_t n = 0; n <= words; ++n) {
+        const std::size_t word = reclaim_cursor_ / 64;
+        const std::uint64_t ahead = touched_[word].load(std::memory_order_relaxed) >> (reclaim_cursor_ % 64);
+        if (ahead != 0) {
+            const std::size_t at = reclaim_cursor_ + static_cast<std::size_t>(std::countr_zero(ahead));
+            reclaim_cursor_ = (at + 1) & (shards() - 1);
+            went_around_ |= reclaim_cursor_ == 0;
+            return &shards_[at];
+        }
+        reclaim_cursor_ = (word + 1) % words * 64;
+        went_around_ |= reclaim_cursor_ == 0;
+    }
+    return nullptr;
+}
+
 std::uint32_t key_table::fitting(std::uint32_t wanted, std::uint32_t capacity) noexcept {
     if (wanted == 0) {
         return 0;

@@ -7,11 +7,14 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <utility>
 
 #include <headgate/impl/spinlock.hpp>
 #include <headgate/time.hpp>
@@ -77,8 +80,12 @@ static_assert(sizeof(key_shard) == 64);
 class key_table {
 public:
     static constexpr std::uint32_t first_capacity = 8;
-    /// How many slots a call looks at for dead ones when the table is full.
+    /// How many slots a call looks at for dead ones in its own shard when the table is full.
     static constexpr std::uint32_t look = 8;
+    /// In how many shards a call looks when that was not enough, and after how many slots it stops.
+    static constexpr std::size_t reclaim_shards = 16;
+    static constexpr std::uint64_t reclaim_slots = 128;
+    static constexpr duration reclaim_rest = std::chrono::milliseconds{10};
 
     explicit key_table(std::uint64_t max_keys);
     ~key_table();
@@ -124,21 +131,35 @@ public:
         }
     }
 
-    /// A slot for a hash that has none, its first word set with `tag` and the others zero; null when the table is full
-    /// or memory is out. Slots that `dead` names may go, and slots may move.
+    /// Counts one key more, before it is there: `insert` needs that, or `release` takes it back. False when the table
+    /// is full and none of the few slots of `s` that this looks at is dead.
+    template <class Dead>
+    [[nodiscard]] bool reserve(key_shard& s, time_point now, const Dead& dead) {
+        if (keys_.fetch_add(1, std::memory_order_relaxed) < max_keys_) {
+            return true;
+        }
+        release();
+        if (!evict_some(s, now, dead)) {
+            return false;
+        }
+        if (keys_.fetch_add(1, std::memory_order_relaxed) < max_keys_) {
+            return true;
+        }
+        release();
+        return false;
+    }
+    /// The same for a key that must have its place, although the table may be full: others wait for it.
+    void reserve_beyond() noexcept { keys_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept { keys_.fetch_sub(1, std::memory_order_relaxed); }
+
+    /// A slot for a hash that has none and is counted, its first word set with `tag` and the others zero; null when
+    /// memory is out. Slots that `dead` names may go, and slots may move.
     template <class Dead>
     std::uint64_t* insert(key_shard& s, std::uint64_t hash, std::uint8_t tag, std::uint16_t words, time_point now,
                           const Dead& dead) {
-        if (keys_.fetch_add(1, std::memory_order_relaxed) >= max_keys_) {
-            keys_.fetch_sub(1, std::memory_order_relaxed);
-            if (!evict_some(s, now, dead) || keys_.fetch_add(1, std::memory_order_relaxed) >= max_keys_) {
-                return nullptr;
-            }
-        }
         const bool room =
             s.slots != nullptr && words <= s.words && (s.live + 1) * std::uint64_t{8} <= s.capacity * std::uint64_t{7};
         if (!room && !rebuild(s, words, 1, now, dead)) {
-            keys_.fetch_sub(1, std::memory_order_relaxed);
             return nullptr;
         }
         std::uint64_t* at = place(s, hash);
@@ -149,6 +170,49 @@ public:
             used_.store(true, std::memory_order_relaxed);
         }
         return at;
+    }
+
+    /// For a full table, under no lock: looks for dead slots in some other shards, and goes on there next time. Once it
+    /// has been around in vain it rests for a while.
+    template <class Dead>
+    void reclaim(time_point now, const Dead& dead) {
+        if (reclaiming_.exchange(true, std::memory_order_acquire)) {
+            return;
+        }
+        if (now >= rest_until_ || now < rested_at_) {
+            std::uint64_t looked = 0;
+            for (std::size_t shards_left = reclaim_shards; shards_left > 0 && looked < reclaim_slots; --shards_left) {
+                key_shard* s = next_touched();
+                if (s == nullptr) {
+                    break;
+                }
+                const std::lock_guard lock{s->lock};
+                looked += s->capacity;
+                if (drop_dead(*s, now, dead)) {
+                    reclaimed_since_ = true;
+                    break;
+                }
+            }
+            note_looked(looked);
+            if (std::exchange(went_around_, false) && !std::exchange(reclaimed_since_, false)) {
+                rested_at_ = now;
+                rest_until_ = saturating_add(now, reclaim_rest);
+            }
+        }
+        reclaiming_.store(false, std::memory_order_release);
+    }
+
+    /// Drops all dead slots of a shard. True when there were any.
+    template <class Dead>
+    bool drop_dead(key_shard& s, time_point now, const Dead& dead) {
+        const std::uint32_t before = s.live;
+        for (std::uint32_t i = 0; i < s.capacity; ++i) {
+            if (s.slot(i)[0] != 0 && dead(s.slot(i))) {
+                rebuild(s, s.words, 0, now, dead);
+                break;
+            }
+        }
+        return s.live != before;
     }
 
     /// Drops a slot and closes the gap behind it.
@@ -253,6 +317,8 @@ private:
         }
         return s.slot(i);
     }
+    /// The next shard that was ever in use; null when there is none. Notes when it starts over.
+    key_shard* next_touched() noexcept;
     static std::uint32_t fitting(std::uint32_t wanted, std::uint32_t capacity) noexcept;
     void drop_gone(key_shard& s) noexcept;
     void count_bytes(std::int64_t words) noexcept {
@@ -274,6 +340,13 @@ private:
     atomic<std::uint64_t> bytes_{0};
     atomic<std::uint64_t> most_looked_{0};
     atomic<bool> used_{false};
+    // Of `reclaim`, which one thread does at a time.
+    atomic<bool> reclaiming_{false};
+    bool went_around_ = false;
+    bool reclaimed_since_ = false;
+    std::size_t reclaim_cursor_ = 0;
+    time_point rested_at_ = time_point::min();
+    time_point rest_until_ = time_point::min();
 };
 
 }  // namespace headgate::detail

@@ -1,548 +1,457 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#include "rate_limiter/limiter_core.hpp"
+#include <headgate/impl/limiter_core.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <mutex>
 #include <new>
 #include <utility>
 
+#include "rate_limiter/busiest_keys.hpp"
+#include "rate_limiter/key_queue.hpp"
+#include "rate_limiter/limiter_machine.hpp"
+
 namespace headgate::detail {
+
 namespace {
 
-void set_tag(std::uint64_t* slot, std::uint8_t tag) noexcept {
-    slot[0] = (slot[0] & ~std::uint64_t{0xff}) | tag;
+// A table with fewer keys than this is not worth a timer, which would keep the io_context running: a call that finds it
+// full looks for dead keys itself. While keys share a bucket there is a timer always.
+constexpr std::uint64_t sweep_from_keys = 1024;
+// One step of the sweep looks at so many shards, of some 250 keys each: tens of microseconds for which a call on the
+// same thread may have to wait. It goes around once a minute, or slower when steps would follow each other without a
+// pause.
+constexpr std::size_t sweep_step = 4;
+constexpr duration sweep_round = std::chrono::minutes(1);
+constexpr duration shortest_sweep_interval = std::chrono::milliseconds(1);
+// So many waiters are answered under one hold of the lock.
+constexpr std::size_t answered_at_once = 64;
+
+duration sweep_interval(const limiter_machine& machine) {
+    const auto steps = static_cast<duration::rep>(std::max<std::size_t>(1, machine.shards() / sweep_step));
+    return std::max(shortest_sweep_interval, sweep_round / steps);
 }
 
-std::uint64_t as_word(time_point t) noexcept {
-    return static_cast<std::uint64_t>(t.time_since_epoch().count());
+errc code_of(verdict v) noexcept {
+    switch (v) {
+        case verdict::cost_exceeds_limit: return errc::cost_exceeds_limit;
+        case verdict::zero_cost:
+        case verdict::unknown_tier: return errc::invalid_argument;
+        case verdict::shut_down: return errc::shut_down;
+        case verdict::queue_full: return errc::queue_full;
+        case verdict::out_of_memory: return errc::out_of_memory;
+        default: return errc::rate_limited;
+    }
 }
 
-time_point as_time(std::uint64_t word) noexcept {
-    return time_point{duration{static_cast<std::int64_t>(word)}};
+const char* text_of(verdict v) noexcept {
+    switch (v) {
+        case verdict::zero_cost: return "cost is 0; it must be at least 1";
+        case verdict::unknown_tier: return "the tier is unknown; it must be one of the limiter's";
+        default: return nullptr;
+    }
 }
 
 }  // namespace
 
-std::optional<error> limiter_core::check(const std::vector<tier_spec>& tiers) {
-    if (tiers.empty() || tiers.size() > max_tiers) {
-        return error{errc::invalid_argument, "there are " + std::to_string(tiers.size()) +
-                                                 " tiers; there must be 1 to " + std::to_string(max_tiers)};
+error refusal(const decision& d) noexcept {
+    if (const char* text = text_of(d.what)) {
+        try {
+            return error(code_of(d.what), text);
+        } catch (const std::bad_alloc&) {
+            return errc::invalid_argument;
+        }
     }
-    for (std::size_t i = 0; i < tiers.size(); ++i) {
-        const auto& tier = tiers[i];
-        if (tier.name.empty()) {
-            return error{errc::invalid_argument, "a tier's name is empty; it must not be"};
+    return {code_of(d.what), d.retry_after};
+}
+
+result<grant> to_result(const decision& d) noexcept {
+    if (d.what == verdict::granted) {
+        return d.granted;
+    }
+    return refusal(d);
+}
+
+/// One change of the queues: locks them, and collects what follows from it. At its end it arms the sweep, unlocks,
+/// tells events and completes waiters, in that order.
+class limiter_core::change {
+public:
+    explicit change(limiter_core& core) noexcept : core_(core), queues_(*core.queues_), lock_(queues_.mutex) {}
+    change(const change&) = delete;
+    change& operator=(const change&) = delete;
+    ~change() {
+        if ((overflow_began_ || inserted_) && !queues_.closed && core_.needs_sweep() &&
+            !queues_.sweeping.exchange(true)) {
+            queues_.sweep.arm(core_.zone(), core_.shared_from_this(),
+                              saturating_add(now_, sweep_interval(core_.machine())));
         }
-        if (std::any_of(tiers.begin(), tiers.begin() + static_cast<std::ptrdiff_t>(i),
-                        [&](const auto& other) { return other.name == tier.name; })) {
-            return error{errc::invalid_argument, "two tiers are named \"" + tier.name + "\"; names must differ"};
+        lock_.unlock();
+        if (overflow_began_) {
+            core_.tell(event_kind::keys_overflowed);
         }
-        if (tier.quotas.empty() || tier.quotas.size() > max_quotas) {
-            return error{errc::invalid_argument, "tier \"" + tier.name + "\" has " +
-                                                     std::to_string(tier.quotas.size()) +
-                                                     " quotas; it must have 1 to " + std::to_string(max_quotas)};
-        }
+    }
+
+    /// What follows from a decision, whoever asked for it.
+    void note(const decision& d, time_point now) noexcept {
+        overflow_began_ |= d.overflow_began;
+        inserted_ |= d.inserted;
+        now_ = now;
+    }
+
+    decided_waiters decided;
+
+private:
+    limiter_core& core_;
+    limiter_queues& queues_;
+    bool overflow_began_ = false;
+    bool inserted_ = false;
+    time_point now_{};
+    std::unique_lock<detail::mutex> lock_;
+};
+
+limiter_core::limiter_core(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_machine> machine,
+                           std::uint32_t max_waiters, std::uint32_t busiest)
+    : primitive(std::move(zone), primitive_kind::rate_limiter, std::move(name)),
+      machine_(std::move(machine)),
+      seed_(&machine_->seed()),
+      busiest_(busiest == 0 ? nullptr : std::make_unique<detail::busiest_keys>(busiest)),
+      max_waiters_(max_waiters),
+      queues_(std::make_unique<limiter_queues>(*this)) {}
+
+limiter_core::~limiter_core() = default;
+
+result<std::uint32_t> limiter_core::tier(std::string_view name) const {
+    if (const auto found = machine_->find_tier(name)) {
+        return *found;
+    }
+    return error(errc::invalid_argument,
+                 "tier \"" + std::string(name) + "\" is unknown to limiter \"" + this->name() + '"');
+}
+
+void limiter_core::note(const key& key, std::uint64_t hash) noexcept {
+    busiest_->hit(hash, key);
+}
+
+std::vector<busy_key> limiter_core::busiest_keys() const {
+    return busiest_ ? busiest_->list() : std::vector<busy_key>{};
+}
+
+void limiter_core::tell(event_kind kind) const noexcept {
+    try {
+        emit({.kind = kind});
+    } catch (const std::bad_alloc&) {
+        // The event is lost; what it tells of has happened.
+    }
+}
+
+// ---- decisions in place
+
+straight_answer limiter_core::straight(const limiter_request& r, time_point now, duration max_wait) noexcept {
+    if (zone().refusing()) [[unlikely]] {
+        return {nullptr, 0};
+    }
+    return machine_->straight(r.hash, r.tier, r.cost, now, max_wait);
+}
+
+straight_answer limiter_core::straight(const limiter_request& r) noexcept {
+    machine_->prefetch(r.hash);
+    return straight(r, zone().now(), {});
+}
+
+straight_answer limiter_core::straight_or_wait(const limiter_request& r, duration max_wait) noexcept {
+    machine_->prefetch(r.hash);
+    return straight(r, zone().now(), max_wait);
+}
+
+decision limiter_core::decide(const limiter_request& r, time_point now, duration max_wait) noexcept {
+    if (zone().refusing()) {
+        return {.what = verdict::shut_down};
+    }
+    machine_->follow_wall_clock(zone().system_offset());
+    decision d = machine_->try_acquire_generally(r.hash, r.tier, r.cost, now, max_wait);
+    if (d.what == verdict::queued && max_wait <= duration::zero()) {
+        return decide_queued(r, now);
+    }
+    if (d.overflow_began || (d.inserted && needs_sweep() && !queues_->sweeping.load(std::memory_order_relaxed)))
+        [[unlikely]] {
+        change(*this).note(d, now);
+    }
+    return d;
+}
+
+// A bucket near by has a queue: perhaps it is this one.
+decision limiter_core::decide_queued(const limiter_request& r, time_point now) noexcept {
+    change c(*this);
+    key_queue* queue = queues_->find({r.hash, false});
+    auto bucket = queue != nullptr ? machine_->open(queue->ref, now) : machine_->open(r.hash, now);
+    queue = queue != nullptr ? queue : queues_->find(bucket.ref());
+    const auto largest = bucket.largest_cost(r.tier);
+    if (queue == nullptr || r.cost == 0 || !largest || r.cost > *largest) {
+        const decision d = bucket.try_charge(r.tier, r.cost, now);
+        c.note(d, now);
+        return d;
+    }
+    bucket.count_refused();
+    return {.what = verdict::rate_limited, .retry_after = queue->line.behind(queue->waiting, bucket, r, now)};
+}
+
+std::optional<error> limiter_core::look(const limiter_request& r, time_point now) {
+    if (zone().refusing()) {
+        return error(errc::shut_down);
+    }
+    const change c(*this);
+    key_queue* queue = queues_->find({r.hash, false});
+    auto bucket = queue != nullptr ? machine_->open(queue->ref, now)
+                                   : machine_->open(r.hash, now, limiter_machine::purpose::look);
+    queue = queue != nullptr ? queue : queues_->find(bucket.ref());
+    const auto largest = bucket.largest_cost(r.tier);
+    if (!largest) {
+        return refusal({.what = verdict::unknown_tier});
+    }
+    if (r.cost == 0 || r.cost > *largest) {
+        return refusal({.what = r.cost == 0 ? verdict::zero_cost : verdict::cost_exceeds_limit});
+    }
+    if (queue != nullptr) {
+        return error(errc::rate_limited, queue->line.behind(queue->waiting, bucket, r, now));
+    }
+    const auto at = bucket.next_time(r.tier, r.cost, now);
+    if (!at || *at > now) {
+        return error(errc::rate_limited, at ? saturating_sub(*at, now) : duration{});
     }
     return {};
 }
 
-result<void> limiter_core::check(const limiter_settings& settings, const std::vector<tier_spec>& tiers) {
-    constexpr std::uint64_t most = std::uint64_t{1} << 32;
-    if (settings.max_keys == 0 || settings.max_keys > most) {
-        return error{errc::invalid_argument,
-                     "max_keys is " + std::to_string(settings.max_keys) + "; it must be 1 to " + std::to_string(most)};
-    }
-    if (auto problem = check(tiers)) {
-        return *problem;
-    }
-    return success();
-}
+// ---- waiting
 
-result<std::unique_ptr<limiter_core>> limiter_core::make(const limiter_settings& settings,
-                                                         std::vector<tier_spec> tiers) {
-    BOOST_OUTCOME_TRYV(check(settings, tiers));
-    return std::unique_ptr<limiter_core>{new limiter_core{settings, std::move(tiers)}};
-}
-
-limiter_core::limiter_core(const limiter_settings& settings, std::vector<tier_spec> tiers)
-    : table_(settings.max_keys), seed_(settings.seed), settings_(settings) {
-    overflow_.words = 1 + 2 * max_quotas + 3;
-    for (auto& tier : tiers) {
-        plan* p = add_plan(tier);
-        p->tier = static_cast<std::uint32_t>(names_.size());
-        current_[names_.size()].store(p, std::memory_order_release);
-        names_.push_back(std::move(tier.name));
-        sources_.push_back(std::move(tier.quotas));
-    }
-    overflow_.slots = static_cast<std::uint64_t*>(std::calloc(overflow_.words, sizeof(std::uint64_t)));
-    if (overflow_.slots == nullptr) {
-        throw std::bad_alloc{};
+void limiter_core::enqueue(acquire_waiter& w, time_point now, duration max_wait) noexcept {
+    change c(*this);
+    const decision d = join(w, now, max_wait, c);
+    if (d.what != verdict::queued) {
+        w.decision_ = d;
+        (void)w.settle(zone());
+        c.decided.add(w);
     }
 }
 
-limiter_core::~limiter_core() {
-    std::free(overflow_.slots);
-}
-
-limiter_core::plan* limiter_core::add_plan(const tier_spec& spec) {
-    auto made = std::make_unique<plan>(spec.quotas, settings_.unix_offset);
-    made->capacity = static_cast<std::int64_t>(made->only.capacity());
-    made->simple = spec.quotas.size() == 1 && spec.quotas[0].algorithm() == quota_algorithm::gcra &&
-                   !settings_.track_keys && made->capacity == made->only.capacity();
-    for (std::size_t id = 1; id <= max_id; ++id) {
-        if (plans_[id].load(std::memory_order_relaxed) == nullptr) {
-            made->id = static_cast<std::uint8_t>(id);
-            plans_[id].store(made.get(), std::memory_order_release);
-            break;
+// Found, judged and queued under one lock. `queued`: it waits.
+decision limiter_core::join(acquire_waiter& w, time_point now, duration max_wait, change& c) noexcept {
+    if (zone().refusing() || queues_->closed) {
+        return {.what = verdict::shut_down};
+    }
+    const limiter_request& r = w.request;
+    const time_point until = max_wait == duration::max() ? time_point::max() : saturating_add(now, max_wait);
+    key_queue* queue = queues_->find({r.hash, false});
+    auto bucket = queue != nullptr ? machine_->open(queue->ref, now) : machine_->open(r.hash, now);
+    queue = queue != nullptr ? queue : queues_->find(bucket.ref());
+    const auto largest = bucket.largest_cost(r.tier);
+    if (queue == nullptr || r.cost == 0 || !largest || r.cost > *largest) {
+        const decision d = bucket.try_charge(r.tier, r.cost, now, max_wait);
+        c.note(d, now);
+        if (d.what != verdict::rate_limited || is_final(d.retry_after, max_wait)) {
+            return d;
         }
-    }
-    owned_.push_back(std::move(made));
-    return owned_.back().get();
-}
-
-std::optional<std::uint32_t> limiter_core::find_tier(std::string_view name) const noexcept {
-    const std::lock_guard lock{admin_};
-    for (std::uint32_t i = 0; i < names_.size(); ++i) {
-        if (names_[i] == name && current(i) != nullptr) {
-            return i;
+        queue = queues_->add(bucket);
+        if (queue == nullptr) {
+            return {.what = verdict::out_of_memory};
         }
-    }
-    return {};
-}
-
-decision limiter_core::try_acquire_generally(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                             time_point now) noexcept {
-    open_bucket bucket{*this, hash, false, now};
-    if (bucket.shard_->queues != 0) {
-        return {verdict::queued, false, {}, {}};
-    }
-    return bucket.try_charge(tier, cost, now);
-}
-
-void limiter_core::get(const std::uint64_t* slot, const plan& p, judge::states& out) const noexcept {
-    std::memcpy(out.data(), slot + (settings_.track_keys ? 4 : 1), p.quotas.size() * sizeof(quota_state));
-}
-
-void limiter_core::put(std::uint64_t* slot, const plan& p, const judge::states& in) const noexcept {
-    std::memcpy(slot + (settings_.track_keys ? 4 : 1), in.data(), p.quotas.size() * sizeof(quota_state));
-}
-
-const limiter_core::plan* limiter_core::states_of(const std::uint64_t* slot, const plan* to, judge::states& out,
-                                                  time_point now) const noexcept {
-    const plan* from = plan_of(slot);
-    get(slot, *from, out);
-    const auto convert = [&](const plan* next, time_point at) {
-        const judge::states before = out;
-        from->quotas.convert(before.data(), next->quotas, out.data(), at);
-        from = next;
-    };
-    // Nothing touched it since its quotas changed, so this is what it would have been converted to at that time.
-    while (const plan* next = from->successor.load(std::memory_order_acquire)) {
-        convert(next, from->replaced_at);
-    }
-    if (to != nullptr && from != to) {
-        convert(to, now);
-    }
-    return from;
-}
-
-bool limiter_core::is_dead(const std::uint64_t* slot, time_point now) const noexcept {
-    judge::states states;
-    return states_of(slot, nullptr, states, now)->quotas.is_absent(states.data(), now);
-}
-
-bool limiter_core::write_states(key_shard& s, std::uint64_t*& slot, std::uint64_t hash, const plan& p,
-                                const judge::states& in, time_point now) noexcept {
-    if (&s == &overflow_) {
-        if (slot == nullptr) {
-            slot = s.slots;
-            std::memset(slot, 0, s.words * sizeof(std::uint64_t));
-        }
+        queue->timer.arm(zone(), queue->shared_from_this(), saturating_add(now, d.retry_after));
     } else {
-        if (slot != nullptr && s.words < words_for(p)) {
-            if (!table_.rebuild(s, words_for(p), 0, now, dead_at(now))) {
-                return false;
-            }
-            slot = s.find(hash);
-        }
-        if (slot == nullptr) {
-            slot = table_.insert(s, hash, p.id, words_for(p), now, dead_at(now));
-            if (slot == nullptr) {
-                return false;
-            }
-            if (auto* h = history(slot)) {
-                h[0] = as_word(now);
-            }
+        const auto soonest = bucket.next_time(r.tier, r.cost, now);
+        const bool hopeless = max_wait <= duration::zero() || !soonest || *soonest > until;
+        if (hopeless || queue->waiting.size() >= max_waiters_) {
+            bucket.count_refused();
+            return {.what = hopeless ? verdict::rate_limited : verdict::queue_full,
+                    .retry_after = queue->line.behind(queue->waiting, bucket, r, now)};
         }
     }
-    if (slot[0] == 0) {
-        if (auto* h = history(slot)) {
-            h[0] = as_word(now);
+    queues_->join(*queue, w, bucket, now, until);
+    return {.what = verdict::queued};
+}
+
+// Grants to the first of a queue as long as it passes, then arms the timer for the next; drops an empty queue. True
+// when there is more to do, under another hold of the lock.
+bool limiter_core::serve(key_queue& queue, time_point now, change& c) noexcept {
+    for (std::size_t n = 0; !queue.waiting.empty(); ++n) {
+        if (n == answered_at_once) {
+            return true;
         }
-    }
-    set_tag(slot, p.id);
-    put(slot, p, in);
-    if (auto* h = history(slot)) {
-        h[1] = as_word(now);
-    }
-    return true;
-}
-
-limiter_core::open_bucket::open_bucket(limiter_core& core, std::uint64_t hash, bool overflow, time_point now) noexcept
-    : core_(&core), shard_(&core.overflow_), slot_(nullptr), hash_(hash) {
-    if (!overflow) {
-        shard_ = &core.table_.shard_of(hash);
-        shard_->lock.lock();
-        slot_ = shard_->find(hash);
-        if (slot_ != nullptr || !core.table_.full() ||
-            (core.table_.evict_some(*shard_, now, core.dead_at(now)) && !core.table_.full())) {
-            return;
+        const limiter_request& r = queue.waiting.front().request;
+        auto bucket = machine_->open(queue.ref, now);
+        const decision d = bucket.try_charge(r.tier, r.cost, now, duration::max());
+        if (d.what == verdict::rate_limited) {
+            queue.timer.arm(zone(), queue.shared_from_this(), saturating_add(now, d.retry_after));
+            return false;
         }
-        shard_->lock.unlock();
-        shard_ = &core.overflow_;
+        c.note(d, now);
+        queues_->serve_first(queue, d, now, c.decided);
     }
-    shard_->lock.lock();
-    slot_ = shard_->slots[0] != 0 ? shard_->slots : nullptr;
-    hash_ = 0;
+    queues_->remove(queue);
+    return false;
 }
 
-bool limiter_core::open_bucket::move_to_overflow() noexcept {
-    if (shard_ == &core_->overflow_) {
-        return false;
+void limiter_core::serve_queue(std::uint64_t hash, bool overflow) noexcept {
+    for (bool more = true; more;) {
+        change c(*this);
+        key_queue* queue = queues_->find({hash, overflow});
+        more = queue != nullptr && serve(*queue, zone().now(), c);
     }
-    shard_->lock.unlock();
-    shard_ = &core_->overflow_;
-    shard_->lock.lock();
-    slot_ = shard_->slots[0] != 0 ? shard_->slots : nullptr;
-    hash_ = 0;
-    return true;
 }
 
-std::optional<std::uint64_t> limiter_core::open_bucket::largest_cost(std::uint32_t tier) const noexcept {
-    const plan* p = core_->current(tier);
-    return p == nullptr ? std::nullopt : std::optional{static_cast<std::uint64_t>(p->quotas.largest_cost())};
-}
-
-limiter_core::open_bucket::projection limiter_core::open_bucket::project(std::uint32_t tier, time_point now) noexcept {
-    projection out;
-    out.core_ = core_;
-    out.plan_ = core_->current(tier);
-    out.at_ = now;
-    if (slot_ != nullptr) {
-        out.plan_ = core_->states_of(slot_, out.plan_, out.states_, now);
-    } else if (out.plan_ != nullptr) {
-        out.plan_->quotas.fresh(out.states_.data(), now);
-    }
-    return out;
-}
-
-std::optional<time_point> limiter_core::open_bucket::projection::add(std::uint32_t tier, std::uint64_t cost) noexcept {
-    const plan* p = core_->current(tier);
-    const std::int64_t n = clamp_cost(cost);
-    if (p == nullptr || plan_ == nullptr || n == 0 || n > p->quotas.largest_cost()) {
-        return {};
-    }
-    if (p != plan_) {
-        const judge::states before = states_;
-        plan_->quotas.convert(before.data(), p->quotas, states_.data(), at_);
-        plan_ = p;
-    }
-    at_ = saturating_add(at_, to_duration(p->quotas.wait_ns(states_.data(), n, at_)));
-    p->quotas.charge(states_.data(), n, at_);
-    return at_;
-}
-
-std::optional<time_point> limiter_core::open_bucket::next_time(std::uint32_t tier, std::uint64_t cost,
-                                                               time_point now) noexcept {
-    return project(tier, now).add(tier, cost);
-}
-
-decision limiter_core::open_bucket::try_charge(std::uint32_t tier, std::uint64_t cost, time_point now) noexcept {
-    const plan* p = core_->current(tier);
-    if (p == nullptr) {
-        return {};
-    }
-    if (cost == 0) {
-        return {verdict::zero_cost, false, {}, {}};
-    }
-    const std::int64_t n = clamp_cost(cost);
-    if (shard_ != &core_->overflow_) {
-        core_->table_.touch(*shard_);
-    }
-    const auto refused = [&](verdict why, duration retry_after) -> decision {
-        ++shard_->refused;
-        if (auto* h = core_->history(slot_)) {
-            ++h[2];
-        }
-        return {why, false, retry_after, {}};
-    };
-    if (n > p->quotas.largest_cost()) {
-        return refused(verdict::cost_exceeds_limit, {});
-    }
+void limiter_core::serve_all() noexcept {
+    std::optional<bucket_ref> last;
     for (;;) {
-        judge::states states;
-        // A key that isn't there may have been dropped at a later time than this call's: it is charged as of then.
-        const time_point at = slot_ != nullptr ? now : key_table::not_before(*shard_, now);
-        if (slot_ != nullptr) {
-            core_->states_of(slot_, p, states, now);
-        } else {
-            p->quotas.fresh(states.data(), at);
+        {
+            change c(*this);
+            key_queue* queue = queues_->next(last);
+            if (queue == nullptr) {
+                return;
+            }
+            last = queue->ref;
+            queue->line.start_over();
         }
-        if (!p->quotas.passes(states.data(), n, at)) {
-            return refused(verdict::rate_limited, to_duration(p->quotas.wait_ns(states.data(), n, at)));
+        serve_queue(last->hash, last->overflow);
+        for (bool more = true; more;) {
+            change c(*this);
+            key_queue* queue = queues_->find(*last);
+            if (queue == nullptr) {
+                break;
+            }
+            const time_point now = zone().now();
+            auto bucket = machine_->open(queue->ref, now);
+            more = queue->line.walk(queue->waiting, bucket, now);
         }
-        p->quotas.charge(states.data(), n, at);
-        const bool fresh = slot_ == nullptr;
-        if (!core_->write_states(*shard_, slot_, hash_, *p, states, at)) {
-            // No room, or no memory: the shared bucket has its own.
-            move_to_overflow();
-            continue;
-        }
-        ++shard_->granted;
-        const bool began = shard_ == &core_->overflow_ && !core_->overflowing_.load(std::memory_order_relaxed) &&
-                           !core_->overflowing_.exchange(true, std::memory_order_relaxed);
-        return {verdict::granted, began, {}, p->quotas.describe(states.data(), at), fresh};
     }
 }
 
-key_usage limiter_core::usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier,
-                              time_point now) const {
-    key_usage out;
-    judge::states states;
-    const plan* p = tier ? current(*tier) : nullptr;
-    if (slot != nullptr) {
-        p = states_of(slot, p, states, now);
-        out.known = true;
-        if (const auto* h = history(slot)) {
-            out.history = key_usage::tracked{as_time(h[0]), as_time(h[1]), h[2]};
-        }
-    } else {
-        p = p != nullptr ? p : current(0);
-        p->quotas.fresh(states.data(), key_table::not_before(s, now));
+// What may be granted at this moment is granted, also to the one whose time is up: a deadline is the last moment to
+// pass.
+void limiter_core::expire(acquire_waiter& w) noexcept {
+    serve_queue(w.queue_hash_, w.queue_overflow_);
+    change c(*this);
+    key_queue* queue = queues_->find(w);
+    if (queue == nullptr) {
+        c.decided.add(w);  // decided before, and left to the deadline to complete
+    } else if (queues_->expire(*queue, w, c.decided)) {
+        serve(*queue, zone().now(), c);
     }
-    out.tier = p->tier;
-    for (std::size_t i = 0; i < p->quotas.size(); ++i) {
-        const grant g = p->quotas[i].describe(states[i], now);
-        const permits_used used = p->quotas[i].used(states[i], now);
-        out.quotas.push_back({g.limit(), static_cast<std::uint64_t>(used.whole + (used.part != 0 ? 1 : 0)),
-                              g.remaining(), g.reset_after()});
-        if (i == 0 || g.remaining() < out.tightest.remaining) {
-            out.tightest = out.quotas.back();
-        }
-    }
-    return out;
 }
 
-key_usage limiter_core::inspect(std::uint64_t hash, std::optional<std::uint32_t> tier, time_point now) const {
-    key_usage out;
+void limiter_core::cancel(acquire_waiter& w) noexcept {
+    change c(*this);
+    key_queue* queue = queues_->find(w);
+    if (queue != nullptr && queues_->cancel(*queue, w, c.decided)) {
+        serve(*queue, zone().now(), c);
+    }
+}
+
+bool limiter_core::reset(std::uint64_t hash) noexcept {
+    const bool known = machine_->reset(hash, zone().now());
     {
-        key_shard& s = table_.shard_of(hash);
-        const std::lock_guard lock{s.lock};
-        std::uint64_t* slot = s.find(hash);
-        if (slot != nullptr || !table_.full()) {
-            return usage(s, slot, tier, now);
+        const change c(*this);
+        if (key_queue* queue = queues_->find({hash, false})) {
+            queue->line.start_over();
         }
     }
-    const std::lock_guard lock{overflow_.lock};
-    return usage(overflow_, overflow_.slots[0] != 0 ? overflow_.slots : nullptr, tier, now);
-}
-
-bool limiter_core::reset(std::uint64_t hash, time_point now) noexcept {
-    key_shard& s = table_.shard_of(hash);
-    const std::lock_guard lock{s.lock};
-    std::uint64_t* slot = s.find(hash);
-    if (slot == nullptr) {
-        return false;
-    }
-    const bool known = !is_dead(slot, now);
-    table_.erase(s, slot);
+    serve_queue(hash, false);
     return known;
 }
 
-result<void> limiter_core::change(std::vector<tier_spec> tiers, time_point now) {
-    if (auto problem = check(tiers)) {
-        return *problem;
-    }
-    const std::lock_guard lock{admin_};
-    if (tiers.front().name != names_[0]) {
-        return error{errc::invalid_argument, "the first tier is \"" + tiers.front().name + "\"; it must stay \"" +
-                                                 names_[0] + "\", which calls use that name none"};
-    }
-    const auto index_of = [&](const std::string& name) {
-        return static_cast<std::size_t>(std::find(names_.begin(), names_.end(), name) - names_.begin());
-    };
-    const std::size_t total =
-        names_.size() + static_cast<std::size_t>(std::count_if(tiers.begin(), tiers.end(), [&](const tier_spec& t) {
-            return index_of(t.name) == names_.size();
-        }));
-    if (total > max_tiers) {
-        return error{errc::invalid_argument, "with those that are no more there are " + std::to_string(total) +
-                                                 " tiers; there must be at most " + std::to_string(max_tiers)};
-    }
-    if (!retired_.empty() && !finish_change(now)) {
-        return error{boost::system::errc::make_error_code(boost::system::errc::not_enough_memory)};
-    }
-    const auto replace = [&](const plan* old, const plan* by) {
-        plan& changing = **std::find_if(owned_.begin(), owned_.end(), [&](const auto& o) { return o.get() == old; });
-        changing.replaced_at = now;
-        changing.successor.store(by, std::memory_order_release);
-        retired_.push_back(old->id);
-    };
-    std::vector<bool> stays(total);
-    for (auto& tier : tiers) {
-        const std::size_t index = index_of(tier.name);
-        stays[index] = true;
-        if (index == names_.size()) {
-            names_.push_back(tier.name);
-            sources_.emplace_back();
+// ---- the end
+
+void limiter_core::close() noexcept {
+    for (key_queue* queue = nullptr;;) {
+        change c(*this);
+        queues_->closed = true;
+        queues_->sweep.disarm(zone());
+        queue = queues_->next({});
+        if (queue == nullptr) {
+            return;
         }
-        const plan* old = current(static_cast<std::uint32_t>(index));
-        if (old != nullptr && sources_[index] == tier.quotas) {
-            continue;
-        }
-        plan* made = add_plan(tier);
-        made->tier = static_cast<std::uint32_t>(index);
-        sources_[index] = std::move(tier.quotas);
-        if (old != nullptr) {
-            replace(old, made);
-        }
-        current_[index].store(made, std::memory_order_release);
-    }
-    for (std::size_t i = 0; i < total; ++i) {
-        const plan* old = current(static_cast<std::uint32_t>(i));
-        if (!stays[i] && old != nullptr) {
-            replace(old, current(0));
-            current_[i].store(nullptr, std::memory_order_release);
+        queues_->end(*queue, {.what = verdict::shut_down}, answered_at_once, c.decided);
+        if (queue->waiting.empty()) {
+            queues_->remove(*queue);
         }
     }
-    to_migrate_ = table_.shards();
-    return success();
 }
 
-void limiter_core::migrate_slot(std::uint64_t* slot, time_point now) noexcept {
-    if (plan_of(slot)->successor.load(std::memory_order_acquire) == nullptr) {
+void limiter_core::abandon() noexcept {
+    decided_waiters gone;
+    {
+        const change c(*this);
+        queues_->closed = true;
+        queues_->sweep.disarm(zone());
+        while (key_queue* queue = queues_->next({})) {
+            queues_->end(*queue, {.what = verdict::shut_down}, queue->waiting.size(), gone);
+            queues_->remove(*queue);
+        }
+    }
+    gone.abandon();
+}
+
+// ---- the sweep
+
+bool limiter_core::needs_sweep() const noexcept {
+    return machine_->keys() >= sweep_from_keys || machine_->overflowing();
+}
+
+void limiter_core::on_timer() noexcept {
+    const time_point now = zone().now();
+    machine_->follow_wall_clock(zone().system_offset());
+    const auto report = machine_->sweep(sweep_step, now);
+    if (report.overflow_ended) {
+        tell(event_kind::keys_recovered);
+    }
+    const std::lock_guard lock(queues_->mutex);
+    if (queues_->closed) {
         return;
     }
-    judge::states states;
-    const plan* p = states_of(slot, nullptr, states, now);
-    set_tag(slot, p->id);
-    put(slot, *p, states);
+    // Where there is little left it goes around until it finds nothing.
+    queues_->idle_steps = needs_sweep() || report.dropped != 0 ? 0 : queues_->idle_steps + 1;
+    if (machine_->keys() != 0 && queues_->idle_steps <= machine_->shards() / sweep_step) {
+        queues_->sweep.arm(zone(), shared_from_this(), saturating_add(now, sweep_interval(*machine_)));
+    } else {
+        queues_->sweep.disarm(zone());
+        queues_->sweeping = false;
+    }
 }
 
-bool limiter_core::migrate(key_shard& s, time_point now) noexcept {
-    std::uint16_t words = s.words;
-    for (std::uint32_t i = 0; i < s.capacity; ++i) {
-        if (const auto* slot = s.slot(i); slot[0] != 0) {
-            judge::states states;
-            words = std::max(words, words_for(*states_of(slot, nullptr, states, now)));
-        }
-    }
-    if (words > s.words && !table_.rebuild(s, words, 0, now, dead_at(now))) {
-        return false;
-    }
-    for (std::uint32_t i = 0; i < s.capacity; ++i) {
-        if (s.slot(i)[0] != 0) {
-            migrate_slot(s.slot(i), now);
-        }
-    }
-    return true;
-}
-
-bool limiter_core::finish_change(time_point now) noexcept {
-    for (std::size_t i = 0; i < table_.shards(); ++i) {
-        key_shard& s = table_.shard(i);
-        const std::lock_guard lock{s.lock};
-        if (!migrate(s, now)) {
-            return false;
-        }
-    }
+primitive_snapshot limiter_core::snapshot() const {
+    const auto counts = machine_->counts();
+    std::size_t waiting = 0;
     {
-        const std::lock_guard lock{overflow_.lock};
-        if (overflow_.slots[0] != 0) {
-            migrate_slot(overflow_.slots, now);
-        }
+        const std::lock_guard lock(queues_->mutex);
+        waiting = queues_->waiting();
     }
-    free_retired();
-    return true;
-}
-
-void limiter_core::free_retired() noexcept {
-    for (const auto id : retired_) {
-        plans_[id].store(nullptr, std::memory_order_release);
-    }
-    retired_.clear();
-    to_migrate_ = 0;
-}
-
-sweep_report limiter_core::sweep(std::size_t shard_budget, time_point now) noexcept {
-    sweep_report report;
-    const std::unique_lock lock{admin_, std::try_to_lock};
-    if (!lock) {
-        return report;
-    }
-    for (std::size_t n = std::min(shard_budget, table_.shards()); n > 0; --n) {
-        key_shard& s = table_.shard(sweep_cursor_);
-        sweep_cursor_ = (sweep_cursor_ + 1) & (table_.shards() - 1);
-        const std::lock_guard shard_lock{s.lock};
-        report.looked += s.capacity;
-        const std::uint32_t before = s.live;
-        for (std::uint32_t i = 0; i < s.capacity; ++i) {
-            if (s.slot(i)[0] != 0 && is_dead(s.slot(i), now)) {
-                table_.rebuild(s, s.words, 0, now, dead_at(now));
-                break;
-            }
-        }
-        report.dropped += before - s.live;
-        if (to_migrate_ > 0) {
-            // Out of memory: go around once more.
-            to_migrate_ = migrate(s, now) ? to_migrate_ - 1 : table_.shards();
-        }
-    }
-    {
-        const std::lock_guard overflow_lock{overflow_.lock};
-        if (std::uint64_t* slot = overflow_.slots; slot[0] != 0) {
-            migrate_slot(slot, now);
-            if (is_dead(slot, now)) {
-                table_.empty_out(overflow_, slot, now);
-            }
-        }
-    }
-    if (to_migrate_ == 0 && !retired_.empty()) {
-        free_retired();
-    }
-    if (overflowing_.load(std::memory_order_relaxed) && !table_.full()) {
-        report.overflow_ended = overflowing_.exchange(false, std::memory_order_relaxed);
-    }
-    return report;
-}
-
-void limiter_core::clear() noexcept {
-    for (std::size_t i = 0; i < table_.shards(); ++i) {
-        key_shard& s = table_.shard(i);
-        const std::lock_guard lock{s.lock};
-        table_.rebuild(s, s.words, 0, time_point::min(), [](const std::uint64_t*) { return true; });
-    }
-    const std::lock_guard lock{overflow_.lock};
-    overflow_.slots[0] = 0;
-    table_.forget_use();
-}
-
-limiter_counts limiter_core::counts() const noexcept {
-    limiter_counts out;
-    const auto add = [&](key_shard& s) {
-        const std::lock_guard lock{s.lock};
-        out.granted += s.granted;
-        out.refused += s.refused;
+    primitive_snapshot s{.kind = kind(), .name = name(), .state = {}, .metrics = {}};
+    const auto count = [&](std::string_view metric, std::uint64_t value, bool counter) {
+        s.metrics.push_back({metric, static_cast<double>(value), counter});
     };
-    table_.for_each_touched(add);
-    add(overflow_);
-    out.keys = table_.keys();
-    out.bytes = table_.bytes() + sizeof *this + overflow_.words * sizeof(std::uint64_t);
-    out.most_looked = table_.most_looked();
-    out.overflowing = overflowing_.load(std::memory_order_relaxed);
-    return out;
+    count("granted", counts.granted, true);
+    count("refused", counts.refused, true);
+    count("keys", counts.keys, false);
+    count("bytes", counts.bytes, false);
+    count("waiting", waiting, false);
+    count("overflowing", counts.overflowing ? 1 : 0, false);
+    s.busiest = busiest_keys();
+    return s;
+}
+
+// ---- a waiter
+
+result<grant> acquire_waiter::take() const noexcept {
+    if (timed_out_ || canceled_) {
+        return error(timed_out_ ? errc::wait_timed_out : errc::canceled);
+    }
+    return to_result(decision_);
+}
+
+void acquire_waiter::on_deadline() noexcept {
+    limiter_->expire(*this);
+}
+
+void acquire_waiter::on_cancel() noexcept {
+    limiter_->cancel(*this);
 }
 
 }  // namespace headgate::detail

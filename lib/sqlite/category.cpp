@@ -20,6 +20,9 @@ public:
 
     boost::system::error_condition default_error_condition(int value) const noexcept override {
         namespace generic = boost::system::errc;
+        if (value == SQLITE_READONLY_DBMOVED) {
+            return make_error_condition(generic::no_such_file_or_directory);
+        }
         switch (value & 0xff) {  // the primary code
             case SQLITE_BUSY:
             case SQLITE_LOCKED: return make_error_condition(generic::resource_unavailable_try_again);

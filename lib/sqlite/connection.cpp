@@ -2,6 +2,8 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 #include <exception>
+#include <filesystem>
+#include <new>
 #include <utility>
 
 #include <headgate/spawn.hpp>
@@ -15,6 +17,7 @@ namespace headgate {
 
 namespace asio = boost::asio;
 
+using detail::lane;
 using detail::on_thread;
 using detail::sqlite_database;
 using detail::sqlite_session;
@@ -35,12 +38,21 @@ auto statement(const char* sql) {
 asio::awaitable<result<sqlite_connection>> open(std::shared_ptr<sqlite_threads> threads,
                                                 std::shared_ptr<const sqlite_options> options) {
     auto session = std::make_shared<sqlite_session>(std::move(threads), std::move(options));
-    auto opening = on_thread<void>(session, {}, [](sqlite_database& database) { return database.open(); });
+    auto opening =
+        on_thread<void>(session, {}, lane::at_once, [](sqlite_database& database) { return database.open(); });
     const result<void> opened = co_await std::move(opening);
     if (!opened) {
         co_return opened.error();
     }
     co_return sqlite_connection(std::move(session));
+}
+
+// As long as the working directory may change, the path means the file that it means now.
+sqlite_options with_absolute_path(sqlite_options options) {
+    if (options.vfs.empty() && !options.path.starts_with("file:")) {
+        options.path = std::filesystem::absolute(options.path).string();
+    }
+    return options;
 }
 
 asio::awaitable<result<void>> nothing_to_do() {
@@ -67,22 +79,23 @@ sqlite_connection::~sqlite_connection() {
 
 asio::awaitable<result<sql_rows>> sqlite_connection::run(const call_context& context, std::string sql,
                                                          sql_params params) {
-    return on_thread<sql_rows>(session_, context,
+    return on_thread<sql_rows>(session_, context, lane::shared,
                                [sql = std::move(sql), params = std::move(params)](sqlite_database& database) {
                                    return database.query(sql, params);
                                });
 }
 
 asio::awaitable<result<void>> sqlite_connection::begin(const call_context& context) {
-    return on_thread<void>(session_, context, statement("BEGIN IMMEDIATE"));
+    return on_thread<void>(session_, context, lane::shared, statement("BEGIN IMMEDIATE"));
 }
 
 asio::awaitable<result<void>> sqlite_connection::commit(const call_context& context) {
-    return on_thread<void>(session_, context, statement("COMMIT"));
+    return on_thread<void>(session_, context, lane::shared, statement("COMMIT"));
 }
 
 asio::awaitable<result<void>> sqlite_connection::rollback(const call_context& context) {
-    return on_thread<void>(session_, context, [](sqlite_database& database) { return database.rollback(); });
+    return on_thread<void>(session_, context, lane::shared,
+                           [](sqlite_database& database) { return database.rollback(); });
 }
 
 sqlite_backend::sqlite_backend(std::shared_ptr<sqlite_threads> threads, const sqlite_options& options)
@@ -93,7 +106,9 @@ result<sqlite_backend> sqlite_backend::create(const sqlite_options& options) {
         return valid.error();
     }
     try {
-        return sqlite_backend(std::make_shared<sqlite_threads>(options.threads), options);
+        return sqlite_backend(std::make_shared<sqlite_threads>(options.threads), with_absolute_path(options));
+    } catch (const std::bad_alloc&) {
+        return errc::out_of_memory;
     } catch (...) {
         return detail::error_of(std::current_exception());
     }
@@ -104,14 +119,19 @@ asio::awaitable<result<sqlite_connection>> sqlite_backend::connect() const {
 }
 
 asio::awaitable<result<void>> sqlite_backend::reset(sqlite_connection& connection) const {
-    if (connection.session_ && connection.session_->database()->clean()) {
+    if (connection.session_ && connection.session_->database()->take_clean()) {
         return nothing_to_do();
     }
-    return on_thread<void>(connection.session_, {}, [](sqlite_database& database) { return database.reset(); });
+    return on_thread<void>(connection.session_, {}, lane::at_once,
+                           [](sqlite_database& database) { return database.reset(); });
 }
 
 asio::awaitable<result<void>> sqlite_backend::ping(sqlite_connection& connection) const {
-    return on_thread<void>(connection.session_, {}, statement("PRAGMA schema_version"));
+    return on_thread<void>(connection.session_, {}, lane::at_once, statement("PRAGMA schema_version"));
+}
+
+bool sqlite_backend::is_alive(const sqlite_connection& connection) const noexcept {
+    return connection.session_ && connection.session_->database()->alive();
 }
 
 void sqlite_backend::close(sqlite_connection connection) const noexcept {

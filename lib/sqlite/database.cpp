@@ -4,6 +4,7 @@
 #include "sqlite/database.hpp"
 
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <climits>
@@ -34,9 +35,13 @@ bool breaks(int code) noexcept {
     return primary(code) == SQLITE_CORRUPT || primary(code) == SQLITE_NOTADB || primary(code) == SQLITE_IOERR;
 }
 
-error sqlite_error(int code, std::string_view detail) {
+// Without the detail where there is no memory for it.
+error sqlite_error(int code, std::string_view detail) noexcept {
     error e(boost::system::error_code(code, sqlite_category()));
-    e.detail = std::make_shared<std::string>(detail);
+    try {
+        e.detail = std::make_shared<std::string>(detail);
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): the code says it
+    }
     return e;
 }
 
@@ -61,19 +66,62 @@ int bind_value(sqlite3_stmt* statement, int index, const sql_value& value) {
         value);
 }
 
+// The bytes of a text or a blob. SQLite gives no pointer to an empty blob, and none where a conversion, or a blob of
+// zeros that it has to write out, found no memory.
+template <class Pointer>
+std::pair<const Pointer*, std::size_t> bytes_of(sqlite3_stmt* statement, int column, const void* data) {
+    if (data == nullptr && sqlite3_errcode(sqlite3_db_handle(statement)) == SQLITE_NOMEM) {
+        throw std::bad_alloc();
+    }
+    const auto size = static_cast<std::size_t>(data != nullptr ? sqlite3_column_bytes(statement, column) : 0);
+    return {static_cast<const Pointer*>(data), size};
+}
+
 sql_value column_value(sqlite3_stmt* statement, int column) {
     switch (sqlite3_column_type(statement, column)) {
         case SQLITE_INTEGER: return std::int64_t{sqlite3_column_int64(statement, column)};
         case SQLITE_FLOAT: return sqlite3_column_double(statement, column);
         case SQLITE_TEXT: {
-            const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement, column));
-            return std::string(text, static_cast<std::size_t>(sqlite3_column_bytes(statement, column)));
+            const auto [text, size] = bytes_of<char>(statement, column, sqlite3_column_text(statement, column));
+            return size != 0 ? std::string(text, size) : std::string();
         }
         case SQLITE_BLOB: {
-            const auto* data = static_cast<const std::byte*>(sqlite3_column_blob(statement, column));
-            return sql_blob(data, data + sqlite3_column_bytes(statement, column));
+            const auto [data, size] = bytes_of<std::byte>(statement, column, sqlite3_column_blob(statement, column));
+            return size != 0 ? sql_blob(data, data + size) : sql_blob();
         }
         default: return {};
+    }
+}
+
+// Pragmas whose argument only says what to look at.
+constexpr std::string_view looking_pragmas[] = {
+    "table_info",       "table_xinfo",       "table_list",      "index_info",  "index_xinfo",    "index_list",
+    "foreign_key_list", "foreign_key_check", "integrity_check", "quick_check", "wal_checkpoint", "incremental_vacuum"};
+
+bool only_looks(std::string_view pragma) noexcept {
+    return std::ranges::any_of(looking_pragmas, [&](std::string_view looking) {
+        return sqlite3_strnicmp(pragma.data(), looking.data(), static_cast<int>(looking.size())) == 0 &&
+               pragma.size() == looking.size();
+    });
+}
+
+// Whether what is being compiled may leave something behind in the connection that the next user would find: settings,
+// attached files, and all that lives in the temporary database.
+bool alters_connection(int action, const char* first, const char* second, const char* database) noexcept {
+    switch (action) {
+        case SQLITE_ATTACH:
+        case SQLITE_DETACH:
+        case SQLITE_CREATE_TEMP_INDEX:
+        case SQLITE_CREATE_TEMP_TABLE:
+        case SQLITE_CREATE_TEMP_TRIGGER:
+        case SQLITE_CREATE_TEMP_VIEW: return true;
+        case SQLITE_PRAGMA: return second != nullptr && !only_looks(first);
+        case SQLITE_CREATE_VTABLE:
+        case SQLITE_INSERT: return database != nullptr && sqlite3_stricmp(database, "temp") == 0;
+        // An extension brings functions, and so does a tokenizer.
+        case SQLITE_FUNCTION:
+            return sqlite3_stricmp(second, "load_extension") == 0 || sqlite3_stricmp(second, "fts3_tokenizer") == 0;
+        default: return false;
     }
 }
 
@@ -94,6 +142,14 @@ result<void> without_rows(const result<sql_rows>& r) {
 
 }  // namespace
 
+std::optional<file_identity> file_identity::of(const std::string& path) noexcept {
+    struct stat found{};
+    if (::stat(path.c_str(), &found) != 0) {
+        return std::nullopt;
+    }
+    return file_identity{static_cast<std::uint64_t>(found.st_dev), static_cast<std::uint64_t>(found.st_ino)};
+}
+
 void sqlite_database::close_database::operator()(sqlite3* handle) const noexcept {
     sqlite3_close_v2(handle);
 }
@@ -111,7 +167,8 @@ sqlite_database::~sqlite_database() {
 }
 
 result<void> sqlite_database::open() {
-    for (const auto step : {&sqlite_database::connect, &sqlite_database::set_journal_mode}) {
+    for (const auto step :
+         {&sqlite_database::connect, &sqlite_database::identify, &sqlite_database::set_journal_mode}) {
         if (auto done = (this->*step)(); !done) {
             return done;
         }
@@ -124,6 +181,29 @@ result<void> sqlite_database::open() {
         if (auto set = execute(setting); !set) {
             return set.error();
         }
+    }
+    altered_ = false;  // all connections have these settings
+    return success();
+}
+
+// What a statement left behind in the connection cannot be taken back one by one: a fresh connection has none of it.
+result<void> sqlite_database::reopen() {
+    prepared_.clear();
+    // The log stays for the new one. It is not opened before, because the old one may keep the file to itself.
+    sqlite3_db_config(handle_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+    handle_.reset();
+    auto opened = open();
+    if (!opened) {
+        broken_by_ = SQLITE_CANTOPEN;
+    }
+    return opened;
+}
+
+result<void> sqlite_database::identify() {
+    file_ = file_identity::of(options_->path);
+    int other = 0;
+    if (sqlite3_file_control(handle_.get(), "main", SQLITE_FCNTL_HAS_MOVED, &other) == SQLITE_OK && other != 0) {
+        return sqlite_error(SQLITE_READONLY_DBMOVED, "the file was moved while it was being opened");
     }
     return success();
 }
@@ -142,6 +222,15 @@ result<void> sqlite_database::connect() {
         this);
     sqlite3_progress_handler(
         handle, steps_between_looks, [](void* self) { return static_cast<sqlite_database*>(self)->stopped() ? 1 : 0; },
+        this);
+    sqlite3_set_authorizer(
+        handle,
+        [](void* self, int action, const char* first, const char* second, const char* database, const char*) {
+            if (alters_connection(action, first, second, database)) {
+                static_cast<sqlite_database*>(self)->altered_ = true;
+            }
+            return SQLITE_OK;
+        },
         this);
     return success();
 }
@@ -166,6 +255,13 @@ result<sql_rows> sqlite_database::query(const std::string& sql, const sql_params
     if (transaction_lost_) {
         return sqlite_error(SQLITE_ABORT_ROLLBACK, "SQLite rolled the transaction back; roll back, then begin again");
     }
+    if (!handle_) {
+        return sqlite_error(SQLITE_CANTOPEN, "the database could not be opened again");
+    }
+    if (moved()) {
+        broken_by_ = SQLITE_READONLY_DBMOVED;
+        return sqlite_error(SQLITE_READONLY_DBMOVED, "the database's file was deleted, renamed or replaced");
+    }
     return execute(sql, params);
 }
 
@@ -178,7 +274,38 @@ result<void> sqlite_database::reset() {
     if (broken_by_ != 0) {
         return sqlite_error(broken_by_, "an operation failed with this before");
     }
-    return rollback();
+    if (auto rolled_back = rollback(); !rolled_back) {
+        return rolled_back;
+    }
+    next_user_ = true;
+    return altered_ ? reopen() : success();
+}
+
+bool sqlite_database::take_clean() noexcept {
+    const bool clean = clean_ && !claimed_;
+    if (clean) {
+        next_user_ = true;
+    }
+    return clean;
+}
+
+bool sqlite_database::alive() noexcept {
+    if (!claim()) {
+        return false;
+    }
+    const bool fit = handle_ && !abandoned_ && broken_by_ == 0 && !moved();
+    release();
+    return fit;
+}
+
+bool sqlite_database::moved() const noexcept {
+    return file_ && file_identity::of(options_->path) != file_;
+}
+
+void sqlite_database::greet_next_user() noexcept {
+    if (next_user_.exchange(false, std::memory_order_relaxed) && handle_) {
+        sqlite3_set_last_insert_rowid(handle_.get(), 0);
+    }
 }
 
 bool sqlite_database::transaction_is_open() const noexcept {
@@ -186,15 +313,18 @@ bool sqlite_database::transaction_is_open() const noexcept {
 }
 
 // What the operation has made of the transaction, and of the connection.
-void sqlite_database::settle(bool was_in_transaction, error* failed) {
+void sqlite_database::settle(bool was_in_transaction, error* failed) noexcept {
     const bool open = transaction_is_open();
     if (failed != nullptr && was_in_transaction && !open) {
         transaction_lost_ = true;
-        const std::string said = failed->detail ? *failed->detail + "; " : std::string();
-        failed->detail = std::make_shared<std::string>(said + "SQLite rolled the transaction back");
+        try {
+            const std::string said = failed->detail ? *failed->detail + "; " : std::string();
+            failed->detail = std::make_shared<std::string>(said + "SQLite rolled the transaction back");
+        } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): the next operation says it
+        }
     }
-    writing_ = handle_ && sqlite3_txn_state(handle_.get(), nullptr) == SQLITE_TXN_WRITE;
-    clean_ = !open && !transaction_lost_ && broken_by_ == 0;
+    may_hold_locks_ = open || altered_;
+    clean_ = handle_ && !open && !transaction_lost_ && !altered_ && broken_by_ == 0;
 }
 
 error sqlite_database::failure(int code) noexcept {
@@ -280,9 +410,36 @@ result<void> sqlite_database::bind(sqlite3_stmt* statement, const sql_params& pa
 result<sql_rows> sqlite_database::step(sqlite3_stmt* statement) {
     sql_rows out;
     const auto changes = sqlite3_total_changes64(handle_.get());
+    int code = SQLITE_OK;
+    try {
+        code = step_rows(statement, out);
+    } catch (const std::bad_alloc&) {
+        // It has written before it gave its first row. Interrupted, SQLite takes that back; reset, it would keep it.
+        sqlite3_interrupt(handle_.get());
+        sqlite3_step(statement);
+        throw;
+    }
+    if (code != SQLITE_DONE) {
+        return failure(code);
+    }
+    if (sqlite3_total_changes64(handle_.get()) != changes) {
+        out.affected = static_cast<std::uint64_t>(sqlite3_changes64(handle_.get()));
+    }
+    return out;
+}
+
+// To the code that ends it. What needs memory is done before the last step, which is the one that commits.
+int sqlite_database::step_rows(sqlite3_stmt* statement, sql_rows& out) {
     int code = sqlite3_step(statement);
+    // Counted when it has begun: the first step may have compiled it anew for a changed schema.
+    for (int column = 0; column < sqlite3_column_count(statement); ++column) {
+        const char* name = sqlite3_column_name(statement, column);
+        if (name == nullptr) {
+            throw std::bad_alloc();
+        }
+        out.columns.emplace_back(name);
+    }
     for (; code == SQLITE_ROW; code = sqlite3_step(statement)) {
-        // Counted here: the first step may have compiled it anew for a changed schema.
         const int columns = sqlite3_data_count(statement);
         auto& row = out.rows.emplace_back();
         row.reserve(static_cast<std::size_t>(columns));
@@ -290,16 +447,7 @@ result<sql_rows> sqlite_database::step(sqlite3_stmt* statement) {
             row.push_back(column_value(statement, column));
         }
     }
-    if (code != SQLITE_DONE) {
-        return failure(code);
-    }
-    for (int column = 0; column < sqlite3_column_count(statement); ++column) {
-        out.columns.emplace_back(sqlite3_column_name(statement, column));
-    }
-    if (sqlite3_total_changes64(handle_.get()) != changes) {
-        out.affected = static_cast<std::uint64_t>(sqlite3_changes64(handle_.get()));
-    }
-    return out;
+    return code;
 }
 
 bool sqlite_database::wait_for_lock(int times) noexcept {

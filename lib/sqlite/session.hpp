@@ -20,8 +20,11 @@
 #include <sqlite3.h>
 
 #include <atomic>
+#include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include <headgate/call_context.hpp>
@@ -31,6 +34,12 @@
 #include "sqlite/threads.hpp"
 
 namespace headgate::detail {
+
+/// Where an operation runs, unless its connection is in a transaction.
+enum class lane : bool {
+    shared,   ///< On the threads for statements, of which there are only so many.
+    at_once,  ///< What a pool waits for: never behind statements.
+};
 
 /// What a connection and its operations share: the database, and the threads that it runs on.
 ///
@@ -45,13 +54,12 @@ public:
     sqlite_session& operator=(const sqlite_session&) = delete;
     ~sqlite_session() {
         database_->abandon();
-        const auto thread = executor();
-        boost::asio::post(thread, [last = std::move(database_)]() mutable { last.reset(); });
+        threads_->at_once().post(std::move(database_));
     }
 
     [[nodiscard]] const std::shared_ptr<sqlite_database>& database() const noexcept { return database_; }
-    [[nodiscard]] boost::asio::thread_pool::executor_type executor() const noexcept {
-        return threads_->executor(database_->writing());
+    [[nodiscard]] work_threads& threads_for(lane where) const noexcept {
+        return where == lane::at_once || database_->may_hold_locks() ? threads_->at_once() : threads_->shared();
     }
 
 private:
@@ -60,84 +68,153 @@ private:
 };
 
 /// One operation: its cancellation, its result, and its handler, which keeps its executor busy meanwhile.
-template <class T, class Handler>
+///
+/// Its stage decides who ends it: the thread that has begun with it, or whoever cancels it before. All that can fail
+/// comes before a thread may see it.
+template <class T, class Work, class Handler>
 class session_operation final : public waiting_operation,
-                                public std::enable_shared_from_this<session_operation<T, Handler>> {
+                                public std::enable_shared_from_this<session_operation<T, Work, Handler>> {
 public:
-    session_operation(std::shared_ptr<sqlite_session> session, const call_context& context, Handler handler)
-        : end_(completion{std::move(session), context,
-                          boost::asio::prefer(boost::asio::get_associated_executor(handler),
-                                              boost::asio::execution::outstanding_work.tracked),
-                          std::move(handler), error(errc::canceled)}) {}
+    /// `handler` is moved from unless this throws.
+    session_operation(std::shared_ptr<sqlite_session> session, const call_context& context, Work& work,
+                      Handler& handler)
+        : end_(std::make_shared<completion>(std::move(session), context, handler)), work_(std::move(work)) {}
 
-    template <class Work>
-    void start(Work work) {
-        if (end_->context.time_left() == duration::zero()) {
-            return refuse(errc::canceled);
+    /// Never throws: what goes wrong is the result.
+    static void begin(std::shared_ptr<sqlite_session> session, const call_context& context, lane where, Work work,
+                      Handler handler) {
+        std::shared_ptr<session_operation> made;
+        try {
+            made = std::make_shared<session_operation>(std::move(session), context, work, handler);
+        } catch (const std::bad_alloc&) {
+            return std::move(handler)(result<T>(errc::out_of_memory));  // there is nothing to post it with
         }
-        if (!end_->session || !end_->session->database()->claim()) {
-            return refuse(misuse());
-        }
-        watch(boost::asio::get_associated_cancellation_slot(end_->handler));
-        watch(end_->context.slot());
-        auto room = waiting_room::of(boost::asio::query(end_->executor, boost::asio::execution::context));
-        room->enter(this->shared_from_this());
-        boost::asio::post(end_->session->executor(),
-                          [self = this->shared_from_this(), room, database = end_->session->database(),
-                           work = std::move(work)]() mutable {
-                              self->result_.emplace(database->template perform<T>(self->stop_, work));
-                              database->release();
-                              room->complete(self);
-                          });
+        made->start(where);
     }
 
-    void complete() override {
+    void run() noexcept override {
+        if (!enter(stage::running)) {
+            return;  // cancelled
+        }
+        // On the thread the database may be closed, but not where the last owner of this happens to be.
+        const auto database = std::move(database_);
+        result_.emplace(database->template perform<T>(stop_, work_));
+        database->release();
+        room_->complete(this->shared_from_this());
+    }
+
+    void complete() noexcept override {
         end_->value = std::move(*result_);
         post_end();
     }
 
     void abandon() noexcept override {
         stop_ = true;
-        const auto end = std::exchange(end_, std::nullopt);
+        const auto end = std::exchange(end_, nullptr);
     }
 
 private:
+    enum class stage : unsigned char { queued, running, ended };
+
     /// What is posted to the handler's executor.
     struct completion {
+        completion(std::shared_ptr<sqlite_session> of, const call_context& within, Handler& then)
+            : session(std::move(of)),
+              context(within),
+              executor(boost::asio::prefer(boost::asio::get_associated_executor(then),
+                                           boost::asio::execution::outstanding_work.tracked)),
+              handler(std::move(then)) {}
+
         std::shared_ptr<sqlite_session> session;
         call_context context;
         boost::asio::any_io_executor executor;
         Handler handler;
-        result<T> value;
+        result<T> value = error(errc::canceled);
 
-        void operator()() {
-            boost::asio::get_associated_cancellation_slot(handler).clear();
-            context.slot().clear();
-            session.reset();
+        /// Calls the handler, when the memory of all else is free.
+        static void call(std::shared_ptr<completion> end) {
+            boost::asio::get_associated_cancellation_slot(end->handler).clear();
+            end->context.slot().clear();
+            const boost::asio::any_io_executor busy = std::move(end->executor);
+            Handler handler = std::move(end->handler);
+            result<T> value = std::move(end->value);
+            end->session.reset();
+            end.reset();
             std::move(handler)(std::move(value));
         }
     };
+
+    void start(lane where) noexcept {
+        try {
+            if (auto ready = prepare(); !ready) {
+                end_->value = ready.error();
+                return post_end();
+            }
+        } catch (const std::bad_alloc&) {
+            (void)enter(stage::ended);
+            if (const auto claimed = std::move(database_)) {
+                claimed->release();
+            }
+            end_->value = error(errc::out_of_memory);
+            return post_end();
+        }
+        const auto session = end_->session;  // the threads stay until they have been told
+        session->threads_for(where).post(this->shared_from_this());
+    }
+
+    // The database is claimed when there is `database_`.
+    result<void> prepare() {
+        if (end_->context.time_left() == duration::zero()) {
+            return error(errc::canceled);
+        }
+        if (!end_->session || !end_->session->database()->claim()) {
+            return misuse();
+        }
+        database_ = end_->session->database();
+        watch(boost::asio::get_associated_cancellation_slot(end_->handler));
+        watch(end_->context.slot());
+        room_ = waiting_room::of(boost::asio::query(end_->executor, boost::asio::execution::context));
+        room_->enter(this->shared_from_this());
+        return success();
+    }
 
     void watch(boost::asio::cancellation_slot slot) {
         if (slot.is_connected()) {
             slot.assign([weak = this->weak_from_this()](boost::asio::cancellation_type type) {
                 if (const auto self = weak.lock(); self && type != boost::asio::cancellation_type::none) {
-                    self->stop_ = true;
+                    self->cancel();
                 }
             });
         }
     }
 
-    void refuse(error why) {
-        end_->value = std::move(why);
-        post_end();
+    // Ends it when no thread has begun with it, else makes the thread end it.
+    void cancel() noexcept {
+        stop_ = true;
+        if (enter(stage::ended)) {
+            const auto database = std::move(database_);  // the session has it too
+            database->release();
+            result_.emplace(error(errc::canceled));
+            room_->complete(this->shared_from_this());
+        }
     }
 
-    void post_end() {
-        completion end = std::move(*end_);
+    [[nodiscard]] bool enter(stage next) noexcept {
+        auto expected = stage::queued;
+        return stage_.compare_exchange_strong(expected, next);
+    }
+
+    // The handler stays in `end_` until it is posted: there is nobody to tell when that finds no memory.
+    void post_end() noexcept {
+        while (true) {
+            try {
+                boost::asio::post(end_->executor, [end = end_]() mutable { completion::call(std::move(end)); });
+                break;
+            } catch (const std::bad_alloc&) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            }
+        }
         end_.reset();
-        const auto executor = end.executor;
-        boost::asio::post(executor, std::move(end));
     }
 
     [[nodiscard]] error misuse() const {
@@ -148,22 +225,26 @@ private:
         return e;
     }
 
+    std::atomic<stage> stage_{stage::queued};
     std::atomic<bool> stop_{false};
+    std::shared_ptr<completion> end_;
+    Work work_;
+    std::shared_ptr<sqlite_database> database_;  // until it has ended
+    std::shared_ptr<waiting_room> room_;
     std::optional<result<T>> result_;
-    std::optional<completion> end_;
 };
 
 /// Does `work(database)`, which gives `result<T>`, on a thread of the session.
 template <class T, class Work>
 boost::asio::awaitable<result<T>> on_thread(std::shared_ptr<sqlite_session> session, const call_context& context,
-                                            Work work) {
+                                            lane where, Work work) {
     boost::asio::use_awaitable_t<> token;
     return boost::asio::async_initiate<boost::asio::use_awaitable_t<>, void(result<T>)>(
-        [](auto handler, std::shared_ptr<sqlite_session> of, const call_context& within, Work what) {
-            using operation = session_operation<T, decltype(handler)>;
-            std::make_shared<operation>(std::move(of), within, std::move(handler))->start(std::move(what));
+        [](auto handler, std::shared_ptr<sqlite_session> of, const call_context& within, lane which, Work what) {
+            using operation = session_operation<T, Work, decltype(handler)>;
+            operation::begin(std::move(of), within, which, std::move(what), std::move(handler));
         },
-        token, std::move(session), context, std::move(work));
+        token, std::move(session), context, where, std::move(work));
 }
 
 }  // namespace headgate::detail

@@ -5,47 +5,91 @@
 #define HEADGATE_SQLITE_THREADS_HPP
 
 #include <boost/asio/execution_context.hpp>
-#include <boost/asio/thread_pool.hpp>
 
+#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <thread>
+#include <vector>
 
 namespace headgate::detail {
 
-/// The threads of a backend. Never destroyed on one of them: what they hold does not own them.
-class sqlite_threads {
+/// What a thread does once. It is its own place in the queue, so that queueing it needs no memory and cannot fail.
+class thread_work {
 public:
-    explicit sqlite_threads(std::uint32_t count) : statements_(count), writer_(1) {}
-    sqlite_threads(const sqlite_threads&) = delete;
-    sqlite_threads& operator=(const sqlite_threads&) = delete;
-    /// Waits for what was posted: cancelled operations, and the closing of connections.
-    ~sqlite_threads() {
-        statements_.join();
-        writer_.join();
-    }
+    thread_work() = default;
+    thread_work(const thread_work&) = delete;
+    thread_work& operator=(const thread_work&) = delete;
+    virtual ~thread_work() = default;
 
-    /// Where a connection runs. Who holds the write lock gets a thread that nobody keeps while waiting for that lock.
-    [[nodiscard]] boost::asio::thread_pool::executor_type executor(bool writing) noexcept {
-        return (writing ? writer_ : statements_).get_executor();
-    }
+    virtual void run() noexcept = 0;
 
 private:
-    boost::asio::thread_pool statements_;
-    boost::asio::thread_pool writer_;
+    friend class work_threads;
+
+    std::shared_ptr<thread_work> next_;
+};
+
+/// Threads that do work in the order in which it comes.
+class work_threads {
+public:
+    enum class growth : bool {
+        none,
+        at_need,  ///< One more when work would have to wait; it stays.
+    };
+
+    /// Starts `count` threads. Throws where the system does not give them.
+    work_threads(std::uint32_t count, growth grows);
+    work_threads(const work_threads&) = delete;
+    work_threads& operator=(const work_threads&) = delete;
+    /// Waits for what was posted.
+    ~work_threads();
+
+    /// On any thread.
+    void post(std::shared_ptr<thread_work> work) noexcept;
+
+private:
+    void serve() noexcept;
+    [[nodiscard]] std::shared_ptr<thread_work> take(bool was_busy) noexcept;
+    void end() noexcept;
+
+    const growth grows_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::shared_ptr<thread_work> first_;
+    thread_work* last_ = nullptr;
+    std::size_t queued_ = 0;
+    std::size_t idle_;  // those that have nothing to do, and those that just start
+    bool ended_ = false;
+    std::vector<std::thread> threads_;
+};
+
+/// The threads of a backend. Never destroyed on one of them: what they hold does not own them.
+///
+/// Whoever has a lock must never wait for a thread, because those who wait for the lock may keep all of them. So the
+/// statements that have none share a fixed number of threads, and everything else, what begins in a transaction and the
+/// upkeep of a pool, finds one at once.
+class sqlite_threads {
+public:
+    explicit sqlite_threads(std::uint32_t count)
+        : shared_(count, work_threads::growth::none), at_once_(1, work_threads::growth::at_need) {}
+
+    [[nodiscard]] work_threads& shared() noexcept { return shared_; }
+    [[nodiscard]] work_threads& at_once() noexcept { return at_once_; }
+
+private:
+    work_threads shared_;
+    work_threads at_once_;
 };
 
 /// An operation that runs on a thread while its handler waits on an execution context.
-class waiting_operation {
+class waiting_operation : public thread_work {
 public:
-    waiting_operation() = default;
-    waiting_operation(const waiting_operation&) = delete;
-    waiting_operation& operator=(const waiting_operation&) = delete;
-    virtual ~waiting_operation() = default;
-
     /// Posts the handler with the result to its executor.
-    virtual void complete() = 0;
+    virtual void complete() noexcept = 0;
     /// Cancels the operation and destroys the handler. Called under no lock.
     virtual void abandon() noexcept = 0;
 };
@@ -59,7 +103,7 @@ public:
 
     void enter(std::shared_ptr<waiting_operation> operation);
     /// Completes it, unless its context is gone.
-    void complete(const std::shared_ptr<waiting_operation>& operation);
+    void complete(const std::shared_ptr<waiting_operation>& operation) noexcept;
     void abandon_all() noexcept;
 
 private:

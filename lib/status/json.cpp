@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "status/names.hpp"
+
 namespace headgate::detail {
 
 namespace {
@@ -68,7 +70,9 @@ std::string text_of(const json& value) {
 namespace headgate {
 
 std::string to_json(const std::vector<zone_snapshot>& zones) {
-    return detail::text_of(detail::zones_json(zones));
+    std::vector<zone_snapshot> named = zones;
+    detail::name_apart(named);
+    return detail::text_of(detail::zones_json(named));
 }
 
 }  // namespace headgate

@@ -11,6 +11,8 @@
 #include <map>
 #include <utility>
 
+#include "status/names.hpp"
+
 namespace headgate {
 
 namespace {
@@ -96,30 +98,39 @@ void add_state(families& out, const zone_snapshot& z, const primitive_snapshot& 
     }
 }
 
+void add_zone(families& out, const zone_snapshot& z) {
+    ClientMetric operations = labelled(z, nullptr);
+    operations.gauge.value = static_cast<double>(z.operations);
+    out.add("headgate_zone_operations", MetricType::Gauge, "Asynchronous operations pending.", std::move(operations));
+    ClientMetric closed = labelled(z, nullptr);
+    closed.gauge.value = z.closed ? 1 : 0;
+    out.add("headgate_zone_closed", MetricType::Gauge, "Whether the zone is closed.", std::move(closed));
+}
+
+void add_primitive(families& out, const zone_snapshot& z, const primitive_snapshot& p) {
+    const std::string prefix = "headgate_" + std::string(to_string(p.kind)) + '_';
+    add_state(out, z, p);
+    for (const metric& number : p.metrics) {
+        ClientMetric m = labelled(z, &p);
+        (number.counter ? m.counter.value : m.gauge.value) = number.value;
+        out.add(prefix + std::string(number.name) + (number.counter ? "_total" : ""),
+                number.counter ? MetricType::Counter : MetricType::Gauge, "", std::move(m));
+    }
+    for (const latency_snapshot& l : p.latencies) {
+        add_latency(out, z, p, l);
+    }
+}
+
 }  // namespace
 
 std::string to_prometheus(const std::vector<zone_snapshot>& zones) {
+    std::vector<zone_snapshot> named = zones;
+    detail::name_apart(named);
     families out;
-    for (const zone_snapshot& z : zones) {
-        ClientMetric operations = labelled(z, nullptr);
-        operations.gauge.value = static_cast<double>(z.operations);
-        out.add("headgate_zone_operations", MetricType::Gauge, "Asynchronous operations pending.",
-                std::move(operations));
-        ClientMetric closed = labelled(z, nullptr);
-        closed.gauge.value = z.closed ? 1 : 0;
-        out.add("headgate_zone_closed", MetricType::Gauge, "Whether the zone is closed.", std::move(closed));
+    for (const zone_snapshot& z : named) {
+        add_zone(out, z);
         for (const primitive_snapshot& p : z.primitives) {
-            const std::string prefix = "headgate_" + std::string(to_string(p.kind)) + '_';
-            add_state(out, z, p);
-            for (const metric& number : p.metrics) {
-                ClientMetric m = labelled(z, &p);
-                (number.counter ? m.counter.value : m.gauge.value) = number.value;
-                out.add(prefix + std::string(number.name) + (number.counter ? "_total" : ""),
-                        number.counter ? MetricType::Counter : MetricType::Gauge, "", std::move(m));
-            }
-            for (const latency_snapshot& l : p.latencies) {
-                add_latency(out, z, p, l);
-            }
+            add_primitive(out, z, p);
         }
     }
     return prometheus::TextSerializer().Serialize(std::move(out).take());

@@ -12,14 +12,19 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 
 #include <headgate/status.hpp>
+
+#include "status/http_rules.hpp"
 
 namespace headgate {
 
@@ -29,15 +34,93 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::ip::tcp;
+using boost::system::error_code;
 using namespace std::chrono_literals;
 
 using request = http::request<http::string_body>;
 using response = http::response<http::string_body>;
 
-constexpr int most_connections = 64;
+constexpr std::size_t most_clients = 64;
 constexpr std::uint32_t most_header = 8'192;
 constexpr std::uint64_t most_body = 16'384;
-constexpr auto idle_timeout = 30s;
+constexpr std::size_t first_read = 2'048;
+// How long a client may take, whatever it sends meanwhile.
+constexpr auto idle_timeout = 30s;    // until it begins a request
+constexpr auto request_timeout = 5s;  // for the header, and for the body
+constexpr auto answer_timeout = 10s;  // to read an answer
+constexpr auto leave_timeout = 1s;    // to hang up after the last one
+
+auto into(error_code& ec) {
+    return asio::redirect_error(asio::use_awaitable, ec);
+}
+
+std::string_view view(boost::beast::string_view text) {
+    return {text.data(), text.size()};
+}
+
+// Clients -------------------------------------------------------------------------------------------------------------
+
+class client_list;
+
+/// One client. The server itself never waits: whatever goes on with a client, it is the client that is waited for.
+struct client {
+    client(client_list& in, tcp::socket socket);
+    client(const client&) = delete;
+    client& operator=(const client&) = delete;
+    ~client();
+
+    /// It did what was waited for: the next thing may take so long.
+    void begin_wait(std::chrono::nanoseconds limit);
+
+    client_list& all;
+    std::list<client*>::iterator place;
+    bool listed = true;
+    beast::tcp_stream stream;
+    beast::flat_buffer buffer{most_header + most_body};
+};
+
+/// All clients, whoever has been waited for longest first.
+class client_list {
+public:
+    [[nodiscard]] std::size_t size() const noexcept { return by_wait_.size(); }
+
+    void add(client& c) { c.place = by_wait_.insert(by_wait_.end(), &c); }
+    void move_to_back(client& c) noexcept { by_wait_.splice(by_wait_.end(), by_wait_, c.place); }
+    void remove(client& c) noexcept {
+        if (std::exchange(c.listed, false)) {
+            by_wait_.erase(c.place);
+        }
+    }
+
+    /// Hangs up on those that have been waited for longest, until there are at most `most`.
+    void shrink_to(std::size_t most) {
+        while (by_wait_.size() > most) {
+            client& c = *by_wait_.front();
+            remove(c);
+            c.stream.close();
+        }
+    }
+
+private:
+    std::list<client*> by_wait_;
+};
+
+client::client(client_list& in, tcp::socket socket) : all(in), stream(std::move(socket)) {
+    all.add(*this);
+}
+
+client::~client() {
+    all.remove(*this);
+}
+
+void client::begin_wait(std::chrono::nanoseconds limit) {
+    if (listed) {
+        all.move_to_back(*this);
+    }
+    stream.expires_after(limit);
+}
+
+// Requests ------------------------------------------------------------------------------------------------------------
 
 response to_response(const request& to, status_answer answer) {
     response out(static_cast<http::status>(answer.status), to.version());
@@ -52,21 +135,84 @@ response to_response(const request& to, status_answer answer) {
     return out;
 }
 
-// Of a request that could not be read: the connection ends with it.
+// Where nobody knows for sure where this request ends, or whom it is for: the connection ends with it.
 response bad_request(const request& to, http::status status, std::string_view why) {
     response out = to_response(to, {static_cast<unsigned>(status), {{"Content-Type", "text/plain"}}, std::string(why)});
+    if (out.version() != 10) {
+        out.version(11);
+    }
     out.keep_alive(false);
     return out;
 }
 
-std::string_view view(boost::beast::string_view text) {
-    return {text.data(), text.size()};
+// What is wrong with a request that could not be read; nothing where the client has gone, or was too slow.
+std::optional<response> unreadable(const request& r, error_code ec) {
+    if (ec == http::error::header_limit || ec == http::error::body_limit || ec == http::error::buffer_overflow) {
+        return bad_request(r, http::status::payload_too_large, "the request is too large\n");
+    }
+    const bool malformed = ec.category() == make_error_code(http::error::bad_method).category();
+    if (malformed && ec != http::error::end_of_stream && ec != http::error::partial_message) {
+        return bad_request(r, http::status::bad_request, ec.message() + '\n');
+    }
+    return {};
+}
+
+// A probe tells nothing of anybody, and often is a line of shell: it may leave out for whom it is.
+bool is_probe(std::string_view path) {
+    return path == "/healthz" || path == "/readyz";
+}
+
+// Two servers in a row that read a header in two ways are how one client slips a request into another's.
+std::string_view ambiguity_of(const request& r) {
+    for (const auto field :
+         {http::field::host, http::field::content_length, http::field::transfer_encoding, http::field::authorization}) {
+        if (r.count(field) > 1) {
+            return "a header field that may be there once is there twice\n";
+        }
+    }
+    const auto length = r.find(http::field::content_length);
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    if (length != r.end() && !std::all_of(length->value().begin(), length->value().end(), is_digit)) {
+        return "Content-Length is not one number\n";
+    }
+    const auto coding = r.find(http::field::transfer_encoding);
+    if (coding != r.end() && (r.version() < 11 || !beast::iequals(coding->value(), "chunked"))) {
+        return "the only transfer coding is chunked, in HTTP/1.1\n";
+    }
+    return {};
+}
+
+// The refusal of a request for another host than this one.
+std::optional<response> misdirected(const request& r, const detail::host_rule& hosts) {
+    const auto target = detail::parse_target(view(r.target()));
+    const auto host = r.find(http::field::host);
+    if (host == r.end() && !target.authority) {
+        return r.version() < 11 || is_probe(target.path)
+                   ? std::nullopt
+                   : std::optional(bad_request(r, http::status::bad_request, "a Host is needed\n"));
+    }
+    // A whole URL stands over the Host (RFC 9112, 3.2.2).
+    switch (hosts.judge(target.authority ? *target.authority : view(host->value()))) {
+        case detail::host_verdict::allowed: return {};
+        case detail::host_verdict::malformed:
+            return bad_request(r, http::status::bad_request, "Host is no host with or without a port\n");
+        case detail::host_verdict::foreign: break;
+    }
+    return bad_request(r, http::status::forbidden,
+                       "Host is not one of this server: localhost, its address, or one of host_names\n");
+}
+
+bool is_carried_by_a_header(std::string_view token) {
+    const auto visible = [](char c) { return c > 0x20 && c < 0x7f; };
+    return token.empty() || (visible(token.front()) && visible(token.back()) &&
+                             std::all_of(token.begin(), token.end(), [&](char c) { return c == ' ' || visible(c); }));
 }
 
 }  // namespace
 
 struct status_server::impl {
-    explicit impl(const status_options& o) : options(o), site(bearer_token(o.admin_token)) {}
+    impl(const status_options& o, const asio::ip::address& address)
+        : hosts(address, o.host_names), site(bearer_token(o.admin_token)) {}
 
     ~impl() {
         io.stop();
@@ -75,29 +221,104 @@ struct status_server::impl {
         }
     }
 
-    result<void> listen() {
-        boost::system::error_code ec;
-        const auto address = asio::ip::make_address(options.address, ec);
-        if (ec) {
-            return error(errc::invalid_argument,
-                         "address is \"" + options.address + "\"; it must be an IP address such as 127.0.0.1");
-        }
-        const tcp::endpoint endpoint(address, options.port);
-        try {
-            acceptor.open(endpoint.protocol());
-            acceptor.set_option(asio::socket_base::reuse_address(true));
-            acceptor.bind(endpoint);
-            acceptor.listen();
-            bound = acceptor.local_endpoint();
-        } catch (const boost::system::system_error& e) {
-            return error(e.code());
-        }
-        return success();
+    void listen(const tcp::endpoint& endpoint) {
+        acceptor.open(endpoint.protocol());
+        acceptor.set_option(asio::socket_base::reuse_address(true));
+        acceptor.bind(endpoint);
+        acceptor.listen();
+        bound = acceptor.local_endpoint();
     }
 
+    // The io_context is run by one thread, so that its coroutines need no strand.
     void run() {
         asio::co_spawn(io, accept(), asio::detached);
         thread = std::thread([this] { io.run(); });
+    }
+
+    asio::awaitable<void> accept() {
+        for (bool more = true; more;) {
+            try {
+                more = co_await accept_one();
+            } catch (
+                const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory; the next one may have some
+            }
+        }
+    }
+
+    // False at the end.
+    asio::awaitable<bool> accept_one() {
+        error_code ec;
+        tcp::socket socket = co_await acceptor.async_accept(into(ec));
+        if (ec == asio::error::operation_aborted) {
+            co_return false;
+        }
+        if (ec || !start(std::move(socket))) {
+            // Out of file descriptors, or of memory: let some go, and come back instead of spinning.
+            clients.shrink_to(clients.size() - (clients.size() + 7) / 8);
+            asio::steady_timer pause(io, 100ms);
+            co_await pause.async_wait(into(ec));
+        }
+        co_return true;
+    }
+
+    bool start(tcp::socket socket) noexcept {
+        try {
+            clients.shrink_to(most_clients - 1);
+            asio::co_spawn(io, serve(std::make_unique<client>(clients, std::move(socket))), asio::detached);
+            return true;
+        } catch (const std::exception&) {
+            return false;
+        }
+    }
+
+    // What it throws is out of memory; it ends this client alone.
+    asio::awaitable<void> serve(std::unique_ptr<client> c) {
+        bool more = true;
+        while (more) {
+            more = co_await first_byte(*c) && co_await exchange(*c);
+        }
+        co_await leave(*c);
+    }
+
+    // Waits for a request as long as an idle client may; false at the end.
+    static asio::awaitable<bool> first_byte(client& c) {
+        error_code ec;
+        if (c.buffer.size() == 0) {
+            c.begin_wait(idle_timeout);
+            c.buffer.commit(co_await c.stream.async_read_some(c.buffer.prepare(first_read), into(ec)));
+        }
+        co_return !ec;
+    }
+
+    // One request and its answer; true when another one may follow.
+    asio::awaitable<bool> exchange(client& c) {
+        c.begin_wait(request_timeout);
+        http::request_parser<http::string_body> parser;
+        parser.header_limit(most_header);
+        parser.body_limit(most_body);
+        const request& r = parser.get();
+        error_code ec;
+        std::optional<response> refused;
+        co_await http::async_read_header(c.stream, c.buffer, parser, into(ec));
+        if (!ec) {
+            if (const auto why = ambiguity_of(r); !why.empty()) {
+                refused = bad_request(r, http::status::bad_request, why);
+            } else {
+                refused = misdirected(r, hosts);
+            }
+        }
+        if (!ec && !refused && !parser.is_done()) {
+            c.begin_wait(request_timeout);
+            co_await http::async_read(c.stream, c.buffer, parser, into(ec));
+        }
+        if (ec) {
+            refused = unreadable(r, ec);
+            if (!refused) {
+                co_return false;
+            }
+        }
+        response out = refused ? std::move(*refused) : handle(r);
+        co_return co_await send(c, out, r.method() == http::verb::head);
     }
 
     response handle(const request& r) {
@@ -107,71 +328,35 @@ struct status_server::impl {
                                            .body = r.body()}));
     }
 
-    asio::awaitable<void> serve(beast::tcp_stream stream) {
-        struct count {
-            explicit count(int& n) : n_(n) { ++n_; }
-            count(const count&) = delete;
-            count& operator=(const count&) = delete;
-            ~count() { --n_; }
-            int& n_;
-        } const counted(connections);
-        beast::flat_buffer buffer(most_header + most_body);
-        try {
-            for (bool goes_on = true; goes_on;) {
-                http::request_parser<http::string_body> parser;
-                parser.header_limit(most_header);
-                parser.body_limit(most_body);
-                stream.expires_after(idle_timeout);
-                boost::system::error_code ec;
-                co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, ec));
-                response out;
-                if (ec == http::error::header_limit || ec == http::error::body_limit ||
-                    ec == http::error::buffer_overflow) {
-                    out = bad_request(parser.get(), http::status::payload_too_large, "the request is too large\n");
-                } else if (ec && ec.category() == make_error_code(http::error::bad_method).category() &&
-                           ec != http::error::end_of_stream && ec != http::error::partial_message) {
-                    out = bad_request(parser.get(), http::status::bad_request, ec.message() + '\n');
-                } else if (ec) {
-                    break;
-                } else {
-                    out = handle(parser.get());
-                }
-                goes_on = out.keep_alive();
-                stream.expires_after(idle_timeout);
-                if (parser.get().method() == http::verb::head) {
-                    http::response<http::empty_body> head(std::move(out.base()));
-                    http::response_serializer<http::empty_body> serializer(head);
-                    co_await http::async_write_header(stream, serializer, asio::use_awaitable);
-                } else {
-                    co_await http::async_write(stream, out, asio::use_awaitable);
-                }
-            }
-            stream.socket().shutdown(tcp::socket::shutdown_send);
-        } catch (const boost::system::system_error&) {  // NOLINT(bugprone-empty-catch): the client has gone
+    // True when the connection may be used again.
+    static asio::awaitable<bool> send(client& c, response& out, bool head) {
+        error_code ec;
+        c.begin_wait(answer_timeout);
+        http::response_serializer<http::string_body> serializer(out);
+        serializer.split(head);
+        if (head) {
+            co_await http::async_write_header(c.stream, serializer, into(ec));
+        } else {
+            co_await http::async_write(c.stream, serializer, into(ec));
+        }
+        co_return !ec && out.keep_alive();
+    }
+
+    // Lets the client read the last answer: a socket that is closed with bytes unread resets the connection.
+    static asio::awaitable<void> leave(client& c) {
+        error_code ec;
+        c.stream.socket().shutdown(tcp::socket::shutdown_send, ec);  // NOLINT(bugprone-unused-return-value)
+        c.begin_wait(leave_timeout);
+        for (std::size_t read = 0; !ec && read < 16 * (most_header + most_body);) {
+            c.buffer.clear();
+            read += co_await c.stream.async_read_some(c.buffer.prepare(first_read), into(ec));
         }
     }
 
-    asio::awaitable<void> accept() {
-        for (;;) {
-            boost::system::error_code ec;
-            tcp::socket socket = co_await acceptor.async_accept(asio::redirect_error(asio::use_awaitable, ec));
-            if (ec == asio::error::operation_aborted) {
-                co_return;
-            }
-            if (ec) {
-                // Out of file descriptors, most likely: come back instead of spinning.
-                asio::steady_timer pause(io, 100ms);
-                co_await pause.async_wait(asio::use_awaitable);
-            } else if (connections < most_connections) {
-                asio::co_spawn(io, serve(beast::tcp_stream(std::move(socket))), asio::detached);
-            }
-        }
-    }
-
-    status_options options;
+    const detail::host_rule hosts;
     status_site site;
 
-    int connections = 0;
+    client_list clients;
     asio::io_context io{1};
     tcp::acceptor acceptor{io};
     tcp::endpoint bound;
@@ -182,10 +367,32 @@ status_server::status_server(std::unique_ptr<impl> made) : impl_(std::move(made)
 status_server::~status_server() = default;
 
 result<std::unique_ptr<status_server>> status_server::start(const status_options& options) {
-    auto made = std::make_unique<impl>(options);
-    BOOST_OUTCOME_TRYV(made->listen());
-    made->run();
-    return std::unique_ptr<status_server>(new status_server(std::move(made)));
+    error_code ec;
+    const auto address = asio::ip::make_address(options.address, ec);
+    if (ec) {
+        return error(errc::invalid_argument,
+                     "address is \"" + options.address + "\"; it must be an IP address such as 127.0.0.1");
+    }
+    if (!is_carried_by_a_header(options.admin_token)) {
+        return error(errc::invalid_argument,
+                     "admin_token must be visible ASCII, as a header carries it; a file's last newline is none");
+    }
+    for (const std::string& name : options.host_names) {
+        if (!detail::is_host_name(name)) {
+            return error(errc::invalid_argument,
+                         "host_names has \"" + name + "\"; it must be a name alone, such as status.example.com");
+        }
+    }
+    try {
+        auto made = std::make_unique<impl>(options, address);
+        made->listen(tcp::endpoint(address, options.port));
+        made->run();
+        return std::unique_ptr<status_server>(new status_server(std::move(made)));
+    } catch (const boost::system::system_error& e) {
+        return error(e.code());
+    } catch (const std::system_error& e) {
+        return error(error_code(e.code().value(), boost::system::system_category()));  // the thread
+    }
 }
 
 status_site& status_server::site() noexcept {

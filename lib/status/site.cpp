@@ -2,12 +2,14 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <charconv>
 #include <chrono>
-#include <deque>
+#include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -16,8 +18,12 @@
 #include <headgate/resource_pool.hpp>
 #include <headgate/status.hpp>
 
+#include "status/event_log.hpp"
+#include "status/http_rules.hpp"
 #include "status/json.hpp"
+#include "status/names.hpp"
 #include "status/page.hpp"
+#include "status/shown_zones.hpp"
 
 namespace headgate {
 
@@ -25,30 +31,10 @@ namespace {
 
 using detail::json;
 
-constexpr std::size_t most_events = 512;
 constexpr std::string_view page_policy =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 constexpr std::string_view paths[] = {"/", "/metrics", "/status.json", "/healthz", "/readyz", "/admin"};
-
-std::string_view name_of(event_kind kind) {
-    switch (kind) {
-        case event_kind::breaker_state: return "breaker_state";
-        case event_kind::keys_overflowed: return "keys_overflowed";
-        case event_kind::keys_recovered: return "keys_recovered";
-        case event_kind::connect_failed: return "connect_failed";
-        case event_kind::pool_recovered: return "pool_recovered";
-        case event_kind::resource_replaced: return "resource_replaced";
-        case event_kind::lease_leaked: return "lease_leaked";
-        case event_kind::reconfigured: return "reconfigured";
-        case event_kind::overrun: return "overrun";
-    }
-    return "unknown";
-}
-
-std::int64_t unix_ms(std::chrono::nanoseconds since_epoch) {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count();
-}
 
 // Takes as long for a wrong token as for the right one.
 bool same_secret(std::string_view given, std::string_view right) {
@@ -70,145 +56,127 @@ status_answer refusal(unsigned status, std::string_view title, std::string_view 
                     detail::text_of({{"status", status}, {"title", title}, {"detail", detail}}) + '\n');
 }
 
-/// The last events of all zones. Their subscriptions share it: one may be delivered while the server goes.
-class event_log {
-public:
-    void note(const std::string& zone_name, duration offset, const event& e) {
-        const std::lock_guard guard(mutex_);
-        events_.push_back({{"id", ++last_},
-                           {"time", unix_ms(e.time.time_since_epoch() + offset)},
-                           {"zone", zone_name},
-                           {"event", name_of(e.kind)},
-                           {"kind", to_string(e.primitive)},
-                           {"name", e.name},
-                           {"from", e.from},
-                           {"to", e.to},
-                           {"detail", e.detail}});
-        if (events_.size() > most_events) {
-            events_.pop_front();
+status_answer not_allowed(std::string_view allowed, std::string_view detail) {
+    status_answer out = refusal(405, "Method Not Allowed", detail);
+    out.headers.emplace_back("Allow", allowed);
+    return out;
+}
+
+status_answer refusal_of(const error& e) {
+    if (e == errc::unknown_name) {
+        return refusal(404, "Not Found", e.message());
+    }
+    const bool ours = e == errc::operation_failed;
+    return refusal(ours ? 500 : 400, ours ? "Internal Server Error" : "Bad Request", e.message());
+}
+
+// Runs what the service gave; nothing when it went well, else what it threw.
+template <class Function>
+std::optional<std::string> thrown_by(const Function& run) {
+    try {
+        run();
+        return {};
+    } catch (const std::exception& e) {
+        return e.what();
+    } catch (...) {
+        return "an exception that is no std::exception";
+    }
+}
+
+// One action on a part of a zone -------------------------------------------------------------------------------------
+
+// What the request says under `member`; empty when that is no text.
+std::string text(const json& what, const char* member) {
+    const auto found = what.find(member);
+    return found != what.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// The name that a part is registered under, which may hold bytes that its readable name does not.
+std::string registered_name(const zone& z, primitive_kind kind, const std::string& shown) {
+    detail::unique_names names;
+    for (const primitive_snapshot& p : z.snapshot().primitives) {
+        if (p.kind == kind && names.take(p.name) == shown) {
+            return p.name;
         }
     }
+    return shown;
+}
 
-    /// Those after number `since`, and the number of the last one.
-    void write(std::uint64_t since, json& out) const {
-        out["events"] = json::array();
-        const std::lock_guard guard(mutex_);
-        for (const json& e : events_) {
-            if (e["id"].get<std::uint64_t>() > since) {
-                out["events"].push_back(e);
-            }
-        }
-        out["last_event"] = last_;
-    }
+result<std::string> set_breaker(zone& z, const json& what, breaker_mode mode) {
+    BOOST_OUTCOME_TRY(auto breaker, circuit_breaker::find(
+                                        z, registered_name(z, primitive_kind::circuit_breaker, text(what, "name"))));
+    BOOST_OUTCOME_TRYV(breaker.set_mode(mode));
+    return text(what, "action");
+}
 
-private:
-    mutable std::mutex mutex_;
-    std::deque<json> events_;
-    std::uint64_t last_ = 0;
+result<std::string> reset_breaker(zone& z, const json& what) {
+    BOOST_OUTCOME_TRY(auto breaker, circuit_breaker::find(
+                                        z, registered_name(z, primitive_kind::circuit_breaker, text(what, "name"))));
+    breaker.reset();
+    return text(what, "action");
+}
+
+result<std::string> pause_pool(zone& z, const json& what, bool pause) {
+    constexpr auto kind = primitive_kind::resource_pool;
+    BOOST_OUTCOME_TRY(auto found, z.core()->find(kind, registered_name(z, kind, text(what, "name"))));
+    auto& pool = static_cast<detail::pool_core&>(*found);
+    pause ? pool.pause() : pool.resume();
+    return text(what, "action");
+}
+
+result<std::string> reset_key(zone& z, const json& what) {
+    BOOST_OUTCOME_TRY(auto limiter,
+                      rate_limiter::find(z, registered_name(z, primitive_kind::rate_limiter, text(what, "name"))));
+    return std::string(limiter.reset(text(what, "key")) ? "reset" : "nothing to reset");
+}
+
+struct zone_action {
+    std::string_view name;
+    result<std::string> (*run)(zone&, const json&);
 };
+
+constexpr std::array<zone_action, 7> zone_actions{{
+    {"force_open", [](zone& z, const json& w) { return set_breaker(z, w, breaker_mode::forced_open); }},
+    {"force_closed", [](zone& z, const json& w) { return set_breaker(z, w, breaker_mode::forced_closed); }},
+    {"automatic", [](zone& z, const json& w) { return set_breaker(z, w, breaker_mode::automatic); }},
+    {"reset_breaker", reset_breaker},
+    {"pause", [](zone& z, const json& w) { return pause_pool(z, w, true); }},
+    {"resume", [](zone& z, const json& w) { return pause_pool(z, w, false); }},
+    {"reset_key", reset_key},
+}};
+
+error unknown_action(const std::string& action) {
+    std::string must = "action is \"" + detail::readable(action) + "\"; it must be one of ";
+    for (const zone_action& one : zone_actions) {
+        must.append(one.name).append(", ");
+    }
+    return {errc::invalid_argument, must + "run"};
+}
 
 }  // namespace
 
 struct status_site::impl {
     explicit impl(std::function<bool(std::string_view)> check) : may_act(std::move(check)) {}
 
-    // The zones -------------------------------------------------------------------------------------------------------
-
-    [[nodiscard]] std::vector<zone*> shown_zones() {
-        const std::lock_guard guard(mutex);
-        std::vector<zone*> out = zones;
-        for (zone_set* set : sets) {
-            for (zone* z : set->zones()) {
-                out.push_back(z);
-                listen_to(*z);
-            }
-        }
-        return out;
-    }
-
-    [[nodiscard]] std::vector<zone_snapshot> snapshots() {
-        std::vector<zone_snapshot> out;
-        for (const zone* z : shown_zones()) {
-            out.push_back(z->snapshot());
-        }
-        return out;
-    }
-
-    // Under the mutex.
-    void listen_to(zone& z) {
-        if (!listening.contains(&z)) {
-            listening.emplace(&z, z.on_event([log = log, name = z.name(), offset = z.core()->system_offset()](
-                                                 const event& e) { log->note(name, offset, e); }));
-        }
-    }
-
-    [[nodiscard]] std::string status_text(std::uint64_t since) {
-        json out = {{"now", unix_ms(std::chrono::system_clock::now().time_since_epoch())},
-                    {"started", started},
-                    {"admin", may_act != nullptr},
-                    {"needs_token", may_act != nullptr && !may_act({})},
-                    {"actions", action_names()},
-                    {"zones", detail::zones_json(snapshots())}};
-        log->write(since, out);
-        return detail::text_of(out);
-    }
-
-    [[nodiscard]] bool is_ready() {
-        if (!ready) {
-            return false;
-        }
-        for (const zone* z : shown_zones()) {
-            if (z->core()->refusing()) {
-                return false;
-            }
-        }
-        return true;
-    }
-
     // Actions ---------------------------------------------------------------------------------------------------------
 
     // What an action did; an error says what is wrong with it.
     result<std::string> act(const json& what) {
-        const auto text = [&](const char* member) -> std::string {
-            const auto found = what.find(member);
-            return found != what.end() && found->is_string() ? found->get<std::string>() : std::string();
-        };
-        const std::string action = text("action"), name = text("name");
+        const std::string action = text(what, "action");
         if (action == "run") {
-            return run_action(name);
+            return run_action(text(what, "name"));
         }
-        zone* z = nullptr;
-        for (zone* candidate : shown_zones()) {
-            z = candidate->name() == text("zone") ? candidate : z;
+        const auto known = std::find_if(zone_actions.begin(), zone_actions.end(),
+                                        [&](const zone_action& one) { return one.name == action; });
+        if (known == zone_actions.end()) {
+            return unknown_action(action);
         }
+        const auto shown = zones.look();
+        zone* const z = shown.find(text(what, "zone"));
         if (z == nullptr) {
-            return error(errc::unknown_name, "zone \"" + text("zone") + '"');
+            return error(errc::unknown_name, "zone \"" + text(what, "zone") + '"');
         }
-        if (action == "force_open" || action == "force_closed" || action == "automatic" || action == "reset_breaker") {
-            BOOST_OUTCOME_TRY(auto breaker, circuit_breaker::find(*z, name));
-            if (action == "reset_breaker") {
-                breaker.reset();
-            } else {
-                BOOST_OUTCOME_TRYV(breaker.set_mode(action == "force_open"     ? breaker_mode::forced_open
-                                                    : action == "force_closed" ? breaker_mode::forced_closed
-                                                                               : breaker_mode::automatic));
-            }
-            return action;
-        }
-        if (action == "pause" || action == "resume") {
-            BOOST_OUTCOME_TRY(auto found, z->core()->find(primitive_kind::resource_pool, name));
-            auto& pool = static_cast<detail::pool_core&>(*found);
-            action == "pause" ? pool.pause() : pool.resume();
-            return action;
-        }
-        if (action == "reset_key") {
-            BOOST_OUTCOME_TRY(auto limiter, rate_limiter::find(*z, name));
-            return std::string(limiter.reset(text("key")) ? "reset" : "nothing to reset");
-        }
-        return error(errc::invalid_argument,
-                     "action is \"" + action +
-                         "\"; it must be one of force_open, force_closed, automatic, reset_breaker, pause, resume, "
-                         "reset_key, run");
+        return known->run(*z, what);
     }
 
     result<std::string> run_action(const std::string& name) {
@@ -221,7 +189,10 @@ struct status_site::impl {
             }
             action = found->second;
         }
-        action();
+        if (const auto why = thrown_by(action)) {
+            zones.log().note_failure("action_failed", name, *why);
+            return error(errc::operation_failed, "action \"" + name + "\": " + *why);
+        }
         return name;
     }
 
@@ -251,13 +222,33 @@ struct status_site::impl {
         }
         const auto done = act(what);
         if (!done) {
-            const bool unknown = done.error() == errc::unknown_name;
-            return refusal(unknown ? 404 : 400, unknown ? "Not Found" : "Bad Request", done.error().message());
+            return refusal_of(done.error());
         }
         return answered(200, "application/json", detail::text_of({{"done", done.value()}}) + '\n');
     }
 
     // Pages -----------------------------------------------------------------------------------------------------------
+
+    [[nodiscard]] std::string status_text(std::string_view query) {
+        std::uint64_t since = 0;
+        if (const auto wanted = detail::query_value(query, "since")) {
+            std::from_chars(wanted->data(), wanted->data() + wanted->size(), since);
+        }
+        json out = {{"now", detail::unix_ms(std::chrono::system_clock::now().time_since_epoch())},
+                    {"started", started},
+                    {"admin", may_act != nullptr},
+                    {"needs_token", may_act != nullptr && !may_act({})},
+                    {"actions", action_names()},
+                    {"zones", detail::zones_json(zones.look().snapshots())}};
+        zones.log().write(since, out);
+        return detail::text_of(out);
+    }
+
+    [[nodiscard]] bool is_ready() {
+        const auto shown = zones.look();
+        return ready && std::none_of(shown.zones.begin(), shown.zones.end(),
+                                     [](const auto& z) { return z.where->core()->refusing(); });
+    }
 
     status_answer show(std::string_view path, std::string_view query) {
         if (path == "/") {
@@ -266,14 +257,10 @@ struct status_site::impl {
             return out;
         }
         if (path == "/metrics") {
-            return answered(200, "text/plain; version=0.0.4; charset=utf-8", to_prometheus(snapshots()));
+            return answered(200, "text/plain; version=0.0.4; charset=utf-8", to_prometheus(zones.look().snapshots()));
         }
         if (path == "/status.json") {
-            std::uint64_t since = 0;
-            if (query.starts_with("since=")) {
-                std::from_chars(query.data() + 6, query.data() + query.size(), since);
-            }
-            return answered(200, "application/json", status_text(since));
+            return answered(200, "application/json", status_text(query));
         }
         if (path == "/healthz") {
             return answered(200, "text/plain", "ok\n");
@@ -282,17 +269,28 @@ struct status_site::impl {
         return answered(yes ? 200 : 503, "text/plain", yes ? "ready\n" : "not ready\n");
     }
 
+    status_answer answer(const status_request& r) {
+        const detail::request_target target = detail::parse_target(r.target);
+        if (!has(target.path)) {
+            return refusal(404, "Not Found", "there are /, /metrics, /status.json, /healthz and /readyz");
+        }
+        if (target.path == "/admin") {
+            return r.method == "POST" ? admin(r) : not_allowed("POST", "POST an action here");
+        }
+        if (r.method != "GET" && r.method != "HEAD") {
+            return not_allowed("GET, HEAD", "only GET and HEAD here");
+        }
+        return show(target.path, target.query);
+    }
+
     std::function<bool(std::string_view)> may_act;
     std::atomic<bool> ready{true};
-    const std::int64_t started = unix_ms(std::chrono::system_clock::now().time_since_epoch());
+    const std::int64_t started = detail::unix_ms(std::chrono::system_clock::now().time_since_epoch());
+
+    detail::shown_zones zones;
 
     std::mutex mutex;
-    std::vector<zone*> zones;
-    std::vector<zone_set*> sets;
     std::map<std::string, std::function<void()>> actions;
-
-    std::shared_ptr<event_log> log = std::make_shared<event_log>();
-    std::map<const zone*, subscription> listening;
 };
 
 status_site::status_site(std::function<bool(std::string_view)> may_act)
@@ -300,17 +298,11 @@ status_site::status_site(std::function<bool(std::string_view)> may_act)
 status_site::~status_site() = default;
 
 void status_site::add(zone& z) {
-    const std::lock_guard guard(impl_->mutex);
-    impl_->zones.push_back(&z);
-    impl_->listen_to(z);
+    impl_->zones.add(z);
 }
 
 void status_site::add(zone_set& set) {
-    {
-        const std::lock_guard guard(impl_->mutex);
-        impl_->sets.push_back(&set);
-    }
-    static_cast<void>(impl_->shown_zones());
+    impl_->zones.add(set);
 }
 
 void status_site::add_action(std::string name, std::function<void()> action) {
@@ -327,26 +319,19 @@ bool status_site::has(std::string_view path) noexcept {
 }
 
 status_answer status_site::answer(const status_request& r) {
-    const std::size_t question = r.target.find('?');
-    const std::string_view path = r.target.substr(0, question);
-    const std::string_view query = question == std::string_view::npos ? "" : r.target.substr(question + 1);
-    if (!has(path)) {
-        return refusal(404, "Not Found", "there are /, /metrics, /status.json, /healthz and /readyz");
+    status_answer out;
+    if (const auto why = thrown_by([&] { out = impl_->answer(r); })) {
+        impl_->zones.log().note_failure("request_failed", std::string(r.method), *why);
+        return refusal(500, "Internal Server Error", "this request met a fault of the service");
     }
-    if (path == "/admin") {
-        return r.method == "POST" ? impl_->admin(r) : refusal(405, "Method Not Allowed", "POST an action here");
-    }
-    if (r.method != "GET" && r.method != "HEAD") {
-        return refusal(405, "Method Not Allowed", "only GET and HEAD here");
-    }
-    return impl_->show(path, query);
+    return out;
 }
 
 std::function<bool(std::string_view)> bearer_token(std::string token) {
     if (token.empty()) {
         return nullptr;
     }
-    return [right = "Bearer " + token](std::string_view given) { return same_secret(given, right); };
+    return [right = std::move(token)](std::string_view given) { return same_secret(token_of(given), right); };
 }
 
 }  // namespace headgate

@@ -11,9 +11,10 @@
 
 namespace headgate::detail {
 
-/// A hierarchical timing wheel of intrusive deadlines (Varghese and Lauck, 1987): adding and removing one is O(1)
-/// whatever the number pending, and allocates nothing. The buckets only index: a deadline is due at exactly its time.
-/// Without a lock and without a clock; the zone brings both.
+/// A hierarchical timing wheel of intrusive deadlines (Varghese and Lauck, 1987), whose buckets are ordered: small
+/// search trees. No bucket is ever sorted, nor moved to the level below: whatever the number pending, a call takes the
+/// time of a few look-ups in one tree, and it allocates nothing. A deadline is due at exactly its time. Without a lock
+/// and without a clock; the zone brings both.
 class deadline_wheel {
 public:
     /// Adds `node`, due at `node.when()`. Precondition: it is not in a wheel.
@@ -25,7 +26,7 @@ public:
     /// The next deadline due at `now`, in order of time and then of arrival; null when none is left.
     deadline* pop_due(time_point now) noexcept;
 
-    /// When `pop_due` should be called next: never later than the earliest deadline; `time_point::max()` when empty.
+    /// When the earliest deadline is due; `time_point::max()` when empty.
     [[nodiscard]] time_point next_wake() const noexcept;
 
     [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
@@ -37,21 +38,17 @@ private:
     static constexpr unsigned levels = 8;      // 8 levels of 6 bits over 44 bits of ticks: the whole range of time
 
     static std::uint64_t tick_of(time_point when) noexcept;
-    static time_point start_of(std::uint64_t tick) noexcept;
 
     [[nodiscard]] unsigned position(unsigned level) const noexcept {
         return static_cast<unsigned>(elapsed_ >> (slot_bits * level)) & (slots - 1);
     }
+    /// Null when empty.
+    [[nodiscard]] const deadline* earliest() const noexcept;
 
-    void place(deadline& node) noexcept;
-    void collect(unsigned slot, time_point now) noexcept;
-    bool cascade() noexcept;
-    bool advance(time_point now) noexcept;
-
-    std::array<std::array<deadline_list, slots>, levels> buckets_;
+    std::array<std::array<deadline_tree, slots>, levels> buckets_;
     std::array<std::uint64_t, levels> occupied_{};
-    deadline_list due_;
-    std::uint64_t elapsed_ = 0;  // the tick up to which time was processed
+    std::uint64_t elapsed_ = 0;  // the tick before which nothing is pending
+    std::uint64_t arrivals_ = 0;
     std::uint64_t size_ = 0;
 };
 

@@ -3,112 +3,100 @@
 
 #include <headgate/impl/zone_core.hpp>
 
-#include <boost/asio/execution_context.hpp>
-#include <boost/asio/steady_timer.hpp>
-
-#include <algorithm>
-#include <map>
+#include <array>
 #include <mutex>
 #include <vector>
 
+#include <headgate/impl/wait_queue.hpp>
 #include <headgate/impl/zone_waiters.hpp>
 
-#include "zone/deadline_wheel.hpp"
+#include "zone/context_state.hpp"
+#include "zone/driver.hpp"
+#include "zone/event_stream.hpp"
+#include "zone/registry.hpp"
 
 namespace headgate::detail {
 
 namespace {
 
-// The driver sleeps no longer than this, so that an io_context whose last deadline was disarmed runs out of work soon:
-// disarming leaves the timer as it is, because touching it is a system call.
-constexpr duration longest_sleep = std::chrono::seconds(1);
-
-template <class List>
-void move_all(List& from, List& to) {
-    to.splice(to.end(), from);
-}
+// How old the offset of the system clock may be, and how much it has to differ: reading two clocks one after the other
+// is inexact by less than that, and windows shall not move by it.
+constexpr duration offset_age = std::chrono::seconds(30);
+constexpr duration offset_step = std::chrono::milliseconds(1);
 
 }  // namespace
 
-/// Tells the zones of an io_context that it is being destroyed.
-class zone_service final : public asio::execution_context::service {
+/// Delivers events on the strand. Keeps the zone while it is posted.
+class zone_core::delivery final : public serial_task {
 public:
-    using key_type = zone_service;
-    static asio::execution_context::id id;
+    explicit delivery(zone_core& self) noexcept : self_(self) {}
 
-    explicit zone_service(asio::execution_context& context) : service(context) {}
-
-    void add(std::weak_ptr<zone_core> zone) {
-        const std::lock_guard guard(mutex_);
-        std::erase_if(zones_, [](const auto& z) { return z.expired(); });
-        zones_.push_back(std::move(zone));
+    void post() noexcept {
+        const context_gate::passage inside(self_.gate_);
+        if (inside) {
+            zone_ = self_.shared_from_this();
+            self_.queue_->post(*this);
+        }
     }
+    void run() override;
+    void abandon() noexcept override { const auto last = std::move(zone_); }
 
 private:
-    void shutdown() override {
-        std::vector<std::weak_ptr<zone_core>> zones;
-        {
-            const std::lock_guard guard(mutex_);
-            zones.swap(zones_);
-        }
-        for (const auto& weak : zones) {
-            if (const auto zone = weak.lock()) {
-                zone->abandon();
-            }
-        }
-    }
-
-    detail::mutex mutex_;
-    std::vector<std::weak_ptr<zone_core>> zones_;
+    zone_core& self_;
+    std::shared_ptr<zone_core> zone_;
 };
-
-asio::execution_context::id zone_service::id;
 
 struct zone_core::state {
-    explicit state(const strand_type& strand) : timer(std::in_place, strand) {}
+    explicit state(zone_core& zone) : drive(zone), deliver(zone) {}
 
-    // The driver.
-    mutable spinlock wheel_lock;
-    deadline_wheel wheel;
-    time_point armed = time_point::max();
-    bool rearm_posted = false;
-    std::optional<asio::steady_timer> timer;  // touched on the strand only
+    driver drive;
+    detail::registry registry;
 
-    // The registry.
-    mutable detail::mutex mutex;
-    std::map<std::pair<primitive_kind, std::string>, std::shared_ptr<primitive>, std::less<>> primitives;
-    std::vector<std::weak_ptr<primitive>> removed;
+    event_stream events;
+    delivery deliver;
 
-    // Those who sleep, and those who wait for the end.
     spinlock waiters_lock;
-    waiter_list<sleep_waiter> sleeping;
-    waiter_list<idle_waiter> closing;
+    wait_queue<sleep_waiter> sleeping;
+    // Those who wait for the end, by what they wait for. `joined` counts them up, so that a look at the zone can tell
+    // that it is out of date.
+    std::array<wait_queue<idle_waiter>, 4> idle;
+    std::uint64_t joined = 0;
+    bool ended = false;  // `close` has told all primitives
 
-    // The event stream.
-    detail::mutex events_mutex;
-    std::uint64_t sequence = 0;
-    std::vector<event> events;
-    bool delivery_posted = false;
-    std::uint64_t last_subscription = 0;
-    std::map<std::uint64_t, std::shared_ptr<std::function<void(const event&)>>> subscribers;
+    [[nodiscard]] wait_queue<idle_waiter>& queue_of(idle_wait kind) noexcept {
+        return idle[static_cast<std::size_t>(kind)];
+    }
+    [[nodiscard]] std::size_t waiting() const noexcept {
+        std::size_t sum = 0;
+        for (const auto& queue : idle) {
+            sum += queue.size();
+        }
+        return sum;
+    }
 };
+
+// Primitives ----------------------------------------------------------------------------------------------------------
 
 primitive::primitive(std::shared_ptr<zone_core> zone, primitive_kind kind, std::string name)
     : zone_(std::move(zone)), kind_(kind), name_(std::move(name)) {}
 
-primitive::~primitive() = default;
+primitive::~primitive() {
+    zone_->forget(*this);
+}
 
-void primitive::emit(event e) const {
+void primitive::emit(event e) const noexcept {
     zone_->emit(kind_, name_, std::move(e));
 }
 
+// Life ----------------------------------------------------------------------------------------------------------------
+
 std::shared_ptr<zone_core> zone_core::create(asio::io_context& context, std::string name, virtual_clock* clock,
                                              bool runs_without_breaker) {
-    auto& service = asio::use_service<zone_service>(context);
     const std::shared_ptr<zone_core> zone(new zone_core(context, std::move(name), clock, runs_without_breaker));
-    service.add(zone);
-    if (clock != nullptr) {
-        clock->attach(zone);
+    zone->home_->add(*zone);
+    if (zone->clock_ != nullptr) {
+        const std::lock_guard guard(zone->clock_->mutex);
+        zone->clock_->zones.push_back(zone.get());
     }
     return zone;
 }
@@ -116,204 +104,137 @@ std::shared_ptr<zone_core> zone_core::create(asio::io_context& context, std::str
 zone_core::zone_core(asio::io_context& context, std::string name, virtual_clock* clock, bool runs_without_breaker)
     : context_(context),
       name_(std::move(name)),
-      clock_(clock),
+      clock_(clock != nullptr ? clock->state_ : nullptr),
       runs_without_breaker_(runs_without_breaker),
-      strand_(asio::make_strand(context)) {
-    state_ = std::make_unique<state>(*strand_);
-    const auto system = clock != nullptr ? clock->system_now() : std::chrono::system_clock::now();
-    system_offset_ = std::chrono::duration_cast<duration>(system.time_since_epoch()) - now().time_since_epoch();
+      queue_(std::make_shared<serial_queue>(context)),
+      strand_(std::in_place, queue_, context.get_executor()),
+      home_(context_state::of(context)),
+      state_(std::make_unique<state>(*this)) {
+    read_system_offset();
 }
 
-zone_core::~zone_core() = default;
+zone_core::~zone_core() {
+    if (clock_ != nullptr) {
+        const std::lock_guard guard(clock_->mutex);
+        std::erase(clock_->zones, this);
+    }
+    home_->remove(*this);
+}
 
-// ---- deadlines
+// Nobody posts any more, and nothing here refers to the io_context any more.
+void zone_core::detach() noexcept {
+    gate_.close();
+    state_->drive.detach();
+    strand_.reset();
+}
+
+// Time ----------------------------------------------------------------------------------------------------------------
+
+duration zone_core::system_offset() const noexcept {
+    if (clock_ != nullptr) {
+        return duration{clock_->offset_ns.load(std::memory_order_relaxed)};
+    }
+    const auto read = time_point{duration{offset_read_ns_.load(std::memory_order_relaxed)}};
+    if (saturating_sub(coarse_now(), read) >= offset_age) {
+        return read_system_offset();
+    }
+    return duration{offset_ns_.load(std::memory_order_relaxed)};
+}
+
+duration zone_core::read_system_offset() const noexcept {
+    if (clock_ != nullptr) {
+        return system_offset();
+    }
+    const duration steady = std::chrono::steady_clock::now().time_since_epoch();
+    const auto system = std::chrono::system_clock::now().time_since_epoch();
+    const duration offset = std::chrono::duration_cast<duration>(system) - steady;
+    const duration known{offset_ns_.load(std::memory_order_relaxed)};
+    offset_read_ns_.store(steady.count(), std::memory_order_relaxed);
+    if (offset - known < offset_step && known - offset < offset_step) {
+        return known;
+    }
+    offset_ns_.store(offset.count(), std::memory_order_relaxed);
+    return offset;
+}
 
 void zone_core::arm(deadline& node, time_point when) noexcept {
-    bool post_rearm = false;
-    {
-        const std::lock_guard guard(state_->wheel_lock);
-        node.when_ = when;
-        state_->wheel.add(node);
-        if (when < state_->armed && clock_ == nullptr) {
-            state_->armed = when;
-            post_rearm = !std::exchange(state_->rearm_posted, true);
-        }
-    }
-    if (post_rearm) {
-        post([self = shared_from_this()] { self->rearm(); });
-    }
+    state_->drive.arm(node, when);
 }
 
 bool zone_core::disarm(deadline& node) noexcept {
-    const std::lock_guard guard(state_->wheel_lock);
-    return state_->wheel.remove(node);
+    return state_->drive.disarm(node);
 }
 
 time_point zone_core::next_wake() const noexcept {
-    const std::lock_guard guard(state_->wheel_lock);
-    return state_->wheel.next_wake();
+    return state_->drive.next_wake();
 }
 
-void zone_core::wake() {
-    post([self = shared_from_this()] { self->run_due(); });
+void zone_core::wake() noexcept {
+    state_->drive.wake();
 }
 
-void zone_core::run_due() noexcept {
-    for (;;) {
-        deadline* node = nullptr;
-        {
-            const std::lock_guard guard(state_->wheel_lock);
-            node = state_->wheel.pop_due(now());
-        }
-        if (node == nullptr) {
-            return;
-        }
-        node->on_deadline();
-    }
-}
-
-void zone_core::rearm() {
-    if (!state_->timer) {
-        return;
-    }
-    time_point wake;
-    {
-        const std::lock_guard guard(state_->wheel_lock);
-        state_->rearm_posted = false;
-        const bool idle = state_->wheel.empty();
-        wake = idle ? time_point::max() : std::min(state_->wheel.next_wake(), saturating_add(now(), longest_sleep));
-        state_->armed = wake;
-    }
-    if (wake == time_point::max()) {
-        state_->timer->cancel();
-        return;
-    }
-    state_->timer->expires_at(wake);
-    state_->timer->async_wait([self = shared_from_this()](boost::system::error_code ec) {
-        if (!ec) {
-            self->run_due();
-            self->rearm();
-        }
-    });
-}
-
-// ---- events
+// Events --------------------------------------------------------------------------------------------------------------
 
 std::uint64_t zone_core::subscribe(std::function<void(const event&)> handler) {
-    const std::lock_guard guard(state_->events_mutex);
-    const auto id = ++state_->last_subscription;
-    state_->subscribers.emplace(id, std::make_shared<std::function<void(const event&)>>(std::move(handler)));
-    subscribed_ = true;
-    return id;
+    return state_->events.subscribe(std::move(handler));
 }
 
 void zone_core::unsubscribe(std::uint64_t id) noexcept {
-    std::shared_ptr<std::function<void(const event&)>> gone;
-    const std::lock_guard guard(state_->events_mutex);
-    if (const auto found = state_->subscribers.find(id); found != state_->subscribers.end()) {
-        gone = std::move(found->second);
-        state_->subscribers.erase(found);
-    }
-    subscribed_ = !state_->subscribers.empty();
+    state_->events.unsubscribe(id);
 }
 
-void zone_core::emit(primitive_kind kind, const std::string& name, event e) {
-    bool post_delivery = false;
-    {
-        const std::lock_guard guard(state_->events_mutex);
-        e.sequence = ++state_->sequence;
-        if (state_->subscribers.empty()) {
-            return;
-        }
-        e.time = now();
-        e.primitive = kind;
-        e.name = name;
-        state_->events.push_back(std::move(e));
-        post_delivery = !std::exchange(state_->delivery_posted, true);
-    }
-    if (post_delivery) {
-        post([self = shared_from_this()] { self->deliver_events(); });
+void zone_core::emit(primitive_kind kind, const std::string& name, event e) noexcept {
+    e.primitive = kind;
+    if (state_->events.emit(std::move(e), name, *this)) {
+        state_->deliver.post();
     }
 }
 
-void zone_core::deliver_events() {
-    std::vector<event> events;
-    {
-        const std::lock_guard guard(state_->events_mutex);
-        events.swap(state_->events);
-        state_->delivery_posted = false;
-    }
-    for (const event& e : events) {
-        std::vector<std::shared_ptr<std::function<void(const event&)>>> handlers;
-        {
-            const std::lock_guard guard(state_->events_mutex);
-            for (const auto& [id, handler] : state_->subscribers) {
-                handlers.push_back(handler);
+void zone_core::delivery::run() {
+    /// Posts what is left, also when a handler throws.
+    struct rest {
+        state& of;
+        ~rest() {
+            if (of.events.has_more()) {
+                of.deliver.post();
             }
         }
-        for (const auto& handler : handlers) {
-            (*handler)(e);
-        }
-    }
+    };
+    const auto zone = std::move(zone_);
+    const rest goes_on{*zone->state_};
+    zone->state_->events.deliver();
 }
 
-// ---- registry
+// The registry --------------------------------------------------------------------------------------------------------
 
 result<void> zone_core::add(std::shared_ptr<primitive> p) {
     if (p->name().empty()) {
         return error(errc::invalid_argument, "the name is empty; it must have at least one character");
     }
-    const std::lock_guard guard(state_->mutex);
-    if (refusing()) {
-        return errc::shut_down;
-    }
-    auto key = std::pair(p->kind(), p->name());
-    if (!state_->primitives.try_emplace(std::move(key), p).second) {
-        return error(errc::name_taken,
-                     std::string(to_string(p->kind())) + " \"" + p->name() + "\" in zone \"" + name_ + '"');
-    }
-    return outcome::success();
+    return state_->registry.add(std::move(p), [this] { return refusing(); }, name_);
 }
 
 result<std::shared_ptr<primitive>> zone_core::find(primitive_kind kind, std::string_view name) const {
-    const std::lock_guard guard(state_->mutex);
-    const auto found = state_->primitives.find(std::pair(kind, std::string(name)));
-    if (found == state_->primitives.end()) {
-        return error(errc::unknown_name,
-                     std::string(to_string(kind)) + " \"" + std::string(name) + "\" in zone \"" + name_ + '"');
-    }
-    return found->second;
+    return state_->registry.find(kind, name, name_);
 }
 
-void zone_core::remove(primitive_kind kind, std::string_view name) {
-    std::shared_ptr<primitive> gone;  // perhaps the last reference: it goes after the lock
-    {
-        const std::lock_guard guard(state_->mutex);
-        const auto found = state_->primitives.find(std::pair(kind, std::string(name)));
-        if (found == state_->primitives.end()) {
-            return;
-        }
-        gone = std::move(found->second);
-        state_->primitives.erase(found);
-        std::erase_if(state_->removed, [](const auto& weak) { return weak.expired(); });
-        state_->removed.push_back(gone);
+void zone_core::remove(primitive_kind kind, std::string_view name) noexcept {
+    if (const auto gone = state_->registry.remove(kind, name)) {
+        gone->drain();
     }
-    gone->drain();
 }
 
-// All that are registered, and those that were and are still used.
-std::vector<std::shared_ptr<primitive>> zone_core::living() const {
-    const std::lock_guard guard(state_->mutex);
-    std::vector<std::shared_ptr<primitive>> out;
-    for (const auto& [key, p] : state_->primitives) {
-        out.push_back(p);
-    }
-    for (const auto& weak : state_->removed) {
-        if (auto p = weak.lock()) {
-            out.push_back(std::move(p));
-        }
-    }
-    return out;
+void zone_core::stage() noexcept {
+    state_->registry.stage();
+}
+
+void zone_core::settle_staged(bool keep) noexcept {
+    state_->registry.settle_staged(keep);
+}
+
+void zone_core::forget(primitive& p) noexcept {
+    state_->registry.forget(p);
+    returned();  // it may have lived for the sake of what a drain waits for
 }
 
 zone_snapshot zone_core::snapshot() const {
@@ -321,205 +242,189 @@ zone_snapshot zone_core::snapshot() const {
     s.name = name_;
     s.closed = closed();
     s.operations = operations_.load(std::memory_order_relaxed);
-    const std::lock_guard guard(state_->mutex);
-    for (const auto& [key, p] : state_->primitives) {
+    for (const auto& p : state_->registry.named()) {
         s.primitives.push_back(p->snapshot());
     }
     return s;
 }
 
-std::uint64_t zone_core::in_use() const {
-    std::uint64_t sum = 0;
-    for (const auto& p : living()) {
-        sum += p->in_use();
-    }
-    return sum;
-}
-
-// ---- the end
+// The end -------------------------------------------------------------------------------------------------------------
 
 void zone_core::drain() noexcept {
-    auto open = stage::open;
-    stage_.compare_exchange_strong(open, stage::draining);
+    auto open = stage_kind::open;
+    if (stage_.compare_exchange_strong(open, stage_kind::draining)) {
+        for (auto p = state_->registry.next({}); p; p = state_->registry.next(p)) {
+            p->drain();
+        }
+    }
 }
 
 void zone_core::close() noexcept {
-    if (stage_.exchange(stage::closed) != stage::closed) {
-        for (const auto& p : living()) {
+    if (stage_.exchange(stage_kind::closed) != stage_kind::closed) {
+        for (auto p = state_->registry.next({}); p; p = state_->registry.next(p)) {
             p->close();
         }
-        waiter_list<sleep_waiter> ended;
-        {
-            const std::lock_guard guard(state_->waiters_lock);
-            for (auto it = state_->sleeping.begin(); it != state_->sleeping.end();) {
-                sleep_waiter& w = *it++;
-                state_->sleeping.erase(state_->sleeping.iterator_to(w));
-                w.outcome = errc::shut_down;
-                if (w.settle(*this)) {
-                    ended.push_back(w);
-                }
-            }
-        }
-        while (!ended.empty()) {
-            sleep_waiter& w = ended.front();
-            ended.pop_front();
-            w.complete();
-        }
+        decided_waiters ended;
+        const std::lock_guard guard(state_->waiters_lock);
+        state_->sleeping.settle_all(*this, ended, [](sleep_waiter& w) { w.outcome = errc::shut_down; });
+        state_->ended = true;
     }
     check_idle();
 }
 
 void zone_core::release() noexcept {
     close();
-    decltype(state_->primitives) gone;
-    const std::lock_guard guard(state_->mutex);
-    gone.swap(state_->primitives);
+    state_->registry.remove_all();
 }
 
+// Nobody posts to the io_context any more, but those on other ones go on to call. Those who wait are taken out first:
+// nothing that ends here shall complete one of them.
 void zone_core::abandon() noexcept {
-    stage_ = stage::closed;
-    state_->timer.reset();
-    strand_.reset();
-    decltype(state_->subscribers) subscribers;
-    for (const auto& p : living()) {
+    stage_ = stage_kind::closed;
+    decided_waiters waiting;
+    {
+        const std::lock_guard guard(state_->waiters_lock);
+        state_->ended = true;
+        state_->sleeping.settle_all(*this, waiting, [](sleep_waiter&) {});
+        for (auto& queue : state_->idle) {
+            queue.settle_all(*this, waiting, [](idle_waiter&) {});
+        }
+    }
+    for (auto p = state_->registry.next({}); p; p = state_->registry.next(p)) {
         p->abandon();
     }
-    {
-        const std::lock_guard guard(state_->events_mutex);
-        subscribers.swap(state_->subscribers);
-    }
-    waiter_list<sleep_waiter> sleeping;
-    waiter_list<idle_waiter> closing;
-    move_all(state_->sleeping, sleeping);
-    move_all(state_->closing, closing);
-    const auto destroy = [this](auto& list) {
-        while (!list.empty()) {
-            auto& w = list.front();
-            list.pop_front();
-            (void)w.settle(*this);
-            w.abandon();
-        }
-    };
-    destroy(sleeping);
-    destroy(closing);
+    state_->events.unsubscribe_all();
+    waiting.abandon();
 }
 
+// Either this sees the stage that a drain or a close has set, or that sees the count of this: all four accesses are
+// sequentially consistent. With less, on a machine that delays stores, both could see the old value, and nobody would
+// complete the drain.
 void zone_core::operation_finished() noexcept {
-    operations_.fetch_sub(1, std::memory_order_acq_rel);
-    if (refusing()) {
+    operations_.fetch_sub(1, std::memory_order_seq_cst);
+    if (stage_.load(std::memory_order_seq_cst) != stage_kind::open) {
         check_idle();
     }
 }
 
 // Completes those who wait for the end, when it has come: a close waits for operations, a drain for leases and permits
-// too.
+// too. Operations are looked at first: one that ends with a lease has it before it ends, and after a drain has begun
+// only operations get leases. Leases are looked at under no lock, because letting go of a primitive may destroy it; who
+// joins meanwhile is an operation that the count does not have yet, and the look is repeated.
 void zone_core::check_idle() noexcept {
-    waiter_list<idle_waiter> done;
-    const std::uint64_t used = closed() ? 0 : in_use();
-    {
-        const std::lock_guard guard(state_->waiters_lock);
-        const auto waiting = state_->closing.size();
-        if (!strand_ || waiting == 0 || operations_.load(std::memory_order_acquire) > waiting || used > 0) {
+    for (;;) {
+        std::uint64_t joined = 0;
+        std::size_t waiting = 0;
+        {
+            const std::lock_guard guard(state_->waiters_lock);
+            joined = state_->joined;
+            waiting = state_->waiting();
+        }
+        if (waiting == 0 || operations_.load(std::memory_order_seq_cst) > waiting) {
             return;
         }
-        for (auto it = state_->closing.begin(); it != state_->closing.end();) {
-            idle_waiter& w = *it++;
-            state_->closing.erase(state_->closing.iterator_to(w));
-            if (w.settle(*this)) {
-                done.push_back(w);
+        const bool used = state_->registry.in_use() > 0;
+        decided_waiters done;
+        const std::lock_guard guard(state_->waiters_lock);
+        if (state_->joined != joined) {
+            continue;
+        }
+        using kind = idle_wait;
+        for (const kind each : {kind::close, kind::drain, kind::look, kind::drop}) {
+            const bool by_close = state_->ended && (each == kind::close || each == kind::drop);
+            if (by_close || (!used && each != kind::close)) {
+                state_->queue_of(each).settle_all(*this, done, [](idle_waiter&) {});
             }
         }
-    }
-    while (!done.empty()) {
-        idle_waiter& w = done.front();
-        done.pop_front();
-        w.complete();
+        return;
     }
 }
 
-void zone_core::enqueue(idle_waiter& w, bool draining, duration limit) noexcept {
+void zone_core::enqueue(idle_waiter& w, idle_wait wanted, duration limit) noexcept {
+    using kind = idle_wait;
+    const auto self = shared_from_this();  // the waiter may go
+    const bool looks = wanted == kind::drain && limit <= duration::zero();
+    const bool bounded = wanted == kind::drain && !looks && limit != duration::max();
+    std::uint64_t number = 0;
     {
         const std::lock_guard guard(state_->waiters_lock);
-        state_->closing.push_back(w);
-        if (draining) {
-            w.arm(*this, saturating_add(now(), limit));
-        }
+        w.waits_for = looks ? kind::look : wanted;
+        number = w.number = ++state_->joined;
+        state_->queue_of(w.waits_for).join(w, *this, bounded ? saturating_add(now(), limit) : time_point::max());
     }
-    if (draining) {
-        drain();
-        check_idle();
-    } else {
+    if (wanted == kind::close) {
         close();
+        return;
     }
+    drain();
+    check_idle();
+    if (looks) {
+        end_looks(number);
+    }
+}
+
+// Those that joined before the last `check_idle`, and that it did not complete.
+void zone_core::end_looks(std::uint64_t last) noexcept {
+    const std::uint64_t left = what_is_left();
+    decided_waiters ended;
+    const std::lock_guard guard(state_->waiters_lock);
+    auto& looks = state_->queue_of(idle_wait::look);
+    while (!looks.empty() && looks.front().number <= last) {
+        looks.front().time_out(left);
+        looks.settle(looks.front(), *this, ended);
+    }
+}
+
+// Of a drain: what is left beside itself.
+std::uint64_t zone_core::what_is_left() const noexcept {
+    return state_->registry.in_use() + operations_.load(std::memory_order_relaxed) - 1;
 }
 
 void zone_core::expire(idle_waiter& w) noexcept {
-    const std::uint64_t used = in_use();
-    {
-        const std::lock_guard guard(state_->waiters_lock);
-        if (w.settle_by_deadline()) {
-            state_->closing.erase(state_->closing.iterator_to(w));
-            w.outcome = errc::wait_timed_out;
-            w.left = used + operations_.load(std::memory_order_relaxed) - 1;
-        }
+    const std::uint64_t left = what_is_left();
+    decided_waiters ended;
+    const std::lock_guard guard(state_->waiters_lock);
+    if (state_->queue_of(w.waits_for).expire(w, ended)) {
+        w.time_out(left);
     }
-    w.complete();
 }
 
 void zone_core::cancel(idle_waiter& w) noexcept {
-    {
-        const std::lock_guard guard(state_->waiters_lock);
-        if (w.settled()) {
-            return;
-        }
-        state_->closing.erase(state_->closing.iterator_to(w));
+    decided_waiters ended;
+    const std::lock_guard guard(state_->waiters_lock);
+    if (!w.settled()) {
         w.outcome = errc::canceled;
-        if (!w.settle(*this)) {
-            return;
-        }
+        state_->queue_of(w.waits_for).settle(w, *this, ended);
     }
-    w.complete();
 }
 
-// ---- sleeping
+// Sleeping ------------------------------------------------------------------------------------------------------------
 
 void zone_core::enqueue(sleep_waiter& w, duration span) noexcept {
-    {
-        const std::lock_guard guard(state_->waiters_lock);
-        if (!closed()) {
-            state_->sleeping.push_back(w);
-            w.arm(*this, saturating_add(now(), span));
-            return;
-        }
-        w.outcome = errc::shut_down;
-        (void)w.settle(*this);
+    decided_waiters ended;
+    const std::lock_guard guard(state_->waiters_lock);
+    if (!refusing() && span > duration::zero()) {
+        state_->sleeping.join(w, *this, span == duration::max() ? time_point::max() : saturating_add(now(), span));
+        return;
     }
-    w.complete();
+    w.outcome = refusing() ? errc::shut_down : errc{};
+    (void)w.settle(*this);
+    ended.add(w);
 }
 
 void zone_core::expire(sleep_waiter& w) noexcept {
-    {
-        const std::lock_guard guard(state_->waiters_lock);
-        if (w.settle_by_deadline()) {
-            state_->sleeping.erase(state_->sleeping.iterator_to(w));
-        }
-    }
-    w.complete();
+    decided_waiters ended;
+    const std::lock_guard guard(state_->waiters_lock);
+    state_->sleeping.expire(w, ended);
 }
 
 void zone_core::cancel(sleep_waiter& w) noexcept {
-    {
-        const std::lock_guard guard(state_->waiters_lock);
-        if (w.settled()) {
-            return;
-        }
-        state_->sleeping.erase(state_->sleeping.iterator_to(w));
+    decided_waiters ended;
+    const std::lock_guard guard(state_->waiters_lock);
+    if (!w.settled()) {
         w.outcome = errc::canceled;
-        if (!w.settle(*this)) {
-            return;
-        }
+        state_->sleeping.settle(w, *this, ended);
     }
-    w.complete();
 }
 
 void sleep_waiter::on_deadline() noexcept {

@@ -9,7 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "commit_watch.hpp"
 #include "exchange.hpp"
+#include "request_reader.hpp"
+#include "response_reader.hpp"
 
 using namespace db_proxy;
 using namespace std::string_literals;

@@ -125,6 +125,19 @@ TEST_CASE("users are read, and mistakes told without their secrets") {
     CHECK(headgate::to_string(problems).find("hunter2") == std::string::npos);
 }
 
+TEST_CASE("a user's timeout that is missing or zero is none") {
+    std::vector<config_problem> problems;
+    const auto users = user_list::parse(
+        R"({"mock_secret": "0123456789abcdef", "users": [{"name": "ann", "trust": true, "statement_timeout": "0s"},
+            {"name": "bob", "trust": true, "idle_transaction_timeout": "30s"}]})",
+        {}, problems);
+    REQUIRE(users);
+    CHECK(users.value().find("ann")->statement_timeout == headgate::duration::max());
+    CHECK(users.value().find("ann")->idle_transaction_timeout == headgate::duration::max());
+    CHECK(users.value().find("bob")->statement_timeout == headgate::duration::max());
+    CHECK(users.value().find("bob")->idle_transaction_timeout == std::chrono::seconds(30));
+}
+
 TEST_CASE("who is trusted, is so on the loopback only") {
     std::vector<config_problem> problems;
     const auto users = user_list::parse(

@@ -65,6 +65,61 @@ TEST_CASE_FIXTURE(postgres_fixture, "postgres: parameters arrive as what they ar
     CHECK(value<std::int64_t>(c, "select 1", sql_params{}) == 1);
 }
 
+TEST_CASE_FIXTURE(postgres_fixture, "postgres: special real numbers arrive as every type that has them") {
+    auto c = connect();
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    const double nan = std::nan("");
+    const double negative_nan = std::copysign(nan, -1.0);
+    for (const double n : {nan, negative_nan}) {
+        CHECK(value<std::string>(c, "select $1::numeric", n) == "NaN");
+        CHECK(std::isnan(value<double>(c, "select $1::float8", n)));
+        CHECK(std::isnan(value<double>(c, "select $1::float4", n)));
+        CHECK(value<std::string>(c, "select $1::text", n) == "NaN");
+    }
+    CHECK(value<std::string>(c, "select $1::numeric", infinity) == "Infinity");
+    CHECK(value<std::string>(c, "select $1::numeric", -infinity) == "-Infinity");
+    CHECK(value<double>(c, "select $1::float4", -infinity) == -infinity);
+    CHECK(value<std::string>(c, "select $1::date::text", infinity) == "infinity");
+    for (const double n : {0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308,
+                           -1.7976931348623157e308, 9007199254740993.0, 1e22, 0.1, -1.0 / 3}) {
+        CHECK(value<double>(c, "select $1::float8", n) == n);
+        CHECK(value<double>(c, "select $1::numeric::float8", n) == n);
+    }
+    CHECK(std::signbit(value<double>(c, "select $1::float8", -0.0)));
+    CHECK(value<double>(c, "select 1e-45::float4") == doctest::Approx(1.4e-45));
+    CHECK(value<double>(c, "select 3.4028235e38::float4") == 3.4028235e38);
+    // Rounded up out of the range of double by the server: better as text than as another number.
+    REQUIRE(query(c, "set extra_float_digits = -14"));
+    CHECK(value<std::string>(c, "select 1.7976931348623157e308::float8") == "2e+308");
+    CHECK(value<double>(c, "select 0.25::float8") == 0.2);
+}
+
+TEST_CASE_FIXTURE(postgres_fixture, "postgres: the ends of the integers, of text and of bytes") {
+    auto c = connect();
+    using limits = std::numeric_limits<std::int64_t>;
+    for (const std::int64_t n : {limits::min(), std::int64_t{-1}, std::int64_t{0}, limits::max()}) {
+        CHECK(value<std::int64_t>(c, "select $1::int8", n) == n);
+        CHECK(value<std::string>(c, "select $1::numeric", n) == std::to_string(n));
+    }
+    CHECK(value<std::int64_t>(c, "select (-32768)::int2") == -32768);
+    CHECK(value<std::int64_t>(c, "select (-2147483648)::int4") == -2147483648);
+    CHECK(value<std::int64_t>(c, "select $1::bool", 0) == 0);
+    CHECK(value<std::int64_t>(c, "select $1::bool", false) == 0);
+    const char* const none = nullptr;
+    CHECK(value<std::monostate>(c, "select $1::text", none) == std::monostate{});
+    CHECK(value<std::string>(c, "select $1::text", "") == "");
+    REQUIRE(query(c, "create domain pg_temp.small as int"));
+    CHECK(value<std::int64_t>(c, "select 7::pg_temp.small") == 7);
+    CHECK(value<std::string>(c, "select 'a'::\"char\"") == "a");
+    CHECK(value<std::string>(c, "select '{1,2}'::int[]") == "{1,2}");
+    for (const char* output : {"hex", "escape"}) {
+        REQUIRE(query(c, std::string("set bytea_output = ") + output));
+        CHECK(value<sql_blob>(c, "select $1", bytes({"\\\0'\x80\xff", 5})) == bytes({"\\\0'\x80\xff", 5}));
+        CHECK(value<sql_blob>(c, "select ''::bytea").empty());
+    }
+    CHECK(query(c, "select $1::text", "\xff").error().code == sqlstate("22021"));
+}
+
 TEST_CASE_FIXTURE(postgres_fixture, "postgres: statements tell how many rows they changed") {
     auto c = connect();
     REQUIRE(query(c, "create temporary table t (n int primary key, s text)"));

@@ -115,5 +115,80 @@ TEST_CASE("limiter: two threads on a fresh key lose no hit") {
     CHECK(granted == 1000);
 }
 
+// A table that is far too small for its keys: buckets come and go, and most callers share one, while others wait.
+void run_overflow(unsigned threads) {
+    const auto seed = std::random_device{}();
+    CAPTURE(seed);
+    asio::io_context io;
+    zone z(io, "stress");
+    auto limiter =
+        rate_limiter::create(
+            z, "l",
+            rate_limiter_options{
+                .tiers = {{"default", {quota::per(20'000, 1s, 3).value()}},
+                          {"other", {quota::per(50'000, 1s, 4).value(), quota::fixed_window(900, 10ms).value()}}},
+                .max_keys = 64,
+                .max_waiters = 16,
+                .busiest = 4})
+            .value();
+    std::atomic<std::uint64_t> granted = 0, asked = 0, done = 0;
+    const auto work = [&](unsigned number) {
+        std::mt19937 random(seed + number);
+        for (int i = 0; i < 20'000; ++i) {
+            const int key = static_cast<int>(random() % 300);
+            acquire_options how;
+            how.cost = 1 + random() % 2;
+            how.tier = random() % 4 == 0 ? "other" : "";
+            switch (random() % 8) {
+                case 0: (void)limiter.inspect(key); break;
+                case 1: (void)limiter.reset(key); break;
+                case 2:
+                    how.max_wait = duration(random() % 1'000'000);
+                    ++asked;
+                    limiter.acquire(key, how, [&](result<grant> r) {
+                        granted += r.has_value();
+                        ++done;
+                    });
+                    break;
+                case 3:
+                    if (random() % 64 == 0) {
+                        (void)limiter.reconfigure(
+                            {{"default", {quota::per(20'000, 1s, 3 + random() % 3).value()}},
+                             {random() % 2 == 0 ? "other" : "more",
+                              {quota::per(50'000, 1s, 4).value(), quota::fixed_window(900, 10ms).value()}}});
+                    }
+                    break;
+                default: granted += limiter.try_acquire(key, how).has_value(); break;
+            }
+        }
+    };
+    auto busy = std::make_optional(asio::make_work_guard(io));
+    std::vector<std::thread> runners, callers;
+    for (int i = 0; i < 2; ++i) {
+        runners.emplace_back([&] { io.run(); });
+    }
+    for (unsigned i = 0; i < threads; ++i) {
+        callers.emplace_back(work, i);
+    }
+    for (auto& t : callers) {
+        t.join();
+    }
+    while (done < asked) {
+        std::this_thread::yield();
+    }
+    CHECK(limiter.snapshot()["granted"] == granted);
+    CHECK(limiter.snapshot()["waiting"] == 0);
+    CHECK(limiter.snapshot()["keys"] <= 64 + 16);
+    z.close();
+    busy.reset();
+    for (auto& t : runners) {
+        t.join();
+    }
+}
+
+TEST_CASE("limiter: four threads on a table that overflows all the time, with waits, resets and live changes") {
+    run_overflow(4);
+}
+
 }  // namespace
 }  // namespace headgate

@@ -15,8 +15,9 @@
 #include <headgate/guard.hpp>
 #include <headgate/status.hpp>
 
-// A service under load, for the tests of the status server: load TOKEN. Prints its port; takes the commands break, heal
-// and quit from its standard input, and ends by itself after two minutes.
+// A service under load, for the tests of the status server: load [TOKEN [twin]]. Prints its port; takes the commands
+// break, heal and quit from its standard input, and ends by itself after two minutes. With "twin" it shows a second
+// zone of the same name, with names in it that are hard to write down.
 namespace {
 
 namespace asio = boost::asio;
@@ -72,9 +73,20 @@ int main(int argc, char** argv) {
     for (int id = 0; id < 6; ++id) {
         asio::co_spawn(io, client(guard, shop, id), asio::detached);
     }
+    headgate::zone twin(io, "shop");
+    for (const char* name :
+         {"database", "a\xff", "a\xfe", "quote\" back\\slash\nline\rtab\tbell\a", "\xC3\xA9", "<b>&amp;"}) {
+        (void)headgate::circuit_breaker::create(twin, name).value();
+    }
     {
-        const auto status = headgate::status_server::start({.admin_token = argc > 1 ? argv[1] : ""}).value();
+        const auto status = headgate::status_server::start(
+                                {.admin_token = argc > 1 ? argv[1] : "", .host_names = {"status.example.com"}})
+                                .value();
         status->site().add(*set);
+        status->site().add_action("Explode", [] { throw std::runtime_error("a spark"); });
+        if (argc > 2) {
+            status->site().add(twin);
+        }
         std::cout << status->port() << std::endl;
         std::thread commands([&] {
             for (std::string line; std::getline(std::cin, line) && line != "quit";) {

@@ -2,12 +2,23 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 #include <headgate/circuit_breaker.hpp>
+#include <headgate/resource_pool.hpp>
 #include <headgate/status.hpp>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <new>
+#include <optional>
+#include <random>
+#include <set>
+#include <sstream>
+#include <stdexcept>
 #include <string>
+
+#include "status/http_rules.hpp"
+#include "status/names.hpp"
 
 using namespace headgate;
 using namespace std::chrono_literals;
@@ -64,6 +75,113 @@ TEST_CASE("status: JSON has all of it, and survives bytes that are no UTF-8") {
     CHECK(text.find("\"p99_ms\":") != std::string::npos);
     CHECK(text.find("\"key\":\"a\xEF\xBF\xBD\"") != std::string::npos);
     CHECK(to_json({}) == "[]");
+}
+
+TEST_CASE("status: names that are there twice are told apart, in every format") {
+    zone_snapshot twins = sample();
+    twins.name = "shop";
+    twins.primitives[0].name = "a\xff";
+    twins.primitives.push_back(twins.primitives[0]);
+    twins.primitives.back().name = "a\xfe";  // the same once it is readable
+    zone_snapshot sly = twins;
+    sly.name = "shop#2";
+    const std::vector<zone_snapshot> zones = {twins, twins, sly};
+
+    std::istringstream text(to_prometheus(zones));
+    std::multiset<std::string> series;
+    for (std::string line; std::getline(text, line);) {
+        if (!line.starts_with('#')) {
+            series.insert(line.substr(0, line.rfind(' ')));
+        }
+    }
+    CHECK(series.size() == std::set<std::string>(series.begin(), series.end()).size());
+    CHECK(series.contains("headgate_resource_pool_leased{zone=\"shop#2#2\",name=\"a\xEF\xBF\xBD#2\"}"));
+
+    const auto data = nlohmann::json::parse(to_json(zones));
+    CHECK(data[0]["name"] == "shop");
+    CHECK(data[1]["name"] == "shop#2");
+    CHECK(data[2]["name"] == "shop#2#2");
+    CHECK(data[1]["primitives"][2]["name"] == "a\xEF\xBF\xBD#2");
+    CHECK(data[1]["primitives"][1]["name"] == "calls");  // another kind is another series
+}
+
+TEST_CASE("status: whatever bytes a name has, what goes out is UTF-8") {
+    std::mt19937 random(7);
+    constexpr char some[] = "a\"\\\n\r\t\x01\x7f\0\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xC0\xAF\xED\xA0\x80\xF5\xE0\x80";
+    for (int i = 0; i < 20'000; ++i) {
+        std::string bytes;
+        for (auto n = random() % 12; n > 0; --n) {
+            bytes += random() % 3 == 0 ? static_cast<char>(random()) : some[random() % (sizeof some - 1)];
+        }
+        // The same that nlohmann::json makes of it, which replaces by the same rule, but for zero bytes.
+        using json = nlohmann::json;
+        auto right = json::parse(json(bytes).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+        for (auto at = right.find('\0'); at != std::string::npos; at = right.find('\0')) {
+            right.replace(at, 1, "\xEF\xBF\xBD");
+        }
+        REQUIRE(detail::readable(bytes) == right);
+        zone_snapshot z = sample();
+        z.name = bytes;
+        CHECK_NOTHROW(static_cast<void>(json(to_prometheus({z})).dump()));
+    }
+}
+
+TEST_CASE("status: the token of a header, whatever the case of its scheme") {
+    for (const char* right : {"Bearer x y", "bearer x y", "BEARER  x y", "bEaReR\tx y ", "Bearer \t x y\t"}) {
+        CHECK(token_of(right) == "x y");
+        CHECK(bearer_token("x y")(right));
+    }
+    for (const char* none : {"", "Bearer", "Bearer ", "Bearerx", "Basic x", "Bearer-x x", " Bearer x", "x"}) {
+        CHECK(token_of(none).empty());
+        CHECK_FALSE(bearer_token("x")(none));
+    }
+    CHECK_FALSE(bearer_token("Secret")("Bearer secret"));
+    CHECK_FALSE(bearer_token("secret")("secret"));
+}
+
+TEST_CASE("status: a host is one of this server, another, or none at all") {
+    namespace ip = boost::asio::ip;
+    using detail::host_verdict;
+    const detail::host_rule here(ip::make_address("127.0.0.1"), {"a.example.", "B.example"});
+    const detail::host_rule everywhere(ip::make_address("::"), {});
+    for (const char* ours :
+         {"localhost", "LocalHost.:1", "127.0.0.1", "127.255.0.1:65535", "[::1]", "[::ffff:127.0.0.1]:1"}) {
+        CHECK(here.judge(ours) == host_verdict::allowed);
+        CHECK(everywhere.judge(ours) == host_verdict::allowed);
+        CHECK(names_this_machine(ours));
+    }
+    for (const char* ours : {"A.EXAMPLE", "a.example.:80", "b.example"}) {
+        CHECK(here.judge(ours) == host_verdict::allowed);
+        CHECK(everywhere.judge(ours) == host_verdict::foreign);
+        CHECK_FALSE(names_this_machine(ours));
+    }
+    for (const char* address : {"192.0.2.1:80", "[2001:db8::1]", "[::ffff:192.0.2.1]"}) {
+        CHECK(here.judge(address) == host_verdict::foreign);
+        CHECK(everywhere.judge(address) == host_verdict::allowed);  // nobody has an address point elsewhere
+    }
+    for (const char* foreign :
+         {"evil.example", "x.a.example", "0.0.0.0", "[::]", "127.1", "localhost.localhost", "."}) {
+        CHECK(here.judge(foreign) == host_verdict::foreign);
+        CHECK(everywhere.judge(foreign) == host_verdict::foreign);
+    }
+    for (const char* broken : {"", ":80", "::1", "[]", "[::1", "[::1]80", "[127.0.0.1]", "a b", "a:b", "a:65536",
+                               "a:80:80", "u@localhost", "localhost/", "localhost?", "\xC3\xA9", "[fe80::1%eth0]"}) {
+        CAPTURE(broken);
+        CHECK(here.judge(broken) == host_verdict::malformed);
+        CHECK_FALSE(names_this_machine(broken));
+    }
+}
+
+TEST_CASE("status: what cannot be reached or cannot be said is refused at the start") {
+    for (const char* token : {"secret\n", " secret", "secret ", "se\tcret",
+                              "s\xC3\xA9"
+                              "cret"}) {
+        CHECK(status_server::start({.admin_token = token}).error() == errc::invalid_argument);
+    }
+    CHECK(status_server::start({.admin_token = "two words"}));
+    for (const char* name : {"", "a:80", "http://a", "a/b", "[::1]", "a b", "*"}) {
+        CHECK(status_server::start({.host_names = {"a.example", name}}).error() == errc::invalid_argument);
+    }
 }
 
 TEST_CASE("status: an address that is none, and a port that is taken, are errors") {
@@ -130,4 +248,128 @@ TEST_CASE("site: answers without a server, and only who may act acts") {
     z.close([](const auto&) {});
     io.run();
     CHECK(open_to_all.answer({.method = "GET", .target = "/readyz"}).status == 503);
+}
+
+namespace {
+
+nlohmann::json shown_by(status_site& site, const std::string& target = "/status.json") {
+    return nlohmann::json::parse(site.answer({.method = "GET", .target = target}).body);
+}
+
+std::vector<std::string> names_of(const nlohmann::json& shown) {
+    std::vector<std::string> out;
+    for (const auto& z : shown["zones"]) {
+        out.push_back(z["name"]);
+    }
+    return out;
+}
+
+status_answer act(status_site& site, const nlohmann::json& what) {
+    const std::string body = what.dump();
+    return site.answer({.method = "POST", .target = "/admin", .authorization = {}, .body = body});
+}
+
+}  // namespace
+
+TEST_CASE("site: an action that throws is answered, and stands among the events; so is a check that throws") {
+    status_site site([](std::string_view token) {
+        return token.empty() ? true : throw std::runtime_error("no directory of users");
+    });
+    site.add_action("text", [] { throw std::runtime_error("a spark"); });
+    site.add_action("memory", [] { throw std::bad_alloc(); });
+    site.add_action("number", [] { throw 42; });
+    for (const char* name : {"text", "memory", "number"}) {
+        const auto answer = act(site, {{"action", "run"}, {"name", name}});
+        CHECK(answer.status == 500);
+        CHECK(nlohmann::json::parse(answer.body)["detail"].get<std::string>().find(name) != std::string::npos);
+    }
+    CHECK(site.answer({.method = "POST", .target = "/admin", .authorization = "x", .body = "{}"}).status == 500);
+    const auto events = shown_by(site)["events"];
+    REQUIRE(events.size() == 4);
+    CHECK(events[0]["event"] == "action_failed");
+    CHECK(events[0]["name"] == "text");
+    CHECK(events[0]["detail"] == "a spark");
+    CHECK(events[3]["event"] == "request_failed");
+}
+
+TEST_CASE("site: two zones of one name are two, and each is acted on under its own") {
+    boost::asio::io_context io;
+    zone one(io, "z"), other(io, "z"), bytes(io, "z\xff");
+    auto first = circuit_breaker::create(one, "b").value();
+    auto second = circuit_breaker::create(other, "b").value();
+    auto odd = circuit_breaker::create(bytes, "b\xff\"\n").value();
+    status_site site([](std::string_view) { return true; });
+    for (zone* z : {&one, &other, &one, &bytes}) {
+        site.add(*z);
+    }
+    const auto names = names_of(shown_by(site));
+    REQUIRE(names == std::vector<std::string>{"z", "z#2", "z\xEF\xBF\xBD"});
+    CHECK(act(site, {{"action", "force_open"}, {"zone", "z"}, {"name", "b"}}).status == 200);
+    CHECK(first.state() == breaker_state::open);
+    CHECK(second.state() == breaker_state::closed);
+    CHECK(act(site, {{"action", "force_open"}, {"zone", "z#2"}, {"name", "b"}}).status == 200);
+    CHECK(second.state() == breaker_state::open);
+    const std::string shown_name = shown_by(site)["zones"][2]["primitives"][0]["name"];
+    CHECK(act(site, {{"action", "force_open"}, {"zone", names[2]}, {"name", shown_name}}).status == 200);
+    CHECK(odd.state() == breaker_state::open);
+    io.poll();
+    std::vector<std::string> heard;
+    const auto events = shown_by(site)["events"];
+    for (const auto& e : events) {
+        if (e["event"] == "breaker_state") {
+            heard.push_back(e["zone"]);
+        }
+    }
+    CHECK(heard == names);
+}
+
+TEST_CASE("site: a zone keeps its name while it is shown, and leaves it when a reload drops it") {
+    boost::asio::io_context io;
+    const auto both = config::parse(R"({"zones": {"a": {}, "b": {}}})").value();
+    const auto only_b = config::parse(R"({"zones": {"b": {}}})").value();
+    const auto set = zone_set::create(io, both).value();
+    zone outside(io, "b");
+    status_site site;
+    site.add(*set);
+    CHECK(names_of(shown_by(site)) == std::vector<std::string>{"a", "b"});
+    site.add(outside);
+    CHECK(names_of(shown_by(site)) == std::vector<std::string>{"b#2", "a", "b"});
+    REQUIRE(set->reload(only_b));
+    CHECK(names_of(shown_by(site)) == std::vector<std::string>{"b#2", "b"});
+    for (int i = 0; i < 3; ++i) {
+        REQUIRE(set->reload(both));
+        CHECK(names_of(shown_by(site)) == std::vector<std::string>{"b#2", "a", "b"});
+        REQUIRE(set->reload(only_b));
+        io.poll();
+    }
+}
+
+TEST_CASE("site: a target is a path or a whole URL, and since may stand anywhere in its query") {
+    boost::asio::io_context io;
+    zone z(io, "z");
+    auto breaker = circuit_breaker::create(z, "b").value();
+    status_site site;
+    site.add(z);
+    breaker.trip();
+    io.poll();
+    for (const char* target : {"/status.json", "/status.json?since=0", "/status.json?x=1&since=0",
+                               "/status.json?since=x", "/status.json?since=-1", "/status.json?sincere=9",
+                               "http://h/status.json", "HTTPS://h:1/status.json?since=0"}) {
+        CAPTURE(target);
+        CHECK(shown_by(site, target)["events"].size() == 1);
+    }
+    for (const char* target : {"/status.json?since=1", "/status.json?x&since=1&since=0", "http://h/status.json?since=1",
+                               "/status.json?since=18446744073709551615"}) {
+        CHECK(shown_by(site, target)["events"].empty());
+    }
+    for (const char* page : {"http://h", "http://h/", "http://h?x=1", "http://h:80?/metrics"}) {
+        CHECK(site.answer({.method = "GET", .target = page}).body.find("<title>headgate</title>") != std::string::npos);
+    }
+    for (const char* nothing :
+         {"", "*", "h/status.json", "http:/status.json", "ftp://h/status.json", "//h/status.json"}) {
+        CHECK(site.answer({.method = "GET", .target = nothing}).status == 404);
+    }
+    const auto allowed = site.answer({.method = "PUT", .target = "/"}).headers;
+    CHECK(std::find(allowed.begin(), allowed.end(), std::pair<std::string, std::string>("Allow", "GET, HEAD")) !=
+          allowed.end());
 }

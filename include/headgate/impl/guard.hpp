@@ -75,7 +75,7 @@ using guard_resource_t = typename guard_resource<Parts...>::type;
 /// What a guard is made of. Does not change once it is made.
 struct HEADGATE_DECL guard_parts {
     std::shared_ptr<zone_core> zone;
-    std::shared_ptr<detail::limiter> limiter;
+    std::shared_ptr<limiter_core> limiter;
     std::shared_ptr<breaker_core> breaker;
     std::shared_ptr<pool_core> pool;
     std::shared_ptr<bulkhead_core> bulkhead;  ///< Not together with a pool.
@@ -231,7 +231,7 @@ private:
     }
 
     bool ask_limiter(std::optional<error>& refusal) {
-        limiter& l = *parts_->limiter;
+        limiter_core& l = *parts_->limiter;
         if (const straight_answer a = l.straight(request_, now_)) [[likely]] {
             if (!a.granted()) {
                 refusal.emplace(errc::rate_limited, a.retry_after());

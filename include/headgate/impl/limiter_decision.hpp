@@ -4,9 +4,11 @@
 #ifndef HEADGATE_IMPL_LIMITER_DECISION_HPP
 #define HEADGATE_IMPL_LIMITER_DECISION_HPP
 
+#include <atomic>
 #include <cstdint>
 
 #include <headgate/grant.hpp>
+#include <headgate/impl/sync.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate::detail {
@@ -18,8 +20,9 @@ enum class verdict : std::uint8_t {
     queued,              ///< The key has waiters: nobody overtakes them.
     zero_cost,           ///< A cost of zero is no question.
     unknown_tier,
-    shut_down,   ///< The zone takes no new work; said by the shell.
-    queue_full,  ///< Too many wait for the key; said by the shell.
+    shut_down,      ///< The zone takes no new work; said by the shell.
+    queue_full,     ///< Too many wait for the key; said by the shell.
+    out_of_memory,  ///< There was no memory for what this takes; nothing has happened.
 };
 
 /// What a limiter decided, as plain data: the `result` is made of it where the caller is.
@@ -33,6 +36,12 @@ struct decision {
     bool inserted = false;
 };
 
+/// Whether a refusal for want of permits is the last word, when the caller would wait for so long. One that would not
+/// wait at all passes `duration::zero()` or less.
+[[nodiscard]] constexpr bool is_final(duration retry_after, duration max_wait) noexcept {
+    return max_wait <= duration::zero() || retry_after > max_wait;
+}
+
 /// The figures of a gcra quota that a grant or a refusal is made of.
 struct gcra_rate {
     std::int64_t step = 1;   ///< Ticks for each permit.
@@ -40,18 +49,38 @@ struct gcra_rate {
     std::int64_t burst = 0;  ///< Permits.
 };
 
+/// The figures where they can be read although their quota may be gone: an answer of the straight path refers to them
+/// when it holds no lock any more. They stay in one place as long as the limiter lives. Two hundred changes of quotas
+/// later other figures stand there.
+class shared_rate {
+public:
+    void set(const gcra_rate& rate) noexcept {
+        step_.store(rate.step, std::memory_order_relaxed);
+        den_.store(rate.den, std::memory_order_relaxed);
+        burst_.store(rate.burst, std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::int64_t step() const noexcept { return step_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::int64_t den() const noexcept { return den_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::int64_t burst() const noexcept { return burst_.load(std::memory_order_relaxed); }
+
+private:
+    atomic<std::int64_t> step_{1};
+    atomic<std::int64_t> den_{1};
+    atomic<std::int64_t> burst_{0};
+};
+
 /// An answer of the straight path. Two words, so that it is returned in registers: a larger one goes through memory,
 /// where it is read in other widths than it was written, which costs as much as the decision.
 struct straight_answer {
-    const gcra_rate* rate;  ///< Null: the general path decides.
-    std::int64_t debt;      ///< In ticks, after the charge; negative: refused, by so many ticks.
+    const shared_rate* rate;  ///< Null: the general path decides.
+    std::int64_t debt;        ///< In ticks, after the charge; negative: refused, by so many ticks.
 
     [[nodiscard]] explicit operator bool() const noexcept { return rate != nullptr; }
     [[nodiscard]] bool granted() const noexcept { return debt >= 0; }
     [[nodiscard]] grant as_grant() const noexcept {
-        return {debt, rate->step, rate->den, static_cast<std::uint64_t>(rate->burst)};
+        return {debt, rate->step(), rate->den(), static_cast<std::uint64_t>(rate->burst())};
     }
-    [[nodiscard]] duration retry_after() const noexcept { return to_duration(ceil_div(-debt, rate->den)); }
+    [[nodiscard]] duration retry_after() const noexcept { return to_duration(ceil_div(-debt, rate->den())); }
 };
 
 }  // namespace headgate::detail

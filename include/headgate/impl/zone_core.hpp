@@ -8,21 +8,26 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 
+#include <boost/intrusive/list.hpp>
+
 #include <time.h>
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>
+#include <headgate/impl/clock_state.hpp>
+#include <headgate/impl/context_gate.hpp>
 #include <headgate/impl/deadline.hpp>
+#include <headgate/impl/serial_queue.hpp>
 #include <headgate/impl/spinlock.hpp>
 #include <headgate/result.hpp>
 #include <headgate/snapshot.hpp>
@@ -33,12 +38,25 @@ namespace headgate::detail {
 namespace asio = boost::asio;
 
 class zone_core;
-class zone_service;
+class context_state;
+class registry;
 class sleep_waiter;
 class idle_waiter;
 
+/// For what an `idle_waiter` waits.
+enum class idle_wait : std::uint8_t {
+    close,  ///< Operations.
+    drain,  ///< Leases and permits too.
+    look,   ///< The same, for no longer than one look takes.
+    drop,   ///< As `drain`, or for a close, whichever comes first.
+};
+
+struct registry_tag;
+
 /// The base of everything a zone owns. Each primitive has its own lock; none of these is called under one.
-class HEADGATE_DECL primitive {
+class HEADGATE_DECL primitive
+    : public boost::intrusive::list_base_hook<boost::intrusive::tag<registry_tag>,
+                                              boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
 public:
     primitive(std::shared_ptr<zone_core> zone, primitive_kind kind, std::string name);
     primitive(const primitive&) = delete;
@@ -64,19 +82,33 @@ public:
     /// Leases and permits that are out: what `drain` waits for.
     [[nodiscard]] virtual std::uint64_t in_use() const noexcept = 0;
 
-    /// Stamps and delivers an event of this primitive; cheap when nobody listens. May be called under a lock.
-    void emit(event e) const;
+    /// Stamps and delivers an event of this primitive; cheap when nobody listens. May be called under a lock. An event
+    /// for which there is no memory is lost.
+    void emit(event e) const noexcept;
 
 private:
+    friend registry;
+
     std::shared_ptr<zone_core> zone_;
     primitive_kind kind_;
     std::string name_;
+    std::weak_ptr<primitive> self_;
+};
+
+/// What a deadline is of, for people: what runs of a virtual clock that do not end name.
+class named_deadline {
+public:
+    /// Called before the deadline's `on_deadline`.
+    [[nodiscard]] virtual std::string whose() const = 0;
+
+protected:
+    ~named_deadline() = default;
 };
 
 /// The state behind a `zone`: strand, clock, deadlines, registry, events. All members are thread-safe.
 class HEADGATE_DECL zone_core : public std::enable_shared_from_this<zone_core> {
 public:
-    using strand_type = asio::strand<asio::io_context::executor_type>;
+    using strand_type = serial_executor<asio::io_context::executor_type>;
 
     static std::shared_ptr<zone_core> create(asio::io_context& context, std::string name, virtual_clock* clock,
                                              bool runs_without_breaker = false);
@@ -85,6 +117,7 @@ public:
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] asio::io_context::executor_type executor() const noexcept { return context_.get_executor(); }
 
+    /// The time on its clock; when that was a virtual one that is gone, where it stood last.
     [[nodiscard]] time_point now() const noexcept {
         return clock_ != nullptr ? clock_->now() : std::chrono::steady_clock::now();
     }
@@ -102,21 +135,24 @@ public:
         return now();
     }
 
-    /// Null for the steady clock.
-    [[nodiscard]] const virtual_clock* clock() const noexcept { return clock_; }
+    /// To compare whether two zones are on one clock; null for the steady clock.
+    [[nodiscard]] const clock_state* clock() const noexcept { return clock_.get(); }
 
     /// Whether a breaker's name that is not there means to run unprotected.
     [[nodiscard]] bool runs_without_breaker() const noexcept { return runs_without_breaker_; }
     void run_without_breaker(bool runs) noexcept { runs_without_breaker_ = runs; }
 
-    /// System time minus steady time, fixed when the zone was made.
-    [[nodiscard]] duration system_offset() const noexcept { return system_offset_; }
+    /// System time minus the time on the zone's clock, no older than half a minute: the system clock may step. Costs
+    /// about as much as `coarse_now`.
+    [[nodiscard]] duration system_offset() const noexcept;
+    /// The same as of now, for a save.
+    duration read_system_offset() const noexcept;
 
     /// Closed: every decision and wait ends with `shut_down`. Checked under each primitive's lock.
-    [[nodiscard]] bool closed() const noexcept { return stage_.load(std::memory_order_acquire) == stage::closed; }
+    [[nodiscard]] bool closed() const noexcept { return stage_.load(std::memory_order_acquire) == stage_kind::closed; }
 
     /// Closed or draining: new work is refused with `shut_down`.
-    [[nodiscard]] bool refusing() const noexcept { return stage_.load(std::memory_order_acquire) != stage::open; }
+    [[nodiscard]] bool refusing() const noexcept { return stage_.load(std::memory_order_acquire) != stage_kind::open; }
 
     /// Arms `node` for `when`, from any thread and under any lock but the zone's own. Precondition: it is not armed.
     void arm(deadline& node, time_point when) noexcept;
@@ -124,33 +160,47 @@ public:
     /// True: it will not fire. False: it was not armed, or the driver is about to call `on_deadline()`.
     bool disarm(deadline& node) noexcept;
 
-    /// Runs `f` on the strand. Nothing happens when the io_context is gone.
+    /// Runs `f` on the strand. Nothing happens when the io_context is gone. Throws `std::bad_alloc`: then nothing has
+    /// happened, and `f` is destroyed. What must not fail arms a deadline.
     template <class F>
     void post(F&& f) {
-        if (strand_) {
-            asio::post(*strand_, std::forward<F>(f));
+        const context_gate::passage inside(gate_);
+        if (inside) {
+            queue_->post(serial_function<std::decay_t<F>>::make(std::forward<F>(f)));
         }
     }
+    /// Empty when the io_context is gone. For use on the strand.
     [[nodiscard]] const std::optional<strand_type>& strand() const noexcept { return strand_; }
 
-    void emit(primitive_kind kind, const std::string& name, event e);
+    /// An event for which there is no memory is lost. May be called under a lock.
+    void emit(primitive_kind kind, const std::string& name, event e) noexcept;
 
     /// Asynchronous operations pending, as `close` counts them.
     void operation_started() noexcept { operations_.fetch_add(1, std::memory_order_relaxed); }
     void operation_finished() noexcept;
 
-    /// A lease or permit came back: a drain may be complete.
+    /// A lease or permit came back: a drain may be complete. The primitive has counted it under its lock, which is what
+    /// orders it with the drain that sets the stage and then looks at the count.
     void returned() noexcept {
         if (refusing()) {
             check_idle();
         }
     }
 
+    /// Registers a primitive. Errors: `invalid_argument`, `name_taken`, `shut_down`.
     result<void> add(std::shared_ptr<primitive> p);
     result<std::shared_ptr<primitive>> find(primitive_kind kind, std::string_view name) const;
     /// Takes a primitive out of the registry and lets it drain; handles to it go on.
-    void remove(primitive_kind kind, std::string_view name);
+    void remove(primitive_kind kind, std::string_view name) noexcept;
     [[nodiscard]] zone_snapshot snapshot() const;
+
+    /// What the calling thread adds from now on has its name, and is not found, until `settle_staged`: then it is found
+    /// (`keep`), or gone. One thread at a time.
+    void stage() noexcept;
+    void settle_staged(bool keep) noexcept;
+
+    /// The destructor of `p` runs.
+    void forget(primitive& p) noexcept;
 
     void close() noexcept;
     void drain() noexcept;
@@ -165,36 +215,41 @@ public:
     void expire(sleep_waiter& w) noexcept;
     void cancel(sleep_waiter& w) noexcept;
 
-    void enqueue(idle_waiter& w, bool drain, duration limit) noexcept;
+    void enqueue(idle_waiter& w, idle_wait wanted, duration limit) noexcept;
     void expire(idle_waiter& w) noexcept;
     void cancel(idle_waiter& w) noexcept;
 
     // For the virtual clock: when the driver wants to be called, and the call.
     [[nodiscard]] time_point next_wake() const noexcept;
-    void wake();
+    void wake() noexcept;
 
 private:
-    enum class stage : std::uint8_t { open, draining, closed };
+    friend class context_state;
+    friend class driver;
+
+    enum class stage_kind : std::uint8_t { open, draining, closed };
     struct state;
+    class delivery;
 
     zone_core(asio::io_context& context, std::string name, virtual_clock* clock, bool runs_without_breaker);
 
-    void run_due() noexcept;
-    void rearm();
-    void deliver_events();
+    void detach() noexcept;
     void check_idle() noexcept;
-    [[nodiscard]] std::uint64_t in_use() const;
-    [[nodiscard]] std::vector<std::shared_ptr<primitive>> living() const;
+    [[nodiscard]] std::uint64_t what_is_left() const noexcept;
+    void end_looks(std::uint64_t last) noexcept;
 
     asio::io_context& context_;
     std::string name_;
-    virtual_clock* clock_;
+    std::shared_ptr<clock_state> clock_;
     atomic<bool> runs_without_breaker_;
-    duration system_offset_;
+    context_gate gate_;
+    std::shared_ptr<serial_queue> queue_;
     std::optional<strand_type> strand_;
-    atomic<stage> stage_{stage::open};
+    atomic<stage_kind> stage_{stage_kind::open};
     atomic<std::uint64_t> operations_{0};
-    atomic<bool> subscribed_{false};
+    mutable atomic<duration::rep> offset_ns_{0};
+    mutable atomic<duration::rep> offset_read_ns_{0};
+    std::shared_ptr<context_state> home_;
     std::unique_ptr<state> state_;
 };
 
@@ -219,10 +274,10 @@ private:
 /// A deadline that is a member of a primitive (or of anything shared) and keeps it alive while it is armed: calls
 /// `owner.on_timer()` on the strand, under no lock, perhaps once too often: the owner looks at the time itself.
 template <class Owner>
-class owned_deadline final : public deadline {
+class owned_deadline final : public deadline, public named_deadline {
 public:
     /// (Re)arms. Called under the owner's lock.
-    void arm(zone_core& zone, std::shared_ptr<Owner> owner, time_point when) {
+    void arm(zone_core& zone, std::shared_ptr<Owner> owner, time_point when) noexcept {
         const bool was_armed = zone.disarm(*this);
         armed_ = when;
         {
@@ -249,12 +304,27 @@ public:
 
     /// The io_context is gone: nothing will fire any more.
     void abandon() noexcept {
+        std::shared_ptr<Owner> gone;
+        const std::lock_guard guard(lock_);
         pending_ = 0;
-        owner_.reset();
+        gone = std::move(owner_);
     }
 
     /// What it was armed for last; `time_point::max()` when it was disarmed.
     [[nodiscard]] time_point armed() const noexcept { return armed_; }
+
+    [[nodiscard]] std::string whose() const override {
+        std::shared_ptr<Owner> owner;
+        {
+            const std::lock_guard guard(lock_);
+            owner = owner_;
+        }
+        if constexpr (requires { owner->kind(); }) {
+            return owner ? std::string(to_string(owner->kind())) + " \"" + owner->name() + '"' : std::string();
+        } else {
+            return {};
+        }
+    }
 
 private:
     void on_deadline() noexcept override {
@@ -270,7 +340,7 @@ private:
         }
     }
 
-    spinlock lock_;
+    mutable spinlock lock_;
     std::shared_ptr<Owner> owner_;
     time_point armed_ = time_point::max();
     int pending_ = 0;  // armed, or given out by the driver and about to fire

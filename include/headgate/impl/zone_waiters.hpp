@@ -5,13 +5,14 @@
 #define HEADGATE_IMPL_ZONE_WAITERS_HPP
 
 #include <cstdint>
+#include <string>
 
 #include <headgate/impl/waiter.hpp>
 
 namespace headgate::detail {
 
 /// Waits for a time; `zone::sleep_for`.
-class HEADGATE_DECL sleep_waiter : public waiter {
+class HEADGATE_DECL sleep_waiter : public waiter, public named_deadline {
 public:
     explicit sleep_waiter(zone_core& zone) noexcept : zone_(zone) {}
 
@@ -22,6 +23,7 @@ public:
     }
 
     void on_cancel() noexcept override;
+    [[nodiscard]] std::string whose() const override { return "zone::sleep_for"; }
 
 protected:
     ~sleep_waiter() = default;
@@ -33,12 +35,19 @@ private:
 };
 
 /// Waits until nothing of the zone is left; `zone::close` and `zone::drain`.
-class HEADGATE_DECL idle_waiter : public waiter {
+class HEADGATE_DECL idle_waiter : public waiter, public named_deadline {
 public:
     explicit idle_waiter(zone_core& zone) noexcept : zone_(zone) {}
 
+    idle_wait waits_for = idle_wait::close;
+    std::uint64_t number = 0;  // counts up as they join
     errc outcome{};
     std::uint64_t left = 0;
+
+    void time_out(std::uint64_t what_is_left) noexcept {
+        outcome = errc::wait_timed_out;
+        left = what_is_left;
+    }
 
     [[nodiscard]] result<void> take() const {
         if (outcome == errc{}) {
@@ -51,6 +60,7 @@ public:
     }
 
     void on_cancel() noexcept override;
+    [[nodiscard]] std::string whose() const override { return "zone::drain"; }
 
 protected:
     ~idle_waiter() = default;

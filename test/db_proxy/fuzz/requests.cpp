@@ -2,7 +2,8 @@
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
 // What a client and its server say, in turns: a client's message for each even byte of the input, a server's for each
-// odd one. What is owed never goes below nothing, and a ReadyForQuery settles what is in front.
+// odd one. What is owed never goes below nothing, and a ReadyForQuery settles the request in front. Then the same bytes
+// as a client's: the same messages are forwarded wherever the bytes are cut.
 
 #include <cstdint>
 #include <cstdlib>
@@ -10,9 +11,33 @@
 #include <string_view>
 
 #include "exchange.hpp"
+#include "request_reader.hpp"
+
+namespace {
+
+using namespace db_proxy;
+
+/// What a reader forwards of `bytes` in pieces: every message but those of type 'D', and how the reading ends.
+std::string read(std::string_view bytes, std::size_t piece) {
+    request_reader reader;
+    std::string out;
+    auto progress = request_reader::progress::all;
+    while (!bytes.empty() && progress == request_reader::progress::all) {
+        const std::string_view part = bytes.substr(0, piece);
+        bytes.remove_prefix(part.size());
+        progress = reader.feed(
+            part,
+            [](std::string_view, const request_head& head) {
+                return ruling{head.type == 'D' ? fate::drop : fate::forward, head.type == 'D' ? "instead" : ""};
+            },
+            [&](std::string_view run) { out += run; });
+    }
+    return out + std::to_string(static_cast<int>(progress));
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    using namespace db_proxy;
     constexpr std::string_view requests = "QPBDECSHFdcf";
     constexpr std::string_view responses = "ZCEGTD12sSNA";
     exchange e;
@@ -45,6 +70,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             std::abort();
         }
         known = now;
+    }
+    if (read(bytes, bytes.size() + 1) != read(bytes, 1) || read(bytes, 7) != read(bytes, 1)) {
+        std::abort();
     }
     return 0;
 }

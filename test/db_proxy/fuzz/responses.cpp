@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "exchange.hpp"
+#include "response_reader.hpp"
 #include "server_login.hpp"
 
 namespace {

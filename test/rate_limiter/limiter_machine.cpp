@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#include "rate_limiter/limiter_core.hpp"
+#include "rate_limiter/limiter_machine.hpp"
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
@@ -38,21 +38,21 @@ quota window(std::uint64_t n, duration period) {
     return quota::fixed_window(n, period).value();
 }
 
-std::unique_ptr<limiter_core> make(std::vector<tier_spec> tiers, limiter_settings settings = {}) {
+std::unique_ptr<limiter_machine> make(std::vector<tier_spec> tiers, limiter_settings settings = {}) {
     settings.seed = settings.seed == 0 ? 42 : settings.seed;
-    return std::move(limiter_core::make(settings, std::move(tiers))).value();
+    return std::move(limiter_machine::make(settings, std::move(tiers))).value();
 }
 
-std::unique_ptr<limiter_core> make(const quota& q, limiter_settings settings = {}) {
+std::unique_ptr<limiter_machine> make(const quota& q, limiter_settings settings = {}) {
     return make({{"default", {q}}}, settings);
 }
 
 /// A limiter asked by key, as its users do.
 struct asked {
-    std::unique_ptr<limiter_core> core;
+    std::unique_ptr<limiter_machine> machine;
 
     decision ask(const key& k, time_point now, std::uint64_t cost = 1, std::uint32_t tier = 0) const {
-        return core->try_acquire(k.hash(core->seed()), tier, cost, now);
+        return machine->try_acquire(k.hash(machine->seed()), tier, cost, now);
     }
     bool passes(const key& k, time_point now, std::uint64_t cost = 1, std::uint32_t tier = 0) const {
         return ask(k, now, cost, tier).what == verdict::granted;
@@ -65,9 +65,9 @@ struct asked {
         return n;
     }
     key_usage inspect(const key& k, time_point now, std::optional<std::uint32_t> tier = {}) const {
-        return core->inspect(k.hash(core->seed()), tier, now);
+        return machine->inspect(k.hash(machine->seed()), tier, now);
     }
-    bool reset(const key& k, time_point now) const { return core->reset(k.hash(core->seed()), now); }
+    bool reset(const key& k, time_point now) const { return machine->reset(k.hash(machine->seed()), now); }
 };
 
 std::string detail_of(const result<void>& r) {
@@ -135,7 +135,7 @@ TEST_CASE("limiter: inspect of a key never seen says used 0 and remaining = limi
         CHECK(unseen.tightest.used == 0);
         CHECK(unseen.tightest.remaining == 10);
         CHECK(unseen.tightest.limit == 10);
-        CHECK(l.core->counts().keys == 0);
+        CHECK(l.machine->counts().keys == 0);
         CHECK(l.passes("k", epoch + 30s, 3));
         for (int i = 0; i < 5; ++i) {
             const auto seen = l.inspect("k", epoch + 30s);
@@ -179,7 +179,7 @@ TEST_CASE("limiter: quota::none() refuses always and remembers nobody") {
     const asked l{make(quota::none())};
     CHECK(l.ask("k", epoch).what == verdict::cost_exceeds_limit);
     CHECK(l.ask("k", epoch + 1h).retry_after == 0s);
-    CHECK(l.core->counts().keys == 0);
+    CHECK(l.machine->counts().keys == 0);
 }
 
 TEST_CASE("limiter: 15 updates of one user give 10 grants and 5 refusals, another user is untouched") {
@@ -195,8 +195,8 @@ TEST_CASE("limiter: 15 updates of one user give 10 grants and 5 refusals, anothe
     }
     CHECK(granted == 10);
     CHECK(l.burst(key("user", 2), epoch) == 10);
-    CHECK(l.core->counts().granted == 20);
-    CHECK(l.core->counts().refused == 6);
+    CHECK(l.machine->counts().granted == 20);
+    CHECK(l.machine->counts().refused == 6);
 }
 
 TEST_CASE("limiter: waiting exactly retry_after is granted, a nanosecond earlier refused") {
@@ -237,9 +237,9 @@ TEST_CASE("limiter: several quotas are charged all or none") {
 TEST_CASE("limiter: a call may name its tier, and the state converts") {
     const asked l{
         make({{"free", {per(10, 1min)}}, {"pro", {per(100, 1min), per(50, 10s)}}, {"banned", {quota::none()}}})};
-    const auto pro = l.core->find_tier("pro").value();
-    const auto banned = l.core->find_tier("banned").value();
-    CHECK_FALSE(l.core->find_tier("gold"));
+    const auto pro = l.machine->find_tier("pro").value();
+    const auto banned = l.machine->find_tier("banned").value();
+    CHECK_FALSE(l.machine->find_tier("gold"));
     CHECK(l.burst("k", epoch) == 10);
     CHECK(l.inspect("k", epoch, pro).tightest.used == 10);
     CHECK(l.inspect("k", epoch).tier == 0);
@@ -248,15 +248,17 @@ TEST_CASE("limiter: a call may name its tier, and the state converts") {
     CHECK(l.inspect("k", epoch).tightest.used == 10);
     CHECK(l.burst("k", epoch, pro) == 40);
     CHECK(l.inspect("k", epoch).tier == pro);
-    // 50 used of 10: it takes five minutes until the debt is no more than ten.
-    CHECK(l.ask("k", epoch).retry_after == 41 * 6s);
+    // 50 used of 10: 41 have to come back, at the rate of the tier that the key is in until then.
+    CHECK(l.ask("k", epoch).retry_after == 41 * 600ms);
+    CHECK_FALSE(l.passes("k", epoch + 41 * 600ms - 1ns));
+    CHECK(l.passes("k", epoch + 41 * 600ms));
 }
 
 TEST_CASE("limiter: time going backwards gives nothing for a key that was dropped meanwhile") {
     const asked l{make(per(5, 1s))};
     CHECK(l.burst("k", epoch + 10s) == 5);
-    (void)l.core->sweep(l.core->shards(), epoch + 11s);
-    CHECK(l.core->counts().keys == 0);
+    (void)l.machine->sweep(l.machine->shards(), epoch + 11s);
+    CHECK(l.machine->counts().keys == 0);
     // The first call is granted, as of 11 s, when the bucket was last known to be full; the rest of them then.
     CHECK(l.burst("k", epoch + 1s) == 1);
     CHECK(l.burst("k", epoch + 11s) == 4);
@@ -268,14 +270,14 @@ TEST_CASE("limiter: a live change of a quota keeps what was used") {
     for (const bool swept : {false, true}) {
         const asked l{make(per(10, 1min))};
         CHECK(l.passes("k", epoch, 8));
-        REQUIRE(l.core->change({{"default", {per(20, 1min)}}}, epoch));
+        REQUIRE(l.machine->change({{"default", {per(20, 1min)}}}, epoch));
         if (swept) {
-            (void)l.core->sweep(l.core->shards(), epoch);
+            (void)l.machine->sweep(l.machine->shards(), epoch);
         }
         CHECK(l.burst("k", epoch) == 12);
-        REQUIRE(l.core->change({{"default", {per(5, 1h)}}}, epoch));
+        REQUIRE(l.machine->change({{"default", {per(5, 1h)}}}, epoch));
         if (swept) {
-            (void)l.core->sweep(l.core->shards(), epoch + 10min);
+            (void)l.machine->sweep(l.machine->shards(), epoch + 10min);
         }
         // 20 used of 5 an hour: 16 have to come back, an hour for 5, counted from the change.
         CHECK(l.ask("k", epoch + 30min).retry_after == 16 * 12min - 30min);
@@ -285,31 +287,31 @@ TEST_CASE("limiter: a live change of a quota keeps what was used") {
 TEST_CASE("limiter: a live change counts from its own time even when the key is touched later") {
     const asked l{make(per(10, 1s))};
     CHECK(l.burst("k", epoch) == 10);
-    REQUIRE(l.core->change({{"default", {per(10, 24h)}}}, epoch));
+    REQUIRE(l.machine->change({{"default", {per(10, 24h)}}}, epoch));
     // Under the old quota all had come back after a second.
     CHECK(l.burst("k", epoch + 2s) == 0);
-    (void)l.core->sweep(l.core->shards(), epoch + 2s);
-    CHECK(l.core->counts().keys == 1);
+    (void)l.machine->sweep(l.machine->shards(), epoch + 2s);
+    CHECK(l.machine->counts().keys == 1);
 }
 
 TEST_CASE("limiter: a live change adds quotas and tiers, and takes tiers away") {
     for (const bool tracked : {false, true}) {
         const asked l{make({{"default", {per(10, 1min)}}, {"old", {per(4, 1min)}}}, {.track_keys = tracked})};
-        const auto old = l.core->find_tier("old").value();
+        const auto old = l.machine->find_tier("old").value();
         for (int i = 0; i < 3000; ++i) {
             CHECK(l.passes(key("k", i), epoch, 3, i % 2 == 0 ? old : 0));
         }
-        REQUIRE(l.core->change({{"default", {per(10, 1min), per(5, 1h), window(7, 1min)}}, {"new", {per(100, 1s)}}},
-                               epoch));
-        CHECK_FALSE(l.core->find_tier("old"));
-        CHECK(l.core->find_tier("new"));
+        REQUIRE(l.machine->change({{"default", {per(10, 1min), per(5, 1h), window(7, 1min)}}, {"new", {per(100, 1s)}}},
+                                  epoch));
+        CHECK_FALSE(l.machine->find_tier("old"));
+        CHECK(l.machine->find_tier("new"));
         CHECK(l.ask(key("k", 0), epoch, 1, old).what == verdict::unknown_tier);
         for (int i = 0; i < 3000; i += 3) {
             CHECK(l.inspect(key("k", i), epoch).quotas.size() == 3);
             CHECK(l.burst(key("k", i), epoch) == 2);
             CHECK(l.inspect(key("k", i), epoch).history.has_value() == tracked);
         }
-        (void)l.core->sweep(l.core->shards(), epoch);
+        (void)l.machine->sweep(l.machine->shards(), epoch);
         for (int i = 0; i < 3000; ++i) {
             CHECK(l.burst(key("k", i), epoch) == (i % 3 == 0 ? 0 : 2));
         }
@@ -320,19 +322,19 @@ TEST_CASE("limiter: hundreds of live changes in a row lose nothing") {
     const asked l{make(per(1000, 24h))};
     CHECK(l.passes("k", epoch, 500));
     for (int i = 0; i < 600; ++i) {
-        REQUIRE(l.core->change({{"default", {per(static_cast<std::uint64_t>(1000 + i % 7), 24h)}}}, epoch));
+        REQUIRE(l.machine->change({{"default", {per(static_cast<std::uint64_t>(1000 + i % 7), 24h)}}}, epoch));
     }
     CHECK(l.inspect("k", epoch).tightest.used >= 500);
     CHECK(l.inspect("k", epoch).tightest.used <= 501);
 }
 
 TEST_CASE("limiter: impossible tiers are errors that say what would be right") {
-    CHECK(limiter_core::make({}, {}).error() == errc::invalid_argument);
-    CHECK(limiter_core::make({}, {{"", {per(1, 1s)}}}).error() == errc::invalid_argument);
-    CHECK(limiter_core::make({}, {{"a", {}}}).error() == errc::invalid_argument);
-    CHECK(limiter_core::make({}, {{"a", {per(1, 1s)}}, {"a", {per(1, 1s)}}}).error() == errc::invalid_argument);
-    CHECK(limiter_core::make({}, {{"a", std::vector(9, per(1, 1s))}}).error() == errc::invalid_argument);
-    CHECK(limiter_core::make({.max_keys = 0}, {{"a", {per(1, 1s)}}}).error() == errc::invalid_argument);
+    CHECK(limiter_machine::make({}, {}).error() == errc::invalid_argument);
+    CHECK(limiter_machine::make({}, {{"", {per(1, 1s)}}}).error() == errc::invalid_argument);
+    CHECK(limiter_machine::make({}, {{"a", {}}}).error() == errc::invalid_argument);
+    CHECK(limiter_machine::make({}, {{"a", {per(1, 1s)}}, {"a", {per(1, 1s)}}}).error() == errc::invalid_argument);
+    CHECK(limiter_machine::make({}, {{"a", std::vector(9, per(1, 1s))}}).error() == errc::invalid_argument);
+    CHECK(limiter_machine::make({.max_keys = 0}, {{"a", {per(1, 1s)}}}).error() == errc::invalid_argument);
     const auto l = make(per(1, 1s));
     CHECK(detail_of(l->change({{"other", {per(1, 1s)}}}, epoch)).find("must stay \"default\"") != std::string::npos);
     CHECK(l->change({}, epoch).error() == errc::invalid_argument);
@@ -340,21 +342,21 @@ TEST_CASE("limiter: impossible tiers are errors that say what would be right") {
 
 TEST_CASE("limiter: keys expire while traffic runs, memory falls back, no call looks at more than a bounded number") {
     const asked l{make(per(10, 1s), {.max_keys = 1 << 17})};
-    const auto empty = l.core->counts().bytes;
+    const auto empty = l.machine->counts().bytes;
     constexpr int n = 100'000;
     for (int i = 0; i < n; ++i) {
         CHECK(l.passes(key("user", i), epoch));
     }
-    const auto full = l.core->counts();
+    const auto full = l.machine->counts();
     CHECK(full.keys == n);
     CHECK(full.bytes - empty <= 48 * n);
     std::uint64_t looked = 0;
-    for (std::size_t i = 0; i < l.core->shards(); i += 4) {
-        const auto report = l.core->sweep(4, epoch + 1min);
+    for (std::size_t i = 0; i < l.machine->shards(); i += 4) {
+        const auto report = l.machine->sweep(4, epoch + 1min);
         looked = std::max(looked, report.looked);
         CHECK(l.passes(key("busy"), epoch + 1min + duration{static_cast<std::int64_t>(i) * 1'000'000'000}));
     }
-    const auto after = l.core->counts();
+    const auto after = l.machine->counts();
     CHECK(after.keys <= 1);
     CHECK(after.bytes < empty + 4096);
     CHECK(after.most_looked <= 768);
@@ -363,12 +365,12 @@ TEST_CASE("limiter: keys expire while traffic runs, memory falls back, no call l
 
 TEST_CASE("limiter: memory a key while it grows stays under 72 bytes") {
     const asked l{make(per(10, 24h), {.max_keys = 1 << 17})};
-    const auto empty = l.core->counts().bytes;
+    const auto empty = l.machine->counts().bytes;
     std::uint64_t worst = 0;
     for (std::uint64_t i = 0; i < 120'000; ++i) {
         (void)l.ask(key("user", i), epoch);
         if (i > 20'000 && i % 1000 == 0) {
-            worst = std::max(worst, (l.core->counts().bytes - empty) / (i + 1));
+            worst = std::max(worst, (l.machine->counts().bytes - empty) / (i + 1));
         }
     }
     CHECK(worst <= 72);
@@ -383,17 +385,17 @@ TEST_CASE("limiter: a flood of distinct keys is held at max_keys, and each trans
         began += d.overflow_began ? 1 : 0;
         granted += d.what == verdict::granted ? 1 : 0;
     }
-    CHECK(l.core->counts().keys == 1000);
-    CHECK(l.core->counts().overflowing);
+    CHECK(l.machine->counts().keys == 1000);
+    CHECK(l.machine->counts().overflowing);
     CHECK(began == 1);
     CHECK(granted == 1010);
     // Known keys keep their own buckets.
     CHECK(l.burst(key("flood", 0), epoch) == 9);
     CHECK(l.inspect(key("flood", 4999), epoch).tightest.used == 10);
-    CHECK_FALSE(l.core->sweep(l.core->shards(), epoch).overflow_ended);
-    CHECK(l.core->sweep(l.core->shards(), epoch + 1s).overflow_ended);
-    CHECK_FALSE(l.core->sweep(l.core->shards(), epoch + 1s).overflow_ended);
-    CHECK(l.core->counts().keys == 0);
+    CHECK_FALSE(l.machine->sweep(l.machine->shards(), epoch).overflow_ended);
+    CHECK(l.machine->sweep(l.machine->shards(), epoch + 1s).overflow_ended);
+    CHECK_FALSE(l.machine->sweep(l.machine->shards(), epoch + 1s).overflow_ended);
+    CHECK(l.machine->counts().keys == 0);
     CHECK(l.burst(key("flood", 4999), epoch + 1s) == 10);
 }
 
@@ -404,9 +406,9 @@ TEST_CASE("limiter: a full table takes new keys as old ones expire, without a sw
     }
     for (int i = 0; i < 20'000; ++i) {
         (void)l.ask(key("new", i), epoch + 10s + duration{i} * 1'000'000);
-        CHECK(l.core->counts().keys <= 1000);
+        CHECK(l.machine->counts().keys <= 1000);
     }
-    CHECK(l.core->counts().most_looked <= 768);
+    CHECK(l.machine->counts().most_looked <= 768);
 }
 
 TEST_CASE("limiter: against a plain map of buckets, with random keys, resets and sweeps") {
@@ -428,7 +430,7 @@ TEST_CASE("limiter: against a plain map of buckets, with random keys, resets and
             REQUIRE(l.reset(k, now) == known);
             buckets.erase(k);
         } else if (roll < 5) {
-            (void)l.core->sweep(1 + random() % 100, now);
+            (void)l.machine->sweep(1 + random() % 100, now);
         } else {
             auto& s = buckets.try_emplace(k, model.fresh(now)).first->second;
             const auto cost = static_cast<std::int64_t>(1 + random() % 7);
@@ -447,11 +449,11 @@ TEST_CASE("limiter: against a plain map of buckets, with random keys, resets and
 
 TEST_CASE("limiter: while a key has waiters try_acquire says so, and tells the shell to look for others of its shard") {
     const asked l{make(per(10, 1s))};
-    const std::uint64_t hash = key("k").hash(l.core->seed());
+    const std::uint64_t hash = key("k").hash(l.machine->seed());
     CHECK(l.burst("k", epoch) == 10);
     bucket_ref waiting{};
     {
-        auto bucket = l.core->open(hash, epoch);
+        auto bucket = l.machine->open(hash, epoch);
         waiting = bucket.ref();
         bucket.mark_waiting();
         CHECK(bucket.next_time(0, 1, epoch) == epoch + 100ms);
@@ -466,13 +468,13 @@ TEST_CASE("limiter: while a key has waiters try_acquire says so, and tells the s
         CHECK(line.add(0, 1) == epoch + 1400ms);
     }
     CHECK(l.ask("k", epoch + 1h).what == verdict::queued);
-    CHECK(l.core->try_acquire(hash ^ 1, 0, 1, epoch).what == verdict::queued);
-    CHECK(l.core->open(hash ^ 1, epoch).try_charge(0, 1, epoch).what == verdict::granted);
+    CHECK(l.machine->try_acquire(hash ^ 1, 0, 1, epoch).what == verdict::queued);
+    CHECK(l.machine->open(hash ^ 1, epoch).try_charge(0, 1, epoch).what == verdict::granted);
     {
-        auto bucket = l.core->open(waiting, epoch + 1h);
+        auto bucket = l.machine->open(waiting, epoch + 1h);
         CHECK(bucket.try_charge(0, 3, epoch + 1h).what == verdict::granted);
     }
-    l.core->unmark_waiting(waiting);
+    l.machine->unmark_waiting(waiting);
     CHECK(l.burst("k", epoch + 1h) == 7);
 }
 
@@ -489,7 +491,7 @@ TEST_CASE("limiter: two threads on a fresh key lose no hit") {
         work(2);
         other.join();
         CHECK(l.inspect("shared", epoch).tightest.used == 4000);
-        CHECK(l.core->counts().keys == 4001);
+        CHECK(l.machine->counts().keys == 4001);
     }
 }
 
@@ -498,23 +500,23 @@ TEST_CASE("limiter: sweeps, live changes and inspection run beside traffic") {
     std::atomic<bool> stop{false};
     std::thread admin{[&] {
         for (int i = 0; i < 50; ++i) {
-            (void)l.core->sweep(64, epoch + duration{i * 1'000'000});
-            (void)l.core->change({{"default", std::vector(static_cast<std::size_t>(1 + i % 3),
-                                                          per(static_cast<std::uint64_t>(5 + i), 100us))}},
-                                 epoch + duration{i * 1'000'000});
+            (void)l.machine->sweep(64, epoch + duration{i * 1'000'000});
+            (void)l.machine->change({{"default", std::vector(static_cast<std::size_t>(1 + i % 3),
+                                                             per(static_cast<std::uint64_t>(5 + i), 100us))}},
+                                    epoch + duration{i * 1'000'000});
             (void)l.inspect(key(i), epoch);
-            (void)l.core->save(epoch);
-            (void)l.core->counts();
+            (void)l.machine->save(epoch);
+            (void)l.machine->counts();
         }
         stop = true;
     }};
     for (std::int64_t i = 0; !stop; ++i) {
-        const auto h = key(i % 5000).hash(l.core->seed());
-        l.core->prefetch(h);
-        (void)l.core->try_acquire(h, 0, 1, epoch + duration{i * 100});
+        const auto h = key(i % 5000).hash(l.machine->seed());
+        l.machine->prefetch(h);
+        (void)l.machine->try_acquire(h, 0, 1, epoch + duration{i * 100});
     }
     admin.join();
-    CHECK(l.core->counts().keys <= 2000);
+    CHECK(l.machine->counts().keys <= 2000);
 }
 
 TEST_CASE("limiter: state saved at stop and loaded at start gives the same answers") {
@@ -523,13 +525,13 @@ TEST_CASE("limiter: state saved at stop and loaded at start gives the same answe
         const asked a{make({{"default", {per(10, 1min), window(8, 1h)}}, {"pro", {per(100, 1min)}}}, before)};
         CHECK(a.passes("x", epoch, 7));
         CHECK(a.passes("y", epoch, 60, 1));
-        const auto bytes = a.core->save(epoch + 6s);
+        const auto bytes = a.machine->save(epoch + 6s);
 
         // Another process: other steady time, other seed, ten seconds later.
         const time_point start = epoch + 5h;
         limiter_settings after{.seed = 5, .track_keys = tracked, .unix_offset = 1000h + 16s - 5h};
         const asked b{make({{"default", {per(10, 1min), window(8, 1h)}}, {"pro", {per(100, 1min)}}}, after)};
-        REQUIRE(b.core->load(bytes, start));
+        REQUIRE(b.machine->load(bytes, start));
         for (const duration later : {0s, 1s, 60s}) {
             for (const char* k : {"x", "y", "z"}) {
                 const auto was = a.inspect(k, epoch + 16s + later);
@@ -545,7 +547,7 @@ TEST_CASE("limiter: state saved at stop and loaded at start gives the same answe
         if (tracked) {
             CHECK(b.inspect("x", start).history->created == start - 16s);
         }
-        CHECK(b.core->load(bytes, start).error() == errc::invalid_argument);
+        CHECK(b.machine->load(bytes, start).error() == errc::invalid_argument);
         CHECK(a.ask("x", epoch + 16s).what == b.ask("x", start).what);
     }
 }
@@ -555,7 +557,7 @@ TEST_CASE("limiter: what is loaded under other quotas converts, and keys of a ti
     CHECK(a.passes("x", epoch, 6));
     CHECK(a.passes("y", epoch, 6, 1));
     const asked b{make(per(20, 1min))};
-    REQUIRE(b.core->load(a.core->save(epoch), epoch));
+    REQUIRE(b.machine->load(a.machine->save(epoch), epoch));
     CHECK(b.inspect("x", epoch).tightest.remaining == 14);
     CHECK(b.inspect("y", epoch).tightest.remaining == 14);
 }
@@ -564,9 +566,9 @@ TEST_CASE("limiter: the overflow bucket and a clock set back are no way around a
     const asked a{make(per(10, 24h), {.max_keys = 1, .unix_offset = 100h})};
     CHECK(a.burst("x", epoch) == 10);
     CHECK(a.burst("y", epoch) == 10);
-    const auto bytes = a.core->save(epoch);
+    const auto bytes = a.machine->save(epoch);
     const asked b{make(per(10, 24h), {.max_keys = 1, .unix_offset = 50h})};
-    REQUIRE(b.core->load(bytes, epoch));
+    REQUIRE(b.machine->load(bytes, epoch));
     CHECK(b.burst("x", epoch) == 0);
     CHECK(b.burst("y", epoch) == 0);
 }
@@ -576,12 +578,12 @@ TEST_CASE("limiter: a truncated, foreign, newer or damaged snapshot is an error,
     for (int i = 0; i < 20; ++i) {
         CHECK(a.passes(key(i), epoch));
     }
-    const auto good = a.core->save(epoch);
+    const auto good = a.machine->save(epoch);
     const asked b{make(per(10, 24h))};
     const auto refuses = [&](const std::vector<char>& bytes, const char* why) {
-        const auto r = b.core->load(bytes, epoch);
+        const auto r = b.machine->load(bytes, epoch);
         const bool refused = r.has_error() && r.error() == errc::invalid_snapshot &&
-                             detail_of(r).find(why) != std::string::npos && b.core->counts().keys == 0;
+                             detail_of(r).find(why) != std::string::npos && b.machine->counts().keys == 0;
         if (!refused) {
             MESSAGE(detail_of(r));
         }
@@ -605,8 +607,8 @@ TEST_CASE("limiter: a truncated, foreign, newer or damaged snapshot is an error,
     longer.push_back(0);
     CHECK(refuses(longer, "damaged"));
     const asked small{make(per(10, 24h), {.max_keys = 5})};
-    CHECK(detail_of(small.core->load(good, epoch)).find("max_keys is 5") != std::string::npos);
-    CHECK(small.core->counts().keys == 0);
+    CHECK(detail_of(small.machine->load(good, epoch)).find("max_keys is 5") != std::string::npos);
+    CHECK(small.machine->counts().keys == 0);
     CHECK(b.burst(key(1), epoch) == 10);
 }
 
@@ -620,24 +622,24 @@ TEST_CASE(
         const asked a{make(per(10, 24h))};
         CHECK(a.burst("x", epoch) == 10);
         CHECK(::stat(path.c_str(), &info) != 0);
-        REQUIRE(a.core->save_file(path, epoch));
-        REQUIRE(a.core->save_file(path, epoch));
+        REQUIRE(a.machine->save_file(path, epoch));
+        REQUIRE(a.machine->save_file(path, epoch));
     }
     REQUIRE(::stat(path.c_str(), &info) == 0);
     CHECK((info.st_mode & 0777) == 0600);
     const asked b{make(per(10, 24h), {.seed = 9})};
-    REQUIRE(b.core->load_file(path, epoch));
+    REQUIRE(b.machine->load_file(path, epoch));
     CHECK(b.burst("x", epoch) == 0);
 
     std::ofstream{path} << "nonsense";
     const asked c{make(per(10, 24h))};
-    const auto r = c.core->load_file(path, epoch);
+    const auto r = c.machine->load_file(path, epoch);
     REQUIRE(r.has_error());
     CHECK(r.error() == errc::invalid_snapshot);
     CHECK(detail_of(r).find(path) != std::string::npos);
-    CHECK(c.core->load_file(path + "-no", epoch).error().code == boost::system::errc::no_such_file_or_directory);
-    CHECK(c.core->save_file(path + "-no/way", epoch).has_error());
-    CHECK(c.core->load_file(directory, epoch).has_error());
+    CHECK(c.machine->load_file(path + "-no", epoch).error().code == boost::system::errc::no_such_file_or_directory);
+    CHECK(c.machine->save_file(path + "-no/way", epoch).has_error());
+    CHECK(c.machine->load_file(directory, epoch).has_error());
     ::unlink(path.c_str());
     // Nothing else was left behind.
     CHECK(::rmdir(directory) == 0);
@@ -676,8 +678,8 @@ TEST_CASE("limiter: the straight path answers as the general one does, at every 
         const auto burst = static_cast<std::uint64_t>(one_of({1, 2, 1000, 0xffff'ffff}));
         const duration period{one_of({1, 999, 1'000'000'007, 86'400'000'000'000, 9'000'000'000'000'000'000})};
         const auto q = quota::per(permits, period, burst).value();
-        const auto straight = limiter_core::make({.seed = 1}, {{"default", {q}}}).value();
-        const auto general = limiter_core::make({.seed = 1}, {{"default", {q}}}).value();
+        const auto straight = limiter_machine::make({.seed = 1}, {{"default", {q}}}).value();
+        const auto general = limiter_machine::make({.seed = 1}, {{"default", {q}}}).value();
         time_point now{duration{one_of({0, 1'000'000'000, 4'000'000'000'000'000'000})}};
         for (int i = 0; i < 300; ++i) {
             now = saturating_add(now, duration{one_of({0, 1, -5, 1000, 100'000'000, 3'600'000'000'000})});

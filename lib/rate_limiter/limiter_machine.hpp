@@ -1,8 +1,8 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#ifndef HEADGATE_LIB_RATE_LIMITER_LIMITER_CORE_HPP
-#define HEADGATE_LIB_RATE_LIMITER_LIMITER_CORE_HPP
+#ifndef HEADGATE_LIB_RATE_LIMITER_LIMITER_MACHINE_HPP
+#define HEADGATE_LIB_RATE_LIMITER_LIMITER_MACHINE_HPP
 
 #include <array>
 #include <atomic>
@@ -19,25 +19,21 @@
 
 #include <headgate/impl/key_hash.hpp>
 #include <headgate/impl/limiter_decision.hpp>
+#include <headgate/impl/spinlock.hpp>
 #include <headgate/quota.hpp>
 #include <headgate/result.hpp>
 
 #include "rate_limiter/judge.hpp"
 #include "rate_limiter/key_table.hpp"
+#include "rate_limiter/plan_set.hpp"
 
 namespace headgate::detail {
-
-/// A tier: quotas under a name. The first of a limiter is what calls use that name none.
-struct tier_spec {
-    std::string name;
-    std::vector<quota> quotas;
-};
 
 struct limiter_settings {
     std::uint64_t seed = 0;
     std::uint64_t max_keys = std::uint64_t{1} << 20;
     bool track_keys = false;
-    /// system - steady, fixed once for the zone.
+    /// system - steady, as of now; `follow_wall_clock` tells when it has changed.
     duration unix_offset{};
 };
 
@@ -92,31 +88,42 @@ struct bucket_ref {
 /// The rate limiter without I/O: keys are hashes, time is an argument, nothing waits. Thread-safe.
 ///
 /// A call may name any tier; the state of a key converts, and is kept in the tier that charged it last. A refusal
-/// changes nothing.
-class limiter_core {
-    struct plan;
-
+/// changes nothing. Locks are taken in this order: `admin_`, a shard, the shared bucket.
+class limiter_machine {
 public:
     /// What `make` would say.
     static result<void> check(const limiter_settings& settings, const std::vector<tier_spec>& tiers);
-    static result<std::unique_ptr<limiter_core>> make(const limiter_settings& settings, std::vector<tier_spec> tiers);
-    ~limiter_core();
-    limiter_core(const limiter_core&) = delete;
-    limiter_core& operator=(const limiter_core&) = delete;
+    static result<std::unique_ptr<limiter_machine>> make(const limiter_settings& settings,
+                                                         std::vector<tier_spec> tiers);
+    ~limiter_machine();
+    limiter_machine(const limiter_machine&) = delete;
+    limiter_machine& operator=(const limiter_machine&) = delete;
 
     /// Under which keys are hashed. `load` changes it, so hash after that.
     [[nodiscard]] const hash_seed& seed() const noexcept { return seed_; }
-    [[nodiscard]] std::optional<std::uint32_t> find_tier(std::string_view name) const noexcept;
+    [[nodiscard]] std::optional<std::uint32_t> find_tier(std::string_view name) const noexcept {
+        return plans_.find(name);
+    }
+    [[nodiscard]] std::string tier_name(std::uint32_t tier) const { return plans_.name_of(tier); }
     /// Worth a call between hashing a key and reading the clock: a cache miss then overlaps with the clock.
     void prefetch(std::uint64_t hash) const noexcept { std::as_const(table_).shard_of(hash).prefetch(hash); }
+    /// System time - steady time is this from now on.
+    void follow_wall_clock(duration offset) noexcept {
+        if (unix_offset_.load(std::memory_order_relaxed) != offset.count()) {
+            unix_offset_.store(offset.count(), std::memory_order_relaxed);
+        }
+    }
+
+    // Decisions. A refusal for want of permits is counted when it is final: with `max_wait`, when the wait is longer.
+
     /// Decides for a key that is known in the tier that is asked for, under one gcra quota, with nobody waiting nearby;
     /// for all else it has no answer, and nothing has happened.
-    [[nodiscard]] straight_answer straight(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                           time_point now) noexcept;
+    [[nodiscard]] straight_answer straight(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost, time_point now,
+                                           duration max_wait = {}) noexcept;
     /// Decides in every case. `queued` when a bucket of the key's shard has a wait queue: then the shell looks whether
     /// it is this one.
     [[nodiscard]] decision try_acquire_generally(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                                 time_point now) noexcept;
+                                                 time_point now, duration max_wait = {}) noexcept;
     /// The straight path, else the general one; they give the same answers.
     [[nodiscard]] decision try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                        time_point now) noexcept;
@@ -125,14 +132,19 @@ public:
     /// Forgets the key; whether there was anything to forget.
     bool reset(std::uint64_t hash, time_point now) noexcept;
 
+    // Administration.
+
     /// Changes tiers and quotas; keys keep what they used. A tier that is no more gives its keys to the first one, and
     /// calls that still name it get `unknown_tier`. States convert when they are next touched, as of `now`, or as the
-    /// sweep passes: it goes around once before the ids of old quotas are free.
+    /// sweep passes: it goes around once before old quotas are freed. On error nothing has changed.
     result<void> change(std::vector<tier_spec> tiers, time_point now);
 
     /// Looks for dead slots in the next few shards, and finishes live changes there.
     sweep_report sweep(std::size_t shard_budget, time_point now) noexcept;
     [[nodiscard]] std::size_t shards() const noexcept { return table_.shards(); }
+    [[nodiscard]] std::uint64_t keys() const noexcept { return table_.keys(); }
+    [[nodiscard]] bool overflowing() const noexcept { return overflowing_.load(std::memory_order_relaxed); }
+    [[nodiscard]] std::uint64_t generation() const noexcept { return plans_.generation(); }
 
     [[nodiscard]] limiter_counts counts() const noexcept;
 
@@ -144,17 +156,46 @@ public:
     result<void> save_file(const std::string& path, time_point now) const;
     result<void> load_file(const std::string& path, time_point now);
 
+    // Buckets, for the shell.
+
+    /// What those who queue for a bucket take, one after the other, over a copy of its states. Used under the lock of
+    /// the bucket, and only while no plan was replaced since: `is_of_now`.
+    class projection {
+    public:
+        /// Queues one more behind; gives the time at which it passes, none when never.
+        std::optional<time_point> add(std::uint32_t tier, std::uint64_t cost) noexcept;
+        [[nodiscard]] bool is_of_now() const noexcept {
+            return machine_ != nullptr && generation_ == machine_->generation();
+        }
+
+    private:
+        friend limiter_machine;
+        const limiter_machine* machine_ = nullptr;
+        const plan* plan_ = nullptr;
+        std::uint64_t generation_ = 0;
+        judge::states states_{};
+        time_point at_{};
+    };
+
+    /// What a bucket is opened for. To charge it takes a place in the table at once, so that nothing can change which
+    /// bucket it is.
+    enum class purpose : std::uint8_t { charge, look };
+
     /// A bucket under its lock: nanoseconds only, no user code. What the shell does under the same lock as the decision
     /// (queue a waiter, grant the head of a queue) it does through this.
     class open_bucket {
     public:
         open_bucket(const open_bucket&) = delete;
         open_bucket& operator=(const open_bucket&) = delete;
-        ~open_bucket() { shard_->lock.unlock(); }
+        ~open_bucket();
 
-        [[nodiscard]] bucket_ref ref() const noexcept { return {hash_, shard_ == &core_->overflow_}; }
+        [[nodiscard]] bucket_ref ref() const noexcept { return {hash_, is_shared()}; }
+        /// A bucket of the same shard, or this one, has a wait queue.
+        [[nodiscard]] bool is_near_queue() const noexcept {
+            return shard_->queues != 0 || (own_ != nullptr && own_->queues != 0);
+        }
         /// The bucket has a wait queue from now on: `try_acquire` says `queued`.
-        void mark_waiting() noexcept { ++shard_->queues; }
+        void mark_waiting() noexcept;
         /// Counts a refusal that the shell decided.
         void count_refused() noexcept { ++shard_->refused; }
         /// The largest cost that can ever pass; none for a tier that is no more.
@@ -163,102 +204,54 @@ public:
         [[nodiscard]] std::optional<time_point> next_time(std::uint32_t tier, std::uint64_t cost,
                                                           time_point now) noexcept;
         /// Charges when it passes. It does not look at waiters.
-        decision try_charge(std::uint32_t tier, std::uint64_t cost, time_point now) noexcept;
-        /// As if the cost had passed at `next_time`, over a copy: what is left for those behind. Starts from the
-        /// bucket.
-        class projection {
-        public:
-            /// Queues one more behind; gives the time at which it passes, none when never.
-            std::optional<time_point> add(std::uint32_t tier, std::uint64_t cost) noexcept;
-
-        private:
-            friend open_bucket;
-            const limiter_core* core_ = nullptr;
-            const plan* plan_ = nullptr;
-            judge::states states_{};
-            time_point at_{};
-        };
+        decision try_charge(std::uint32_t tier, std::uint64_t cost, time_point now, duration max_wait = {}) noexcept;
+        /// Starts from the bucket as it is.
         [[nodiscard]] projection project(std::uint32_t tier, time_point now) noexcept;
 
     private:
-        friend limiter_core;
-        open_bucket(limiter_core& core, std::uint64_t hash, bool overflow, time_point now) noexcept;
-        bool move_to_overflow() noexcept;
+        friend limiter_machine;
+        open_bucket(limiter_machine& machine, std::uint64_t hash, time_point now, purpose use) noexcept;
+        open_bucket(limiter_machine& machine, const bucket_ref& ref) noexcept;
+        [[nodiscard]] bool is_shared() const noexcept { return shard_ == &machine_.overflow_; }
+        [[nodiscard]] bool has_own_place(time_point now, purpose use) noexcept;
+        void share() noexcept;
+        decision refuse(verdict why, duration retry_after, duration max_wait) noexcept;
 
-        limiter_core* core_;
-        key_shard* shard_;
-        std::uint64_t* slot_;
-        std::uint64_t hash_;
+        limiter_machine& machine_;
+        key_shard* own_ = nullptr;  ///< The key's; null where only the shared bucket was asked for.
+        key_shard* shard_ = nullptr;
+        std::uint64_t* slot_ = nullptr;
+        std::uint64_t hash_ = 0;
+        bool reserved_ = false;  ///< It has a place in the table, and no slot yet.
+        std::unique_lock<spinlock> own_lock_;
+        std::unique_lock<spinlock> shared_lock_;
     };
+
+    /// Locks the bucket of a key: its own, or the shared one when the key is not in the table, and the table is full or
+    /// somebody waits in the shared bucket.
+    [[nodiscard]] open_bucket open(std::uint64_t hash, time_point now, purpose use = purpose::charge) noexcept {
+        return {*this, hash, now, use};
+    }
+    /// Locks a bucket that has a wait queue. It keeps its place, though its slot may have been dropped and the table be
+    /// full since.
+    [[nodiscard]] open_bucket open(const bucket_ref& ref, time_point) noexcept { return {*this, ref}; }
 
     /// Takes `mark_waiting` back.
-    void unmark_waiting(const bucket_ref& ref) noexcept {
-        key_shard& shard = ref.overflow ? overflow_ : table_.shard_of(ref.hash);
-        const std::lock_guard lock{shard.lock};
-        --shard.queues;
-    }
-
-    [[nodiscard]] std::uint64_t keys() const noexcept { return table_.keys(); }
-    [[nodiscard]] std::string tier_name(std::uint32_t tier) const {
-        const std::lock_guard lock{admin_};
-        return tier < names_.size() ? names_[tier] : std::string{};
-    }
-
-    /// Locks the bucket of a key: its own, or the shared one when the table is full and the key is not in it.
-    [[nodiscard]] open_bucket open(std::uint64_t hash, time_point now) noexcept { return {*this, hash, false, now}; }
-    /// Locks the bucket that waiters wait for.
-    [[nodiscard]] open_bucket open(const bucket_ref& ref, time_point now) noexcept {
-        return {*this, ref.hash, ref.overflow, now};
-    }
+    void unmark_waiting(const bucket_ref& ref) noexcept;
 
 private:
-    /// Quotas in force for a tier, with the id that slots of it carry as their tag. A plan is never freed before the
-    /// limiter is; its id is used again once no slot carries it.
-    struct plan {
-        plan(std::span<const quota> q, duration unix_offset) : quotas(q, unix_offset) {
-            if (q.size() == 1 && quotas[0].is_gcra()) {
-                only = quotas[0].as_gcra();
-            }
-        }
-        judge quotas;
-        gcra only;
-        std::uint32_t tier = 0;
-        std::uint8_t id = 0;
-        /// One gcra quota, no tracking, and a capacity of 64 bits: what the straight path decides.
-        bool simple = false;
-        std::int64_t capacity = 0;
-        /// What took its place, and when.
-        atomic<const plan*> successor{nullptr};
-        time_point replaced_at{};
-    };
+    limiter_machine(const limiter_settings& settings, std::vector<tier_spec> tiers);
 
-    static constexpr std::size_t max_tiers = 64;
-    static constexpr std::size_t max_id = 254;
-
-    limiter_core(const limiter_settings& settings, std::vector<tier_spec> tiers);
-    static std::optional<error> check(const std::vector<tier_spec>& tiers);
-    plan* add_plan(const tier_spec& spec);
-    bool finish_change(time_point now) noexcept;
-    void free_retired() noexcept;
-
-    [[nodiscard]] const plan* current(std::uint32_t tier) const noexcept {
-        return tier < max_tiers ? current_[tier].load(std::memory_order_acquire) : nullptr;
-    }
-    [[nodiscard]] const plan* plan_of(const std::uint64_t* slot) const noexcept {
-        return plans_[slot[0] & 0xff].load(std::memory_order_acquire);
-    }
-    /// The states of a slot as `to` has them, or in the newest plan of its tier when `to` is null; gives that plan.
-    const plan* states_of(const std::uint64_t* slot, const plan* to, judge::states& out, time_point now) const noexcept;
+    // Slots, under the lock of their shard.
+    const plan* states_of(const std::uint64_t* slot, judge::states& out) const noexcept;
     [[nodiscard]] bool is_dead(const std::uint64_t* slot, time_point now) const noexcept;
     bool write_states(key_shard& s, std::uint64_t*& slot, std::uint64_t hash, const plan& p, const judge::states& in,
                       time_point now) noexcept;
-    void migrate_slot(std::uint64_t* slot, time_point now) noexcept;
-    bool migrate(key_shard& s, time_point now) noexcept;
-    [[nodiscard]] std::uint16_t words_for(const plan& p) const noexcept {
-        return static_cast<std::uint16_t>(1 + 2 * p.quotas.size() + (settings_.track_keys ? 3 : 0));
-    }
     [[nodiscard]] auto dead_at(time_point now) const noexcept {
         return [this, now](const std::uint64_t* slot) { return is_dead(slot, now); };
+    }
+    [[nodiscard]] std::uint16_t words_for(const plan& p) const noexcept {
+        return static_cast<std::uint16_t>(1 + 2 * p.quotas.entries() + (settings_.track_keys ? 3 : 0));
     }
     /// Where the history of a key is kept, between its first word and its states: created, updated, refused.
     std::uint64_t* history(std::uint64_t* slot) const noexcept {
@@ -268,40 +261,45 @@ private:
     void put(std::uint64_t* slot, const plan& p, const judge::states& in) const noexcept;
     [[nodiscard]] key_usage usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier,
                                   time_point now) const;
-    void clear() noexcept;
 
-    struct saved;
-    result<void> take(const saved& from, time_point now);
+    // Live changes, under `admin_`.
+    [[nodiscard]] const plan* replacement_of(const std::uint64_t* slot) const noexcept;
+    void migrate_slot(std::uint64_t* slot, const plan& to) noexcept;
+    bool migrate(key_shard& s) noexcept;
+    bool finish_change() noexcept;
+    void migrate_shared(time_point now) noexcept;
+
+    // Snapshots.
+    class saving;
+    class loading;
+    void clear() noexcept;
 
     // What every call reads stands first.
     mutable key_table table_;
     hash_seed seed_;
-    std::array<atomic<const plan*>, max_tiers> current_{};
-    std::array<atomic<const plan*>, 256> plans_{};
+    atomic<std::int64_t> unix_offset_;
+    plan_set plans_;
     limiter_settings settings_;
     /// The bucket that keys share past max_keys: the only slot of a shard of its own, always there.
     mutable key_shard overflow_{};
     atomic<bool> overflowing_{false};
+    /// Whether the shared bucket has a wait queue: then no key gets a bucket of its own, and passes those who wait.
+    atomic<bool> overflow_waited_for_{false};
 
     mutable detail::mutex admin_;
-    std::vector<std::string> names_;
-    std::vector<std::vector<quota>> sources_;
-    std::vector<std::unique_ptr<plan>> owned_;
-    std::vector<std::uint8_t> retired_;
     std::size_t to_migrate_ = 0;
     std::size_t sweep_cursor_ = 0;
 };
 
-inline straight_answer limiter_core::straight(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                              time_point now) noexcept {
+inline straight_answer limiter_machine::straight(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                                 time_point now, duration max_wait) noexcept {
     constexpr straight_answer no_answer{nullptr, 0};
     key_shard& s = table_.shard_of(hash);
-    s.lock.lock();
-    const plan* p = current(tier);
+    const std::lock_guard lock{s.lock};
+    const plan* p = plans_.current(tier);
     std::uint64_t* slot = s.find(hash);
     if (slot == nullptr || p == nullptr || !p->simple || static_cast<std::uint8_t>(slot[0]) != p->id || s.queues != 0)
         [[unlikely]] {
-        s.lock.unlock();
         return no_answer;
     }
     const gcra& g = p->only;
@@ -312,7 +310,6 @@ inline straight_answer limiter_core::straight(std::uint64_t hash, std::uint32_t 
     if (cost - 1 >= static_cast<std::uint64_t>(g.burst()) || static_cast<uint128>(before) >> 63 != 0 ||
         __builtin_mul_overflow(g.step(), static_cast<std::int64_t>(cost), &charge) ||
         __builtin_add_overflow(static_cast<std::int64_t>(before), charge, &debt)) [[unlikely]] {
-        s.lock.unlock();
         return no_answer;
     }
     if (debt <= p->capacity) [[likely]] {
@@ -321,16 +318,17 @@ inline straight_answer limiter_core::straight(std::uint64_t hash, std::uint32_t 
         slot[1] = charged.low;
         slot[2] = charged.high;
         ++s.granted;
-        s.lock.unlock();
-        return {&g.rate(), debt};
+        return {p->rate, debt};
     }
-    ++s.refused;
-    s.lock.unlock();
-    return {&g.rate(), p->capacity - debt};
+    const straight_answer refused{p->rate, p->capacity - debt};
+    if (max_wait <= duration::zero() || is_final(refused.retry_after(), max_wait)) {
+        ++s.refused;
+    }
+    return refused;
 }
 
-inline decision limiter_core::try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
-                                          time_point now) noexcept {
+inline decision limiter_machine::try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
+                                             time_point now) noexcept {
     if (const straight_answer a = straight(hash, tier, cost, now)) [[likely]] {
         if (a.granted()) {
             return {verdict::granted, false, {}, a.as_grant()};

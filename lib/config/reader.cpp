@@ -1,0 +1,398 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include "config/reader.hpp"
+
+#include <optional>
+
+#include "config/limits.hpp"
+
+namespace headgate::detail {
+
+namespace {
+
+constexpr std::string_view quota_text =
+    "a quota: a text such as \"10/1m\", \"none\", or an object with permits, period, burst and algorithm";
+
+void require(reporter& r, const json_node& from, const std::string& at, std::initializer_list<const char*> members,
+             const char* valid) {
+    for (const char* needed : members) {
+        if (from.find(needed) == nullptr) {
+            r.report(at, "no \"" + std::string(needed) + '"', valid);
+        }
+    }
+}
+
+// What is wrong with the burst, as far as the members that it depends on are right.
+bool burst_fits(reporter& r, const quota_fields& f, const wrong_members& wrong, const std::string& at) {
+    if (wrong.contains("burst") || wrong.contains("algorithm")) {
+        return false;
+    }
+    if (f.kind == quota_kind::fixed_window && f.burst != 0) {
+        r.report(at + "/burst", std::to_string(f.burst), "nothing: a fixed_window has no burst");
+        return false;
+    }
+    const bool known = !wrong.contains("permits") && f.permits != 0;
+    if (f.kind == quota_kind::at_most && (f.burst == 0 || (known && f.burst >= f.permits))) {
+        r.report(at + "/burst", f.burst == 0 ? "nothing" : std::to_string(f.burst),
+                 "for at_most, a whole number from 1 to permits - 1");
+        return false;
+    }
+    return true;
+}
+
+std::optional<quota> read_quota(reporter& r, const json_node& from, const std::string& at) {
+    if (from.is_string()) {
+        auto parsed = parse_quota(from.text());
+        if (!parsed) {
+            r.report(at, shown(from), std::string(quota_text));
+        }
+        return parsed;
+    }
+    if (!from.is_object()) {
+        r.report(at, shown(from), std::string(quota_text));
+        return {};
+    }
+    quota_fields f;
+    const std::size_t before = r.problems();
+    const wrong_members wrong = read_members(r, from, at, quota_members(), f);
+    require(r, from, at, {"permits", "period"}, "an object with permits and period");
+    if (!burst_fits(r, f, wrong, at) || r.problems() != before) {
+        return {};
+    }
+    const auto made = f.kind == quota_kind::gcra
+                          ? quota::per(f.permits, f.period, f.burst == 0 ? std::nullopt : std::optional(f.burst))
+                      : f.kind == quota_kind::at_most ? quota::at_most(f.permits, f.period, f.burst)
+                                                      : quota::fixed_window(f.permits, f.period);
+    return made.value();
+}
+
+void check_quota_count(reporter& r, const std::string& at, std::size_t count) {
+    if (count == 0 || count > most_quotas) {
+        r.report(at, std::to_string(count) + " quotas", "1 to " + std::to_string(most_quotas) + " quotas");
+    }
+}
+
+// One quota, or an array of them.
+std::vector<quota> read_quotas(reporter& r, const json_node& from, const std::string& at) {
+    std::vector<quota> out;
+    const auto add = [&](const json_node& one, const std::string& where) {
+        if (const auto q = read_quota(r, one, where)) {
+            out.push_back(*q);
+        }
+    };
+    if (!from.is_array()) {
+        add(from, at);
+        return out;
+    }
+    const auto& items = from.items();
+    check_quota_count(r, at, items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        add(items[i].second, at + '/' + std::to_string(i));
+    }
+    return out;
+}
+
+void check_tier_count(reporter& r, const std::string& at, std::size_t count) {
+    if (count == 0 || count > most_tiers) {
+        r.report(at, std::to_string(count) + " tiers",
+                 "an array of 1 to " + std::to_string(most_tiers) + " tiers, the first of which is the default");
+    }
+}
+
+void check_tier_name(reporter& r, const std::string& at, const std::string& name, std::set<std::string>& before) {
+    r.name(at, name);
+    if (!name.empty() && !before.insert(name).second) {
+        r.report(at, shown(name), "a name that no tier before it has");
+    }
+}
+
+void read_tier(reporter& r, const json_node& from, const std::string& at, std::set<std::string>& names, tier& to) {
+    constexpr std::string_view known[] = {"name", "quota"};
+    for (const auto& [key, value] : from.items()) {
+        if (key == "name" && value.is_string()) {
+            to.name = value.text();
+            check_tier_name(r, at + "/name", to.name, names);
+        } else if (key == "name") {
+            r.report(at + "/name", shown(value), valid_name());
+        } else if (key == "quota") {
+            to.quotas = read_quotas(r, value, at + "/quota");
+        } else {
+            r.unknown_key(at, key, known);
+        }
+    }
+    require(r, from, at, {"name", "quota"}, "an object with name and quota");
+}
+
+void read_tiers(reporter& r, const json_node& from, const std::string& at, std::vector<tier>& to) {
+    if (!from.is_array()) {
+        r.report(at, shown(from),
+                 "an array of 1 to " + std::to_string(most_tiers) + " tiers, the first of which is the default");
+        return;
+    }
+    const auto& items = from.items();
+    check_tier_count(r, at, items.size());
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        const std::string here = at + '/' + std::to_string(i);
+        if (r.object(items[i].second, here, "name and quota")) {
+            read_tier(r, items[i].second, here, names, to.emplace_back());
+        }
+    }
+}
+
+// What tiers a limiter has for `check_together`, while its own are wrong.
+const std::vector<tier>& standard_tiers() {
+    static const std::vector<tier> tiers = {{"default", {quota::none()}}};
+    return tiers;
+}
+
+void check_limiter_together(reporter& r, const std::string& at, rate_limiter_options options, wrong_members wrong,
+                            bool tiers_are_right) {
+    if (!tiers_are_right) {
+        options.tiers = standard_tiers();
+    }
+    rate_limiter_options standard;
+    standard.tiers = standard_tiers();
+    check_together(r, at, std::move(options), standard, limiter_members(), std::move(wrong));
+}
+
+void read_limiter(reporter& r, const json_node& from, const std::string& at, rate_limiter_options& to) {
+    wrong_members wrong = read_members(r, from, at, limiter_members(), to, {"quota", "tiers"});
+    const std::size_t before = r.problems();
+    const json_node* const one = from.find("quota");
+    const json_node* const many = from.find("tiers");
+    if ((one == nullptr) == (many == nullptr)) {
+        r.report(at, one != nullptr ? "both quota and tiers" : "neither quota nor tiers", "one of them");
+    }
+    if (one != nullptr) {
+        to.tiers = {{"default", read_quotas(r, *one, at + "/quota")}};
+    }
+    if (many != nullptr && (one == nullptr || !many->items().empty())) {
+        to.tiers.clear();
+        read_tiers(r, *many, at + "/tiers", to.tiers);
+    }
+    check_limiter_together(r, at, to, std::move(wrong), r.problems() == before);
+}
+
+template <class Options>
+void read_options(reporter& r, const json_node& from, const std::string& at, std::span<const member<Options>> known,
+                  Options& to) {
+    wrong_members wrong = read_members(r, from, at, known, to);
+    check_together(r, at, to, Options{}, known, std::move(wrong));
+}
+
+template <class Options, class Read>
+void read_group(reporter& r, const json_node& from, const std::string& at, std::map<std::string, Options>& to, Read read) {
+    if (!r.object(from, at, "primitives by their names")) {
+        return;
+    }
+    for (const auto& [name, value] : from.items()) {
+        const std::string here = at + pointer_step(name);
+        r.name(here, name);
+        if (r.object(value, here, "options")) {
+            read(value, here, to[name]);
+        }
+    }
+}
+
+void read_zone(reporter& r, const json_node& from, const std::string& at, zone_config& to) {
+    constexpr std::string_view known[] = {"missing_breaker", "rate_limiters", "resource_pools", "circuit_breakers",
+                                          "bulkheads"};
+    const auto options = [&r](const auto& members) {
+        return [&r, members](const json_node& v, const std::string& a, auto& o) { read_options(r, v, a, members, o); };
+    };
+    for (const auto& [key, value] : from.items()) {
+        const std::string here = at + pointer_step(key);
+        if (key == "missing_breaker") {
+            if (value.single() != "refuse" && value.single() != "run") {
+                r.report(here, shown(value), "one of \"refuse\", \"run\"");
+            }
+            to.missing_breaker = value.single() == "run" ? missing_breaker::run : missing_breaker::refuse;
+        } else if (key == "rate_limiters") {
+            read_group(r, value, here, to.rate_limiters,
+                       [&r](const json_node& v, const std::string& a, auto& o) { read_limiter(r, v, a, o); });
+        } else if (key == "resource_pools") {
+            read_group(r, value, here, to.resource_pools, options(pool_members()));
+        } else if (key == "circuit_breakers") {
+            read_group(r, value, here, to.circuit_breakers, options(breaker_members()));
+        } else if (key == "bulkheads") {
+            read_group(r, value, here, to.bulkheads, options(bulkhead_members()));
+        } else {
+            r.unknown_key(at, key, known);
+        }
+    }
+}
+
+template <class Options>
+void check_members(reporter& r, const std::string& at, const Options& options, std::span<const member<Options>> known,
+                   wrong_members& wrong) {
+    for (const auto& m : known) {
+        const json written = m.write(options);
+        Options read;
+        if (!m.read(written, read) || m.write(read) != written) {
+            wrong.insert(m.name);
+            r.report(at + pointer_step(m.name), shown(written), m.valid);
+        }
+    }
+}
+
+template <class Options>
+void check_options(reporter& r, const std::string& at, const Options& options, std::span<const member<Options>> known) {
+    wrong_members wrong;
+    check_members(r, at, options, known, wrong);
+    check_together(r, at, options, Options{}, known, std::move(wrong));
+}
+
+// A quota holds what it may hold; only its period may be longer than a document can say.
+void check_quota(reporter& r, const std::string& at, const quota& q) {
+    quota_fields fields{.permits = q.permits(), .period = q.period(), .burst = q.burst()};
+    wrong_members wrong;
+    if (!q.is_none()) {
+        check_members(r, at, fields, quota_members(), wrong);
+    }
+}
+
+// As a document would have them: one tier named "default" is a quota.
+void check_tiers(reporter& r, const std::string& at, const std::vector<tier>& tiers) {
+    if (tiers.empty()) {
+        r.report(at, "neither quota nor tiers", "one of them");
+        return;
+    }
+    const bool alone = tiers.size() == 1 && tiers.front().name == "default";
+    if (!alone) {
+        check_tier_count(r, at + "/tiers", tiers.size());
+    }
+    std::set<std::string> names;
+    for (std::size_t i = 0; i < tiers.size(); ++i) {
+        const std::string here = alone ? at : at + "/tiers/" + std::to_string(i);
+        check_tier_name(r, here + "/name", tiers[i].name, names);
+        const auto& quotas = tiers[i].quotas;
+        check_quota_count(r, here + "/quota", quotas.size());
+        for (std::size_t k = 0; k < quotas.size(); ++k) {
+            check_quota(r, here + "/quota" + (quotas.size() == 1 ? "" : '/' + std::to_string(k)), quotas[k]);
+        }
+    }
+}
+
+void check_limiter(reporter& r, const std::string& at, const rate_limiter_options& options) {
+    wrong_members wrong;
+    check_members(r, at, options, limiter_members(), wrong);
+    const std::size_t before = r.problems();
+    check_tiers(r, at, options.tiers);
+    check_limiter_together(r, at, options, std::move(wrong), r.problems() == before);
+}
+
+template <class Options, class Check>
+void check_group(reporter& r, const std::string& at, const std::map<std::string, Options>& group, const Check& check) {
+    for (const auto& [name, options] : group) {
+        const std::string here = at + pointer_step(name);
+        r.name(here, name);
+        check(here, options);
+    }
+}
+
+}  // namespace
+
+// Reports -------------------------------------------------------------------------------------------------------------
+
+bool reporter::object(const json_node& value, const std::string& at, std::string_view of) {
+    if (!value.is_object()) {
+        report(at, shown(value), "an object of " + std::string(of));
+    }
+    return value.is_object();
+}
+
+void reporter::name(const std::string& at, std::string_view name) {
+    if (std::string fault = name_fault(name); !fault.empty()) {
+        report(at, std::move(fault), valid_name());
+    }
+}
+
+void reporter::unknown_key(const std::string& at, const std::string& key, std::span<const std::string_view> known) {
+    const std::string_view close = nearest(key, known);
+    std::string valid;
+    if (!close.empty()) {
+        valid = '"' + std::string(close) + '"';
+    } else {
+        valid = "one of";
+        for (const std::string_view k : known) {
+            valid += (valid == "one of" ? " \"" : ", \"") + std::string(k) + '"';
+        }
+    }
+    report(at + pointer_step(key), "an unknown key", std::move(valid));
+}
+
+void reporter::sentence(const std::string& at, const std::string& text) {
+    const auto is = text.find(" is ");
+    const auto must = text.find("; ");
+    const bool of_one = is != std::string::npos && text.find(' ') == is && must != std::string::npos;
+    if (!of_one) {
+        report(at, text.substr(0, must), must == std::string::npos ? "" : text.substr(must + 2));
+        return;
+    }
+    std::string right = text.substr(must + 2);
+    if (right.starts_with("it must be ")) {
+        right.erase(0, 11);
+    }
+    report(at + pointer_step(text.substr(0, is)), text.substr(is + 4, must - is - 4), std::move(right));
+}
+
+bool speaks_of(std::string_view text, std::string_view name) {
+    const auto in_word = [&](std::size_t i) {
+        return i < text.size() && (text[i] == '_' || (text[i] >= 'a' && text[i] <= 'z'));
+    };
+    for (auto at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
+        if ((at == 0 || !in_word(at - 1)) && !in_word(at + name.size())) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Reading -------------------------------------------------------------------------------------------------------------
+
+void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to) {
+    if (!r.object(from, "", "zones")) {
+        return;
+    }
+    for (const auto& [key, value] : from.items()) {
+        if (key != "zones" && key != "$schema" && std::find(others.begin(), others.end(), key) == others.end()) {
+            std::vector<std::string_view> known(others.begin(), others.end());
+            known.emplace_back("zones");
+            r.unknown_key("", key, known);
+        }
+    }
+    const json_node* const zones = from.find("zones");
+    if (zones == nullptr) {
+        r.report("", "no \"zones\"", "an object with zones");
+        return;
+    }
+    if (!r.object(*zones, "/zones", "zones by their names")) {
+        return;
+    }
+    for (const auto& [name, value] : zones->items()) {
+        const std::string here = "/zones" + pointer_step(name);
+        r.name(here, name);
+        if (r.object(value, here, "groups of primitives")) {
+            read_zone(r, value, here, to.zones[name]);
+        }
+    }
+}
+
+void check_document(reporter& r, const config& made) {
+    for (const auto& [name, z] : made.zones) {
+        const std::string at = "/zones" + pointer_step(name);
+        r.name(at, name);
+        check_group(r, at + "/rate_limiters", z.rate_limiters,
+                    [&r](const std::string& a, const auto& o) { check_limiter(r, a, o); });
+        check_group(r, at + "/resource_pools", z.resource_pools,
+                    [&r](const std::string& a, const auto& o) { check_options(r, a, o, pool_members()); });
+        check_group(r, at + "/circuit_breakers", z.circuit_breakers,
+                    [&r](const std::string& a, const auto& o) { check_options(r, a, o, breaker_members()); });
+        check_group(r, at + "/bulkheads", z.bulkheads,
+                    [&r](const std::string& a, const auto& o) { check_options(r, a, o, bulkhead_members()); });
+    }
+}
+
+}  // namespace headgate::detail

@@ -1,0 +1,113 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_LIB_CONFIG_READER_HPP
+#define HEADGATE_LIB_CONFIG_READER_HPP
+
+#include <algorithm>
+#include <initializer_list>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <headgate/config.hpp>
+
+#include "config/json_text.hpp"
+#include "config/members.hpp"
+#include "config/text.hpp"
+
+namespace headgate::detail {
+
+/// The names of members that are known to be wrong.
+using wrong_members = std::set<std::string_view>;
+
+/// Where mistakes are collected.
+class reporter {
+public:
+    explicit reporter(std::vector<config_problem>& problems) : problems_(problems) {}
+
+    void report(std::string pointer, std::string found, std::string valid) {
+        problems_.push_back({std::move(pointer), std::move(found), std::move(valid)});
+    }
+    void unknown_key(const std::string& at, const std::string& key, std::span<const std::string_view> known);
+    /// Reports a name that is none; `at` is that of the name.
+    void name(const std::string& at, std::string_view name);
+    /// Whether it is an object.
+    bool object(const json_node& value, const std::string& at, std::string_view of);
+    /// What `validate` says: "NAME is FOUND; it must be RIGHT", or a sentence about several members.
+    void sentence(const std::string& at, const std::string& text);
+
+    [[nodiscard]] std::size_t problems() const noexcept { return problems_.size(); }
+
+private:
+    std::vector<config_problem>& problems_;
+};
+
+/// Reads the members of `Options` in an object; `others` are read elsewhere. Returns those that are wrong.
+template <class Options>
+wrong_members read_members(reporter& r, const json_node& from, const std::string& at, std::span<const member<Options>> known,
+                           Options& to, std::initializer_list<std::string_view> others = {}) {
+    wrong_members wrong;
+    for (const auto& [key, value] : from.items()) {
+        const auto found =
+            std::find_if(known.begin(), known.end(), [&name = key](const auto& m) { return m.name == name; });
+        if (found != known.end()) {
+            if (value.is_object() || value.is_array() || !found->read(value.single(), to)) {
+                wrong.insert(found->name);
+                r.report(at + pointer_step(key), shown(value), found->valid);
+            }
+        } else if (std::find(others.begin(), others.end(), key) == others.end()) {
+            std::vector<std::string_view> names(others);
+            for (const auto& m : known) {
+                names.push_back(m.name);
+            }
+            r.unknown_key(at, key, names);
+        }
+    }
+    return wrong;
+}
+
+/// Whether `text` has `name` as a word.
+[[nodiscard]] bool speaks_of(std::string_view text, std::string_view name);
+
+/// Reports what only the members together can tell: everything that `validate` finds, one after the other. What it
+/// finds is put back to what `standard` has, and it is asked again. `wrong` are members that are reported already: what
+/// is said about them does not count.
+template <class Options>
+void check_together(reporter& r, const std::string& at, Options options, const Options& standard,
+                    std::span<const member<Options>> known, wrong_members wrong) {
+    for (;;) {
+        const auto valid = validate(options);
+        if (valid) {
+            return;
+        }
+        const std::string text = valid.error().detail ? *valid.error().detail : valid.error().message();
+        bool reported = false;
+        bool changed = false;
+        for (const auto& m : known) {
+            if (speaks_of(text, m.name)) {
+                reported |= !wrong.insert(m.name).second;
+                const json normal = m.write(standard);
+                changed |= m.write(options) != normal && m.read(normal, options);
+            }
+        }
+        if (!reported) {
+            r.sentence(at, text);
+        }
+        if (!changed) {
+            return;
+        }
+    }
+}
+
+void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to);
+
+/// What is wrong with a configuration that code has made: the mistakes that its document would have.
+void check_document(reporter& r, const config& made);
+
+}  // namespace headgate::detail
+
+#endif

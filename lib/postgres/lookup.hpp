@@ -1,0 +1,30 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#ifndef HEADGATE_POSTGRES_LOOKUP_HPP
+#define HEADGATE_POSTGRES_LOOKUP_HPP
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace headgate::detail {
+
+/// The addresses of a name, found by a helper thread: the system's resolver blocks and cannot be interrupted, so that
+/// whoever gives up leaves it behind.
+class lookup {
+public:
+    /// Blocks. On the helper thread.
+    void resolve(const std::string& name);
+    /// Numeric addresses, each once, in the resolver's order; none when the name is not known.
+    [[nodiscard]] std::vector<std::string> addresses() const;
+
+private:
+    mutable std::mutex mutex_;
+    std::vector<std::string> addresses_;
+};
+
+}  // namespace headgate::detail
+
+#endif

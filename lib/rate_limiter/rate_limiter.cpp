@@ -1,0 +1,110 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <headgate/rate_limiter.hpp>
+
+#include <random>
+#include <vector>
+
+#include "rate_limiter/busiest_keys.hpp"
+#include "rate_limiter/limiter_machine.hpp"
+
+namespace headgate {
+
+namespace {
+
+std::vector<detail::tier_spec> specs(const std::vector<tier>& tiers) {
+    std::vector<detail::tier_spec> out;
+    out.reserve(tiers.size());
+    for (const tier& t : tiers) {
+        out.push_back({t.name, t.quotas});
+    }
+    return out;
+}
+
+std::uint64_t secret_seed() {
+#if defined(HEADGATE_EXPLORE)
+    return 1;  // a run repeats
+#else
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+#endif
+}
+
+}  // namespace
+
+result<void> validate(const rate_limiter_options& options) {
+    if (options.max_waiters == 0) {
+        return error(errc::invalid_argument, "max_waiters is 0; it must be at least 1");
+    }
+    if (options.busiest > 1000) {
+        return error(errc::invalid_argument,
+                     "busiest is " + std::to_string(options.busiest) + "; it must be at most 1000");
+    }
+    return detail::limiter_machine::check(
+        {.max_keys = options.max_keys, .track_keys = options.track_keys, .unix_offset = {}}, specs(options.tiers));
+}
+
+result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_limiter_options options) {
+    BOOST_OUTCOME_TRYV(validate(options));
+    const detail::limiter_settings settings{.seed = secret_seed(),
+                                            .max_keys = options.max_keys,
+                                            .track_keys = options.track_keys,
+                                            .unix_offset = zone.core()->system_offset()};
+    BOOST_OUTCOME_TRY(auto machine, detail::limiter_machine::make(settings, specs(options.tiers)));
+    auto impl = std::make_shared<detail::limiter_core>(zone.core(), std::move(name), std::move(machine),
+                                                       options.max_waiters, options.busiest);
+    if (auto added = zone.core()->add(impl); !added) {
+        return added.error();
+    }
+    return rate_limiter(std::move(impl));
+}
+
+result<rate_limiter> rate_limiter::find(const zone& zone, std::string_view name) {
+    auto found = zone.core()->find(primitive_kind::rate_limiter, name);
+    if (!found) {
+        return found.error();
+    }
+    return rate_limiter(std::static_pointer_cast<detail::limiter_core>(found.value()));
+}
+
+key_info rate_limiter::inspect(const key& key) const {
+    const auto& machine = impl_->machine();
+    const auto usage = machine.inspect(key.hash(impl_->seed()), {}, impl_->zone().now());
+    const auto convert = [](const detail::quota_usage& q) {
+        return quota_usage{q.limit, q.used, q.remaining, q.reset_after};
+    };
+    key_info info{.known = usage.known, .tier = machine.tier_name(usage.tier), .tightest = convert(usage.tightest)};
+    for (const auto& q : usage.quotas) {
+        info.quotas.push_back(convert(q));
+    }
+    if (usage.history) {
+        info.created = usage.history->created;
+        info.updated = usage.history->updated;
+        info.refused = usage.history->refused;
+    }
+    return info;
+}
+
+bool rate_limiter::reset(const key& key) {
+    return impl_->reset(key.hash(impl_->seed()));
+}
+
+result<void> rate_limiter::reconfigure(const std::vector<tier>& tiers) {
+    BOOST_OUTCOME_TRYV(impl_->machine().change(specs(tiers), impl_->zone().now()));
+    impl_->serve_all();
+    impl_->tell(event_kind::reconfigured);
+    return success();
+}
+
+result<void> rate_limiter::save(const std::string& path) const {
+    impl_->machine().follow_wall_clock(impl_->zone().system_offset());
+    return impl_->machine().save_file(path, impl_->zone().now());
+}
+
+result<void> rate_limiter::load(const std::string& path) {
+    impl_->machine().follow_wall_clock(impl_->zone().system_offset());
+    return impl_->machine().load_file(path, impl_->zone().now());
+}
+
+}  // namespace headgate
