@@ -13,7 +13,9 @@
 #include <utility>
 
 #include <headgate/export.hpp>
-#include <headgate/impl/pool_core.hpp>
+#include <headgate/impl/bulkhead_core.hpp>
+#include <headgate/impl/call.hpp>
+#include <headgate/operation.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/result.hpp>
 #include <headgate/zone.hpp>
@@ -26,7 +28,8 @@ struct bulkhead_options {
     std::uint32_t max_concurrent = 10;
     /// Callers that may wait at once; one more gets `queue_full`. Zero: nobody waits.
     std::uint32_t max_waiters = 10'000;
-    /// How long a caller waits unless it says otherwise. Zero: not at all, `exhausted` at once.
+    /// How long a caller waits unless it says otherwise; `duration::max()` for no limit. Zero: not at all, `exhausted`
+    /// at once.
     duration max_wait = std::chrono::seconds{5};
 
     friend bool operator==(const bulkhead_options&, const bulkhead_options&) = default;
@@ -42,37 +45,140 @@ struct bulkhead_status {
     std::uint32_t waiting = 0;         ///< Callers in the queue.
 };
 
-namespace detail {
-
-/// A place in a bulkhead; there is nothing to it.
-struct bulkhead_place {};
-
-/// A pool of places: it has the pool's queue, and nothing to connect or to close.
-class HEADGATE_DECL bulkhead_core final : public pool_core {
+/// A bulkhead's yes: gives the place back when it is destroyed, on any thread. Move-only; a moved-from permit is empty.
+class [[nodiscard]] bulkhead_permit {
 public:
-    static result<std::shared_ptr<bulkhead_core>> create(const std::shared_ptr<zone_core>& zone, std::string name,
-                                                         const bulkhead_options& options);
+    bulkhead_permit() = default;
+    /// Of a place; made by the bulkhead.
+    explicit bulkhead_permit(detail::bulkhead_core* from) noexcept : from_(from) {}
+    /// Takes over what `other` holds.
+    bulkhead_permit(bulkhead_permit&& other) noexcept : from_(std::exchange(other.from_, nullptr)) {}
+    /// Gives back its own, and takes over what `other` holds.
+    bulkhead_permit& operator=(bulkhead_permit&& other) noexcept {
+        if (this != &other) {
+            reset();
+            from_ = std::exchange(other.from_, nullptr);
+        }
+        return *this;
+    }
+    ~bulkhead_permit() { reset(); }
 
-    /// The pool that it is.
-    static pool_options places(const bulkhead_options& options) noexcept;
-    [[nodiscard]] primitive_snapshot snapshot() const override;
+    /// Whether there is a place.
+    explicit operator bool() const noexcept { return from_ != nullptr; }
+
+    /// Gives the place back now; the permit is empty afterwards.
+    void reset() noexcept {
+        if (from_ != nullptr) {
+            std::exchange(from_, nullptr)->give_back();
+        }
+    }
 
 private:
-    using pool_core::pool_core;
-    ~bulkhead_core() override = default;
+    detail::bulkhead_core* from_ = nullptr;
+};
 
-    void start_connect(slot_index i) override;
-    void start_ping(slot_index i, void* resource) override;
-    bool reset_now(void* resource) noexcept override;
-    void start_reset(slot_index i, void* resource) override;
-    void close_resource(void* resource) noexcept override;
-    void destroy_resource(void* resource) noexcept override;
+namespace detail {
+
+class enter_waiter : public bulkhead_waiter {
+public:
+    using bulkhead_waiter::bulkhead_waiter;
+
+    result<bulkhead_permit> take() noexcept {
+        if (granted()) {
+            return bulkhead_permit(&from());
+        }
+        return refusal();
+    }
+
+protected:
+    ~enter_waiter() = default;
+};
+
+/// An `enter` that may have to wait.
+struct enter_request {
+    bulkhead_core* from;
+    duration timeout;
+    time_point asked{};  ///< When it was decided that it waits.
+
+    template <class Handler>
+    void initiate(Handler handler) {
+        using operation = waiter_operation<enter_waiter, Handler>;
+        // A token that starts later, such as deferred, begins to wait then.
+        const time_point begin = asked == time_point{} ? from->zone().now() : asked;
+        from->enqueue(operation::create(from->zone_ptr(), std::move(handler), from->shared_from_this()), timeout,
+                      begin);
+    }
 };
 
 }  // namespace detail
 
-/// A bulkhead's yes: gives the place back when it is destroyed. Move-only, as every `lease`.
-using bulkhead_permit = lease<detail::bulkhead_place>;
+/// What `bulkhead::enter` gives without a completion token; await it in the expression that makes it.
+class [[nodiscard]] enter_operation : public operation<enter_operation, result<bulkhead_permit>> {
+public:
+    /// What `enter` makes. The bulkhead does not look at the place.
+    enter_operation(detail::bulkhead_core& from, duration timeout, const detail::lease_place& = {}) noexcept
+        : request_{&from, timeout} {}
+    /// Of one that was decided before, at `asked`: it waits.
+    enter_operation(detail::bulkhead_core& from, duration timeout, const detail::lease_place&,
+                    time_point asked) noexcept
+        : request_{&from, timeout, asked} {}
+
+    /// In place: true when there is a place, or a refusal.
+    bool decide() noexcept {
+        if (request_.asked != time_point{}) {
+            return false;
+        }
+        if (request_.from->take(request_.timeout, verdict_)) {
+            granted_ = bulkhead_permit(request_.from);
+            return true;
+        }
+        if (verdict_ != detail::bulkhead_verdict::wait) {
+            return true;
+        }
+        request_.asked = request_.from->zone().now();
+        return false;
+    }
+    /// When it was decided that it waits.
+    [[nodiscard]] time_point asked() const noexcept { return request_.asked; }
+    /// The result, once `decide` was true.
+    result<bulkhead_permit> answer() && {
+        if (granted_) {
+            return std::move(granted_);
+        }
+        return detail::code_of(verdict_);
+    }
+
+    /// What starts it, and what that refers to.
+    [[nodiscard]] detail::enter_request& request() noexcept { return request_; }
+    /// Keeps the bulkhead.
+    [[nodiscard]] std::shared_ptr<void> owner() const { return request_.from->shared_from_this(); }
+
+private:
+    detail::enter_request request_;
+    bulkhead_permit granted_;
+    detail::bulkhead_verdict verdict_{};
+};
+
+namespace detail {
+
+/// Where `with` and the guard get what they hold during a call: here a place, which is nothing to the operation.
+struct bulkhead_lender {
+    using core = bulkhead_core;
+    using lease = bulkhead_permit;
+    using operation = enter_operation;
+    using refusal = bulkhead_verdict;
+
+    static lease take(core& from, const lease_place&, duration wait, refusal& why) noexcept {
+        return from.take(wait, why) ? lease(&from) : lease();
+    }
+    [[nodiscard]] static bool may_wait(refusal why) noexcept { return why == bulkhead_verdict::wait; }
+    [[nodiscard]] static error to_error(const core&, refusal why) noexcept { return code_of(why); }
+    [[nodiscard]] static std::tuple<> leading(const lease&) noexcept { return {}; }
+    /// Nothing can be wrong with a place.
+    static void discard(lease& l) noexcept { l.reset(); }
+};
+
+}  // namespace detail
 
 /// Limits how many calls run at once; who has to wait, waits in a FIFO queue.
 ///
@@ -98,31 +204,28 @@ public:
         return bulkhead(std::static_pointer_cast<detail::bulkhead_core>(std::move(found).value()));
     }
 
-    /// Takes a place now, without waiting and without passing those who wait. Errors: `exhausted`, `shut_down`.
-    [[nodiscard]] result<bulkhead_permit> try_enter(
-        std::source_location where = std::source_location::current()) const {
-        if (const detail::pool_lent lent = core_->take(where)) [[likely]] {
-            return detail::lease_of<detail::bulkhead_place>(*core_, lent);
+    /// Takes a place now, without waiting and without passing those who wait. Errors: `exhausted`, `shut_down`. Does
+    /// not allocate.
+    [[nodiscard]] result<bulkhead_permit> try_enter() const noexcept {
+        detail::bulkhead_verdict why{};
+        if (core_->take(duration::zero(), why)) [[likely]] {
+            return bulkhead_permit(core_.get());
         }
-        return core_->to_error(core_->refuse());
+        return detail::code_of(why);
     }
 
-    /// Takes a place, or waits for one: `co_await bulkhead.enter()`. Errors, cancellation and completion are those of
-    /// `resource_pool::checkout`.
-    checkout_operation<detail::bulkhead_place> enter(
-        std::source_location where = std::source_location::current()) const {
-        return {*core_, core_->checkout_timeout(), where};
-    }
+    /// Takes a place, or waits for one: `co_await bulkhead.enter()`. Completion and cancellation are those of
+    /// `resource_pool::checkout`. Errors: `exhausted` for a timeout that is not positive; `queue_full`;
+    /// `wait_timed_out`; `canceled`; `shut_down`.
+    enter_operation enter() const noexcept { return {*core_, core_->checkout_timeout()}; }
     /// The same with options.
-    checkout_operation<detail::bulkhead_place> enter(
-        const checkout_options& options, std::source_location where = std::source_location::current()) const {
-        return {*core_, options.timeout.value_or(core_->checkout_timeout()), where};
+    enter_operation enter(const checkout_options& options) const noexcept {
+        return {*core_, options.timeout.value_or(core_->checkout_timeout())};
     }
     /// The same with a completion token. Signature: `void(result<bulkhead_permit>)`.
     template <class Token>
-    auto enter(const checkout_options& options, Token&& token,
-               std::source_location where = std::source_location::current()) const {
-        return enter(options, where).start(std::forward<Token>(token));
+    auto enter(const checkout_options& options, Token&& token) const {
+        return enter(options).start(std::forward<Token>(token));
     }
 
     /// Takes a place, runs `op(args...)` or `op(call_context, args...)`, and gives the place back; as
@@ -144,21 +247,19 @@ public:
         if (auto valid = validate(bulkhead_options{.max_concurrent = max_concurrent}); !valid) {
             return valid;
         }
-        return core_->resize(max_concurrent, 0);
+        core_->resize(max_concurrent);
+        return headgate::success();
     }
 
     /// Takes other options under load; calls that run or wait go on. Errors: `invalid_argument`, with nothing changed.
     result<void> reconfigure(const bulkhead_options& options) {
         BOOST_OUTCOME_TRYV(validate(options));
-        core_->reconfigure(detail::bulkhead_core::places(options));
+        core_->reconfigure(options);
         return headgate::success();
     }
 
     /// The counts of this moment.
-    [[nodiscard]] bulkhead_status status() const {
-        const pool_status s = core_->status();
-        return {s.size, s.leased, s.waiting};
-    }
+    [[nodiscard]] bulkhead_status status() const { return core_->status(); }
     /// The name that it was created with.
     [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
 
@@ -171,7 +272,7 @@ private:
     template <class Op, class... Args>
     auto run_with(const with_options& options, const detail::lease_place& place, Op&& op, Args&&... args) const {
         detail::check_temporaries<Op, Args...>();
-        using policy = detail::pool_policy<detail::bulkhead_place>;
+        using policy = detail::lender_policy<detail::bulkhead_lender>;
         return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
             [&] { return policy(core_, options, place); }, detail::unwrap(std::forward<Op>(op)),
             detail::unwrap(std::forward<Args>(args))...);

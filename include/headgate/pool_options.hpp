@@ -31,10 +31,10 @@ struct pool_options {
     pool_strategy strategy = pool_strategy::lifo;
     /// Callers that may wait at once; one more gets `queue_full`. Zero: nobody waits.
     std::uint32_t max_waiters = 10'000;
-    /// How long a checkout waits unless it says otherwise.
+    /// How long a checkout waits unless it says otherwise; `duration::max()` for no limit.
     duration checkout_timeout = std::chrono::seconds{5};
 
-    /// How long one connect may take.
+    /// How long one connect may take, and one close that is a coroutine.
     duration connect_timeout = std::chrono::seconds{5};
     /// Connects in flight at once, at most. While the backend is down there is only one.
     std::uint32_t max_connecting = 4;
@@ -45,15 +45,17 @@ struct pool_options {
     /// The part of each pause that is random, 0 to 1: a pause is drawn from [(1 - jitter) * pause, pause].
     double backoff_jitter = 0.2;
 
-    /// A resource older than this is closed and replaced when it is not lent. Zero: off.
+    /// A resource older than this is replaced: another is made, and it is closed when that is there and it is not lent.
+    /// Zero: off.
     duration max_lifetime{};
     /// The part of each lifetime that is random, 0 to 1, so that resources made together do not end together.
     double lifetime_jitter = 0.1;
-    /// A resource idle for this long is closed; one within `size` is replaced by a fresh one. Zero: off.
+    /// A resource idle for this long is closed; one within `size` is replaced by a fresh one, which is made first. Zero:
+    /// off.
     duration idle_timeout{};
     /// A resource idle for this long is pinged, and again each time as long passes. Zero: off.
     duration ping_interval{};
-    /// How long a ping may take before the resource counts as dead.
+    /// How long a ping may take before the resource counts as dead, and a reset that is a coroutine.
     duration ping_timeout = std::chrono::seconds{1};
     /// A lease held for longer raises one event that names where it was checked out. Zero: off.
     duration leak_threshold{};

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include <headgate/impl/call.hpp>
+#include <headgate/impl/pool_backend.hpp>
 #include <headgate/impl/pool_core.hpp>
 #include <headgate/operation.hpp>
 #include <headgate/pool_options.hpp>
@@ -82,16 +83,18 @@ private:
 
 /// How one checkout waits.
 struct checkout_options {
-    /// How long it waits at most; the pool's `checkout_timeout` when empty. Zero does not wait: `exhausted` at once.
+    /// How long it waits at most; the pool's `checkout_timeout` when empty, `duration::max()` for no limit. Zero and
+    /// less is no time left: it does not wait, `exhausted` at once.
     std::optional<duration> timeout{};
 };
 
 /// How one `with` waits and runs.
 struct with_options {
-    /// How long it waits for a resource; the pool's `checkout_timeout` when empty.
+    /// How long it waits for a resource; as `checkout_options::timeout`.
     std::optional<duration> checkout_timeout{};
-    /// How long waiting and running may take together. Zero: no bound on the operation.
-    duration timeout{};
+    /// How long waiting and running may take together, `duration::max()` for no limit. Zero and less is no time left:
+    /// nothing is checked out and nothing runs, `wait_timed_out` at once.
+    duration timeout = duration::max();
     /// Whom a leak is blamed on.
     std::source_location where = std::source_location::current();
 };
@@ -135,18 +138,25 @@ public:
     checkout_operation(detail::pool_core& pool, duration timeout, const detail::lease_place& place) noexcept
         : request_{&pool, timeout, place} {}
 
+    /// Of a checkout that was decided before, at `asked`: it waits.
+    checkout_operation(detail::pool_core& pool, duration timeout, const detail::lease_place& place,
+                       time_point asked) noexcept
+        : request_{&pool, timeout, place, asked} {}
+
     /// In place: true when there is a resource, or a refusal.
     bool decide() noexcept {
-        if (request_.timeout >= duration::zero()) {
-            lent_ = request_.from->take(request_.place);
-            if (lent_) {
-                return true;
-            }
+        if (request_.asked != time_point{}) {
+            return false;
+        }
+        lent_ = request_.from->take(request_.place, request_.timeout, refusal_);
+        if (lent_ || refusal_.verdict != detail::pool_verdict::wait) {
+            return true;
         }
         request_.asked = request_.from->zone().now();
-        refusal_ = request_.from->refuse_or_wait(request_.timeout, request_.asked);
-        return refusal_.verdict != detail::pool_verdict::wait;
+        return false;
     }
+    /// When it was decided that it waits.
+    [[nodiscard]] time_point asked() const noexcept { return request_.asked; }
     /// The result, once `decide` was true.
     result<lease<T>> answer() && {
         if (lent_) {
@@ -177,11 +187,18 @@ private:
 ///     awaitable<T> connect();                 // or awaitable<result<T>>; throws or gives an error when it cannot
 ///     X reset(T&) or awaitable<X> reset(T&);  // on return; a plain one runs on the thread that returns the lease
 ///     awaitable<X> ping(T&);                  // of idle resources, each ping_interval
+///     bool is_alive(T&);                      // at the loan of one that was idle for longer than 500 ms
 ///     void close(T) or awaitable<…> close(T); // destruction is what follows anyhow
 ///
-/// All but a plain `reset` run on the zone's strand, never two of them for one resource at once. `connect` is cancelled
-/// (terminal) after `connect_timeout`, `ping` and an asynchronous `reset` after `ping_timeout`, and all when the zone
-/// closes. No user code runs under a lock.
+/// A member of one of these names and another shape does not compile. All but a plain `reset` and `is_alive` run on the
+/// zone's strand, never two of them for one resource at once. `is_alive` runs on the thread that checks out, or on the
+/// strand; it is to be cheap, a poll of a socket for example. What it finds dead is closed and replaced, and the next
+/// resource is tried.
+///
+/// A coroutine has a time limit: `connect` and `close` the `connect_timeout`, `ping` and `reset` the `ping_timeout`.
+/// Then it is cancelled (terminal) and its slot is free; the resource that it was given is closed when it has ended.
+/// `connect`, `ping` and `reset` are cancelled when the zone closes, too. One that ignores its cancellation for a
+/// second raises an `overrun` event, and no close waits for it any more. No user code runs under a lock.
 template <class T>
 class resource_pool {
     static_assert(std::is_object_v<T> && !std::is_const_v<T> && std::is_nothrow_destructible_v<T>);
@@ -229,10 +246,11 @@ public:
     /// Errors: `exhausted`; `connect_failed` with the cause while no resource lives and the backend refuses, with
     /// `retry_after` the time to the next attempt; `shut_down`. Does not allocate.
     [[nodiscard]] result<lease<T>> try_checkout(std::source_location where = std::source_location::current()) const {
-        if (const detail::pool_lent lent = core_->take(where)) [[likely]] {
+        detail::pool_refusal why;
+        if (const detail::pool_lent lent = core_->take(where, duration::zero(), why)) [[likely]] {
             return detail::lease_of<T>(*core_, lent);
         }
-        return core_->to_error(core_->refuse());
+        return core_->to_error(why);
     }
 
     /// Lends a free resource, or waits for one in a FIFO queue: `co_await pool.checkout()`.
@@ -241,8 +259,8 @@ public:
     /// Terminal, partial and total cancellation all leave the queue with `canceled`; a resource that was handed over at
     /// the same moment goes to the next waiter. A connect begun for a waiter goes on.
     ///
-    /// Errors: those of `try_checkout`, where `exhausted` is only for a timeout of zero; `queue_full`;
-    /// `wait_timed_out`; `canceled`. A negative timeout is `invalid_argument`, at the call.
+    /// Errors: those of `try_checkout`, where `exhausted` is only for a timeout that is not positive; `queue_full`;
+    /// `wait_timed_out`; `canceled`.
     checkout_operation<T> checkout(std::source_location where = std::source_location::current()) const {
         return {*core_, core_->checkout_timeout(), where};
     }
@@ -272,7 +290,7 @@ public:
     /// `result<U>`. `op` and `args` are stored by value; see `take` for what some compilers refuse. An exception
     /// becomes `operation_failed` with the exception as cause, and the resource is returned. With a `timeout`, the
     /// operation is cancelled when it has passed, and the result is `timed_out`; a resource whose operation timed out,
-    /// was cancelled, or never ended is in doubt and closed.
+    /// was cancelled (by whatever name, see `is_canceled`), or never ended is in doubt and closed.
     ///
     /// A lease that it holds past `leak_threshold` is blamed on the type of `op`, which for a closure names the
     /// function that it stands in; `with_options` names the place of the call.
@@ -316,8 +334,8 @@ public:
     void resume() { core_->resume(); }
 
     /// Refuses newcomers with `shut_down`, serves those who wait, closes what comes back, and completes when nothing is
-    /// lent any more. After `limit` it gives `wait_timed_out`, whose detail says how many leases are left, and those
-    /// who still wait get `shut_down`. The pool does not lend again.
+    /// lent any more. After `limit` (`duration::max()`: never; not positive: at once) it gives `wait_timed_out`, whose
+    /// detail says how many leases are left, and those who still wait get `shut_down`. The pool does not lend again.
     ///
     /// Signature: `void(result<void>)`. Errors: `wait_timed_out`; `canceled`, which ends only this wait; `shut_down`
     /// when the zone closes meanwhile.
@@ -346,8 +364,9 @@ private:
     template <class Op, class... Args>
     auto run_with(const with_options& options, const detail::lease_place& place, Op&& op, Args&&... args) const {
         detail::check_temporaries<Op, Args...>();
-        return detail::policy_call<detail::pool_policy<T>, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            [&] { return detail::pool_policy<T>(core_, options, place); }, detail::unwrap(std::forward<Op>(op)),
+        using policy = detail::lender_policy<detail::pool_lender<T>>;
+        return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            [&] { return policy(core_, options, place); }, detail::unwrap(std::forward<Op>(op)),
             detail::unwrap(std::forward<Args>(args))...);
     }
 

@@ -4,6 +4,7 @@
 #include <headgate/impl/pool_machine.hpp>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace headgate::detail {
@@ -19,7 +20,28 @@ bool is_timed(const pool_options& o) noexcept {
     return on(o.idle_timeout) || on(o.ping_interval) || on(o.overflow_ttl) || on(o.leak_threshold);
 }
 
+/// The end of time is never.
+bool passed(time_point t, time_point now) noexcept {
+    return t <= now && t != time_point::max();
+}
+
 }  // namespace
+
+/// What a poll writes.
+class pool_machine::to_do {
+public:
+    explicit to_do(std::span<pool_action> out) noexcept : out_(out) {}
+
+    [[nodiscard]] bool full() const noexcept { return count_ == out_.size(); }
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    void add(pool_task task, slot_index slot, pool_loss loss = pool_loss::surplus) noexcept {
+        out_[count_++] = {task, slot, loss};
+    }
+
+private:
+    std::span<pool_action> out_;
+    std::size_t count_ = 0;
+};
 
 pool_machine::pool_machine(const pool_options& options, std::uint64_t seed)
     : options_(options),
@@ -28,9 +50,14 @@ pool_machine::pool_machine(const pool_options& options, std::uint64_t seed)
       timed_(is_timed(options)),
       random_(seed) {}
 
+void pool_machine::ask_after(duration idle) noexcept {
+    ask_after_ = idle;
+    timed_ = true;
+}
+
 // Checkout ------------------------------------------------------------------------------------------------------------
 
-pool_decision pool_machine::explain(time_point now) const noexcept {
+pool_decision pool_machine::explain(time_point now, bool waits) const noexcept {
     if (state_ >= pool_state::draining) {
         return {pool_verdict::shut_down, no_slot, {}};
     }
@@ -38,52 +65,60 @@ pool_decision pool_machine::explain(time_point now) const noexcept {
     if (down() && now < retry_at_) {
         return {pool_verdict::connect_failed, no_slot, saturating_sub(retry_at_, now)};
     }
-    return {pool_verdict::exhausted, no_slot, {}};
+    if (!waits) {
+        return {pool_verdict::exhausted, no_slot, {}};
+    }
+    return {waiting_ < options_.max_waiters ? pool_verdict::wait : pool_verdict::queue_full, no_slot, {}};
 }
 
-pool_decision pool_machine::join(time_point now) noexcept {
+pool_decision pool_machine::join(time_point now, bool waits) noexcept {
     const slot_index i = take(now);
     if (i != no_slot) {
         return {pool_verdict::granted, i, {}};
     }
-    const pool_decision refusal = explain(now);
-    if (refusal.verdict != pool_verdict::exhausted) {
-        return refusal;
+    const pool_decision decision = explain(now, waits);
+    if (decision.verdict == pool_verdict::wait) {
+        ++waiting_;
+        dirty_ = dirty_ || needs_connect_poll();
     }
-    if (waiting_ >= options_.max_waiters) {
-        return {pool_verdict::queue_full, no_slot, {}};
-    }
-    ++waiting_;
-    dirty_ = dirty_ || needs_connect_poll();
-    return {pool_verdict::wait, no_slot, {}};
+    return decision;
 }
 
 void pool_machine::leave() noexcept {
     --waiting_;
     dirty_ = dirty_ || state_ == pool_state::draining || has_surplus();
+    if (waiting_ == 0 && outdated_ != 0) {
+        look_again();
+    }
 }
 
 // What becomes of a resource ------------------------------------------------------------------------------------------
 
-pool_settled pool_machine::settle(slot_index i, bool usable, time_point now, bool fresh) noexcept {
+pool_settled pool_machine::settle(slot_index i, bool usable, time_point now, bool returned) noexcept {
     slot& s = slots_[i];
-    if (!usable || s.doomed || state_ == pool_state::closed || live_ > capacity()) {
-        return retire(i);
+    if (!usable) {
+        return retire(i, pool_loss::unusable);
+    }
+    if (s.mark != age::fresh && can_spare()) {
+        return retire(i, s.mark == age::aged ? pool_loss::aged : pool_loss::idled);
+    }
+    if (state_ == pool_state::closed || live() > most_live()) {
+        return retire(i, pool_loss::surplus);
     }
     if (waiting_ != 0 && state_ != pool_state::paused) {
         --waiting_;
         lend(i, now);
         return {pool_fate::hand_over, false};
     }
-    if (state_ == pool_state::draining || (live_ > size_ && waiting_ == 0 && !on(options_.overflow_ttl))) {
-        return retire(i);
+    if (state_ == pool_state::draining || (s.mark == age::fresh && has_overflow())) {
+        return retire(i, pool_loss::surplus);
     }
-    if (fresh) {
+    if (returned) {
         to_idle(i, now);
         return {pool_fate::idle, false};
     }
     // A pinged resource was the coldest: it goes back to where it was, and has been idle all the time.
-    s.state = slot_state::idle;
+    move_to(i, slot_state::idle);
     if (options_.strategy == pool_strategy::lifo) {
         push_tail(i);
     } else {
@@ -93,27 +128,35 @@ pool_settled pool_machine::settle(slot_index i, bool usable, time_point now, boo
     return {pool_fate::idle, false};
 }
 
-pool_settled pool_machine::retire(slot_index i) noexcept {
-    --live_;
+pool_settled pool_machine::retire(slot_index i, pool_loss why) noexcept {
     vacate(i);
-    const bool fail = down() && waiting_ != 0;
-    if (fail) {
-        waiting_ = 0;
-    }
-    return {pool_fate::close, fail};
+    return {pool_fate::close, give_up_waiters(), why};
+}
+
+/// No resource lives and the backend refuses: nobody can be served.
+bool pool_machine::give_up_waiters() noexcept {
+    return down() && std::exchange(waiting_, 0) != 0;
 }
 
 void pool_machine::vacate(slot_index i) noexcept {
     slot& s = slots_[i];
+    set_mark(s, age::fresh);
+    move_to(i, slot_state::vacant);
     s = slot{};
     s.next = vacant_;
     vacant_ = i;
     dirty_ = true;
 }
 
-slot_index pool_machine::vacant_slot() {
+/// `no_slot` when there is no memory for another.
+slot_index pool_machine::vacant_slot() noexcept {
     if (vacant_ == no_slot) {
-        slots_.emplace_back();
+        try {
+            slots_.emplace_back();
+        } catch (const std::bad_alloc&) {
+            return no_slot;
+        }
+        ++counts_[static_cast<std::size_t>(slot_state::vacant)];
         return static_cast<slot_index>(slots_.size() - 1);
     }
     const slot_index i = vacant_;
@@ -122,44 +165,60 @@ slot_index pool_machine::vacant_slot() {
     return i;
 }
 
+void pool_machine::set_mark(slot& s, age mark) noexcept {
+    if (s.mark == mark) {
+        return;
+    }
+    outdated_ -= s.mark != age::fresh ? 1 : 0;
+    outdated_ += mark != age::fresh ? 1 : 0;
+    s.mark = mark;
+    dirty_ = true;
+}
+
+void pool_machine::draw_lifetime(slot& s, time_point now) noexcept {
+    s.expires = on(options_.max_lifetime)
+                    ? saturating_add(now, jittered(options_.max_lifetime, options_.lifetime_jitter))
+                    : time_point::max();
+    due(s.expires);
+}
+
 pool_settled pool_machine::on_connected(slot_index i, time_point now) noexcept {
     now = clamp(now);
     slot& s = slots_[i];
-    --connecting_;
-    ++live_;
     failures_ = 0;
     dirty_ = true;  // the way is open for more
     s.since = s.checked = now;
-    if (on(options_.max_lifetime)) {
-        s.expires = saturating_add(now, jittered(options_.max_lifetime, options_.lifetime_jitter));
-        due(s.expires);
+    draw_lifetime(s, now);
+    if (outdated_ != 0) {
+        look_again();  // one of them may go now
     }
+    move_to(i, slot_state::resetting);  // live, and nobody's
     return settle(i, true, now, true);
 }
 
 pool_connect_failure pool_machine::on_connect_failed(slot_index i, time_point now) noexcept {
     now = clamp(now);
-    --connecting_;
-    if (slots_[i].epoch == epoch_) {
-        ++epoch_;
-        duration pause = options_.backoff_min;
-        for (std::uint32_t n = 0; n < failures_ && pause < options_.backoff_max; ++n) {
-            pause = pause > options_.backoff_max / 2 ? options_.backoff_max : pause * 2;
-        }
-        ++failures_;
-        retry_at_ = saturating_add(now, jittered(pause, options_.backoff_jitter));
-    }
+    const bool counts = slots_[i].epoch == epoch_;
     vacate(i);
-    const bool fail = down() && waiting_ != 0;
-    if (fail) {
-        waiting_ = 0;
+    if (counts) {
+        fail_connect(now);
     }
-    return {fail, std::max(duration::zero(), failures_ == 0 ? duration::zero() : saturating_sub(retry_at_, now))};
+    const bool fail = give_up_waiters();
+    return {fail, failures_ == 0 ? duration::zero() : std::max(duration::zero(), saturating_sub(retry_at_, now))};
+}
+
+void pool_machine::fail_connect(time_point now) noexcept {
+    ++epoch_;
+    duration pause = options_.backoff_min;
+    for (std::uint32_t n = 0; n < failures_ && pause < options_.backoff_max; ++n) {
+        pause = pause > options_.backoff_max / 2 ? options_.backoff_max : pause * 2;
+    }
+    ++failures_;
+    retry_at_ = saturating_add(now, jittered(pause, options_.backoff_jitter));
 }
 
 pool_settled pool_machine::on_ping_done(slot_index i, bool alive, time_point now) noexcept {
     now = clamp(now);
-    --pinging_;
     slots_[i].checked = now;
     due(now);  // pings are bounded: another may be due
     return settle(i, alive, now, false);
@@ -170,13 +229,12 @@ pool_settled pool_machine::on_ping_done(slot_index i, bool alive, time_point now
 void pool_machine::resize(std::uint32_t size, std::uint32_t max_overflow) noexcept {
     size_ = size;
     max_overflow_ = max_overflow;
-    scan_at_ = time_point::min();
-    dirty_ = true;
+    look_again();
 }
 
 void pool_machine::reconfigure(const pool_options& options, time_point now) noexcept {
     now = clamp(now);
-    const bool was_timed = std::exchange(timed_, is_timed(options));
+    const bool was_timed = std::exchange(timed_, is_timed(options) || ask_after_ != duration::max());
     const duration lifetime = options_.max_lifetime;
     options_ = options;
     for (slot& s : slots_) {
@@ -187,11 +245,9 @@ void pool_machine::reconfigure(const pool_options& options, time_point now) noex
             s.since = s.checked = now;  // nobody noted it before
         }
         if (options.max_lifetime != lifetime) {
-            s.expires = on(options.max_lifetime)
-                            ? saturating_add(now, jittered(options.max_lifetime, options.lifetime_jitter))
-                            : time_point::max();
-            s.doomed = false;
+            draw_lifetime(s, now);
         }
+        set_mark(s, age::fresh);  // who is outdated by the new options is found by the next poll
     }
     resize(options.size, options.max_overflow);
 }
@@ -223,146 +279,201 @@ void pool_machine::close() noexcept {
 }
 
 pool_status pool_machine::status() const noexcept {
-    return {state_, size_, idle_ + pinging_, live_ > size_ ? live_ - size_ : 0, leased_, waiting_, connecting_};
+    const std::uint32_t all = live();
+    return {state_, size_, idle() + pinging(), all > size_ ? all - size_ : 0, leased(), waiting_, connecting()};
 }
 
-// Work ----------------------------------------------------------------------------------------------------------------
+// Rules ---------------------------------------------------------------------------------------------------------------
 
 std::uint32_t pool_machine::wanted_connects() const noexcept {
-    const std::uint32_t total = live_ + connecting_;
-    if (state_ == pool_state::closed || total >= capacity()) {
+    const std::uint32_t total = live() + connecting();
+    if (state_ == pool_state::closed || total > capacity()) {
         return 0;
     }
-    const bool keeps_size = state_ <= pool_state::paused && total < size_;
-    const bool serves = state_ != pool_state::paused && waiting_ > connecting_;
-    const std::uint32_t want = std::max(keeps_size ? size_ - total : 0, serves ? waiting_ - connecting_ : 0);
-    return std::min(want, capacity() - total);
+    const std::uint32_t kept = fresh() + connecting();
+    const bool keeps_size = state_ <= pool_state::paused && kept < size_;
+    const bool serves = state_ != pool_state::paused && waiting_ > connecting();
+    const std::uint32_t want = std::max(keeps_size ? size_ - kept : 0, serves ? waiting_ - connecting() : 0);
+    // At its capacity the pool replaces one at a time.
+    const std::uint32_t room = total == capacity() ? most_live() - total : capacity() - total;
+    return std::min(want, room);
 }
 
 /// Whether a new waiter means a new connect that neither the end of another connect nor the armed deadline will start.
 bool pool_machine::needs_connect_poll() const noexcept {
-    const std::uint32_t bound = failures_ != 0 ? 1 : options_.max_connecting;
-    return connecting_ < bound && !(failures_ != 0 && armed_ <= retry_at_) && wanted_connects() != 0;
+    return connecting() < connect_bound() && !(failures_ != 0 && armed_ <= retry_at_) && wanted_connects() != 0;
+}
+
+bool pool_machine::can_spare() const noexcept {
+    const std::uint32_t needed = size_ != 0 || waiting_ == 0 ? size_ : 1;
+    return live() > needed;
+}
+
+bool pool_machine::has_overflow() const noexcept {
+    return waiting_ == 0 && fresh() > size_ && !on(options_.overflow_ttl);
 }
 
 bool pool_machine::has_surplus() const noexcept {
-    if (idle_ == 0) {
+    if (idle() == 0) {
         return false;
     }
-    return state_ == pool_state::closed || live_ > capacity() ||
-           (waiting_ == 0 && (state_ == pool_state::draining || (live_ > size_ && !on(options_.overflow_ttl))));
+    return state_ == pool_state::closed || live() > most_live() || (state_ == pool_state::draining && waiting_ == 0) ||
+           has_overflow();
+}
+
+time_point pool_machine::overflow_due(const slot& s) const noexcept {
+    const bool applies = on(options_.overflow_ttl) && s.mark == age::fresh && fresh() > size_;
+    return applies ? saturating_add(s.since, options_.overflow_ttl) : time_point::max();
+}
+
+time_point pool_machine::ping_due(const slot& s) const noexcept {
+    // With as many pings in flight as may be, the end of one of them looks again.
+    const bool applies = on(options_.ping_interval) && pinging() < options_.max_connecting;
+    return applies ? saturating_add(s.checked, options_.ping_interval) : time_point::max();
 }
 
 time_point pool_machine::idle_due(const slot& s) const noexcept {
-    time_point t = s.expires;
-    if (on(options_.idle_timeout)) {
-        t = std::min(t, saturating_add(s.since, options_.idle_timeout));
-    }
-    if (on(options_.overflow_ttl) && live_ > size_) {
-        t = std::min(t, saturating_add(s.since, options_.overflow_ttl));
-    }
-    // With as many pings in flight as may be, the end of one of them looks again.
-    if (on(options_.ping_interval) && pinging_ < options_.max_connecting) {
-        t = std::min(t, saturating_add(s.checked, options_.ping_interval));
+    time_point t = std::min(overflow_due(s), ping_due(s));
+    if (s.mark == age::fresh) {
+        t = std::min(t, s.expires);
+        if (on(options_.idle_timeout)) {
+            t = std::min(t, saturating_add(s.since, options_.idle_timeout));
+        }
     }
     return t;
 }
 
-/// Does what is due for one slot, or notes when something will be.
-bool pool_machine::look_at(slot_index i, time_point now, pool_action& action) noexcept {
+// Work ----------------------------------------------------------------------------------------------------------------
+
+std::size_t pool_machine::poll(time_point now, std::span<pool_action> actions) noexcept {
+    now = clamp(now);
+    claimed_ = false;
+    to_do out(actions);
+    serve_waiters(now, out);
+    look_at_slots(now, out);
+    dismiss_surplus(out);
+    start_connects(now, out);
+    const bool gated = failures_ != 0 && now < retry_at_;
+    if (gated && !out.full() && give_up_waiters()) {
+        out.add(pool_task::fail_waiters, no_slot);
+    }
+    armed_ = scan_at_;
+    if (gated && connecting() == 0 && wanted_connects() != 0) {
+        armed_ = std::min(armed_, retry_at_);
+    }
+    dirty_ = out.full();
+    claimed_ = dirty_;  // by this caller, who calls again
+    return out.count();
+}
+
+void pool_machine::serve_waiters(time_point now, to_do& out) noexcept {
+    if (state_ == pool_state::paused || state_ == pool_state::closed) {
+        return;
+    }
+    std::uint32_t asked = 0;  // each of them is meant for a waiter
+    while (!out.full() && waiting_ > asked && idle() != 0) {
+        const slot_index i = idle_head_;
+        if (must_ask(i)) {
+            move_to(i, slot_state::pinging);
+            ++asked;
+            out.add(pool_task::ask, i);
+        } else {
+            --waiting_;
+            lend(i, now);
+            out.add(pool_task::hand_over, i);
+        }
+    }
+}
+
+/// Does what is due for each slot, and notes when something will be.
+void pool_machine::look_at_slots(time_point now, to_do& out) noexcept {
+    if (live() == 0) {
+        scan_at_ = time_point::max();
+    }
+    if (now < scan_at_) {
+        return;
+    }
+    scan_at_ = time_point::max();
+    for (slot_index i = 0; i < slots_.size() && !out.full(); ++i) {
+        switch (slots_[i].state) {
+            case slot_state::vacant:
+            case slot_state::connecting: break;
+            case slot_state::idle:
+                if (state_ <= pool_state::paused) {  // else it is dismissed
+                    look_at_idle(i, now, out);
+                }
+                break;
+            default: look_at_used(i, now, out); break;
+        }
+    }
+    if (out.full()) {
+        scan_at_ = now;  // it may have stopped early
+    }
+}
+
+void pool_machine::look_at_idle(slot_index i, time_point now, to_do& out) noexcept {
     slot& s = slots_[i];
-    if (s.state == slot_state::idle) {
-        const time_point t = idle_due(s);
-        if (t > now) {
-            scan_at_ = std::min(scan_at_, t);
-            return false;
-        }
-        unlink_idle(i);
-        const bool old =
-            s.expires <= now || (on(options_.idle_timeout) && saturating_add(s.since, options_.idle_timeout) <= now) ||
-            (on(options_.overflow_ttl) && live_ > size_ && saturating_add(s.since, options_.overflow_ttl) <= now);
-        if (old) {
-            --live_;
-            vacate(i);
-            action = {pool_task::retire, i};
-            return true;
-        }
-        s.state = slot_state::pinging;
-        ++pinging_;
-        action = {pool_task::ping, i};
-        return true;
+    if (passed(s.expires, now)) {
+        set_mark(s, age::aged);
+    } else if (on(options_.idle_timeout) && passed(saturating_add(s.since, options_.idle_timeout), now)) {
+        set_mark(s, age::idled);
     }
-    if (s.state == slot_state::vacant || s.state == slot_state::connecting) {
-        return false;
+    if (s.mark != age::fresh && can_spare()) {
+        const pool_loss why = s.mark == age::aged ? pool_loss::aged : pool_loss::idled;
+        vacate(i);
+        out.add(pool_task::retire, i, why);
+    } else if (passed(overflow_due(s), now)) {
+        vacate(i);
+        out.add(pool_task::retire, i, pool_loss::surplus);
+    } else if (passed(ping_due(s), now)) {
+        move_to(i, slot_state::pinging);
+        out.add(pool_task::ping, i);
+    } else {
+        scan_at_ = std::min(scan_at_, idle_due(s));
     }
-    // Lent or pinged: it is judged when it comes back.
-    if (s.expires <= now) {
-        s.doomed = true;
+}
+
+/// Lent, or being pinged or reset: it is judged when it comes back.
+void pool_machine::look_at_used(slot_index i, time_point now, to_do& out) noexcept {
+    slot& s = slots_[i];
+    if (passed(s.expires, now)) {
+        set_mark(s, age::aged);
     } else {
         scan_at_ = std::min(scan_at_, s.expires);
     }
     if (s.state != slot_state::leased || s.leaked || !on(options_.leak_threshold)) {
-        return false;
+        return;
     }
     const time_point t = saturating_add(s.since, options_.leak_threshold);
     if (t > now) {
         scan_at_ = std::min(scan_at_, t);
-        return false;
+        return;
     }
     s.leaked = true;
-    action = {pool_task::leak, i};
-    return true;
+    out.add(pool_task::leak, i);
 }
 
-std::size_t pool_machine::poll(time_point now, std::span<pool_action> out) {
-    now = clamp(now);
-    claimed_ = false;
-    std::size_t n = 0;
-
-    while (n < out.size() && waiting_ != 0 && idle_ != 0 && state_ != pool_state::paused &&
-           state_ != pool_state::closed) {
-        const slot_index i = idle_head_;
-        unlink_idle(i);
-        --waiting_;
-        lend(i, now);
-        out[n++] = {pool_task::hand_over, i};
-    }
-    while (n < out.size() && has_surplus()) {
+void pool_machine::dismiss_surplus(to_do& out) noexcept {
+    while (!out.full() && has_surplus()) {
         const slot_index i = options_.strategy == pool_strategy::lifo ? idle_tail_ : idle_head_;
-        unlink_idle(i);
-        --live_;
         vacate(i);
-        out[n++] = {pool_task::retire, i};
+        out.add(pool_task::retire, i, pool_loss::surplus);
     }
-    if (now >= scan_at_) {
-        scan_at_ = time_point::max();
-        for (slot_index i = 0; i < slots_.size() && n < out.size(); ++i) {
-            n += look_at(i, now, out[n]) ? 1 : 0;
-        }
-        if (n == out.size()) {
-            scan_at_ = now;  // it may have stopped early
-        }
-    }
+}
+
+void pool_machine::start_connects(time_point now, to_do& out) noexcept {
     const bool gated = failures_ != 0 && now < retry_at_;
-    const std::uint32_t bound = failures_ != 0 ? 1 : options_.max_connecting;
-    while (!gated && n < out.size() && connecting_ < bound && wanted_connects() != 0) {
+    while (!gated && !out.full() && connecting() < connect_bound() && wanted_connects() != 0) {
         const slot_index i = vacant_slot();
-        slots_[i].state = slot_state::connecting;
+        if (i == no_slot) {
+            fail_connect(now);
+            out.add(pool_task::no_memory, no_slot);
+            return;
+        }
         slots_[i].epoch = epoch_;
-        ++connecting_;
-        out[n++] = {pool_task::connect, i};
+        move_to(i, slot_state::connecting);
+        out.add(pool_task::connect, i);
     }
-    if (gated && n < out.size() && down() && waiting_ != 0) {
-        waiting_ = 0;
-        out[n++] = {pool_task::fail_waiters, no_slot};
-    }
-    armed_ = scan_at_;
-    if (gated && connecting_ == 0 && wanted_connects() != 0) {
-        armed_ = std::min(armed_, retry_at_);
-    }
-    dirty_ = n == out.size();
-    claimed_ = dirty_;  // by this caller, who calls again
-    return n;
 }
 
 duration pool_machine::jittered(duration d, double part) noexcept {

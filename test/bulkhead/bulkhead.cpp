@@ -9,9 +9,12 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
+#include <algorithm>
 #include <optional>
+#include <stdexcept>
 #include <vector>
 
+#include <headgate/guard.hpp>
 #include <headgate/spawn.hpp>
 
 namespace headgate {
@@ -159,6 +162,176 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a snapshot has its numbers, and how long c
     const duration wait = s.primitives[0].latencies[0].durations.quantile(0.5);
     CHECK(wait > 290ms);
     CHECK(wait < 310ms);
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: a place is free when its call has ended, however it ended") {
+    std::vector<event> events;
+    const auto sub = z->on_event([&](const event& e) { events.push_back(e); });
+    auto calls = make({.max_concurrent = 1, .max_wait = 0s});
+    guard g(calls, guard_options{.timeout = 1s});
+    int refused = 0;
+    int timed_out = 0;
+    const auto slow = [](call_context c, zone* where) -> asio::awaitable<result<void>> {
+        co_return co_await where->sleep_for(1h, asio::bind_cancellation_slot(c.slot(), asio::use_awaitable));
+    };
+    const auto fails = []() -> asio::awaitable<int> { throw std::runtime_error("no"); };
+    const auto quick = []() -> asio::awaitable<int> { co_return 1; };
+    asio::co_spawn(
+        io,
+        [&](zone* where) -> asio::awaitable<void> {
+            for (int i = 0; i < 3; ++i) {
+                const auto late = co_await g.run("k", slow, where);
+                timed_out += late.error() == errc::timed_out ? 1 : 0;
+                refused += (co_await g.run("k", quick)) ? 0 : 1;
+                const auto again = co_await calls.with({.timeout = 1s}, slow, where);
+                timed_out += again.error() == errc::timed_out ? 1 : 0;
+                refused += (co_await calls.with(quick)) ? 0 : 1;
+                (void)co_await calls.with(fails);
+                refused += calls.try_enter() ? 0 : 1;
+            }
+        }(&*z),
+        asio::detached);
+    clock.run(io);
+    CHECK(timed_out == 6);
+    CHECK(refused == 0);
+    CHECK(calls.status().running == 0);
+    CHECK(events.empty());  // nothing was replaced: there is nothing
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: a call that is given up, or cancelled, gives its place back") {
+    auto calls = make({.max_concurrent = 1});
+    const auto op = [](zone* where) -> asio::awaitable<void> { (void)co_await where->sleep_for(1h); };
+    asio::cancellation_signal signal;
+    spawn(io.get_executor(), calls.with(op, &*z),
+          asio::bind_cancellation_slot(signal.slot(), [](const result<void>&) {}));
+    clock.run_for(io, 1s);
+    CHECK(calls.status().running == 1);
+    signal.emit(asio::cancellation_type::terminal);
+    clock.run_for(io, 0s);
+    CHECK(calls.status().running == 0);
+    {
+        const auto never_awaited = calls.with(op, &*z);
+    }
+    CHECK(calls.status().running == 0);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "bulkhead: each type of cancellation takes a waiter out, one at the hand-over passes it on") {
+    auto calls = make({.max_concurrent = 1});
+    auto held = calls.try_enter();
+    for (const auto type :
+         {asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total}) {
+        asio::cancellation_signal signal;
+        std::optional<errc> end;
+        calls.enter({}, asio::bind_cancellation_slot(signal.slot(), [&](const result<bulkhead_permit>& r) {
+                        end = static_cast<errc>(r.error().code.value());
+                    }));
+        CHECK(calls.status().waiting == 1);
+        signal.emit(type);
+        CHECK(calls.status().waiting == 0);
+        clock.run_for(io, 0s);
+        CHECK(end == errc::canceled);
+    }
+    asio::cancellation_signal signal;
+    asio::co_spawn(
+        io,
+        [](bulkhead b, zone* where) -> asio::awaitable<void> {
+            const auto place = co_await b.enter();
+            (void)co_await where->sleep_for(1h);
+        }(calls, &*z),
+        asio::bind_cancellation_slot(signal.slot(), [](const std::exception_ptr&) {}));
+    clock.run_for(io, 0s);
+    int next = 0;
+    calls.enter({}, [&](const result<bulkhead_permit>& r) { next += r ? 1 : 0; });
+    held.value().reset();
+    signal.emit(asio::cancellation_type::terminal);
+    clock.run_for(io, 0s);
+    CHECK(next == 1);
+    CHECK(calls.status().running == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: a timeout that is not positive is one try, the longest is none") {
+    auto calls = make({.max_concurrent = 1, .max_wait = duration::max()});
+    std::vector<errc> ends;
+    const auto note = [&](const result<bulkhead_permit>& r) {
+        ends.push_back(r ? errc{} : static_cast<errc>(r.error().code.value()));
+    };
+    for (const duration none : {duration(0), duration(-1), duration::min()}) {
+        calls.enter({.timeout = none}, note);
+        auto held = calls.try_enter();  // granted in place: the permit is on its way
+        CHECK(held.error() == errc::exhausted);
+        calls.enter({.timeout = none}, note);
+        clock.run_for(io, 0s);
+        CHECK(calls.status().running == 0);
+    }
+    CHECK(ends.size() == 6);
+    CHECK(std::count(ends.begin(), ends.end(), errc{}) == 3);
+    CHECK(std::count(ends.begin(), ends.end(), errc::exhausted) == 3);
+    ends.clear();
+    auto held = calls.try_enter();
+    calls.enter({}, note);
+    clock.run_for(io, 100'000h);
+    CHECK(ends.empty());
+    bool ran = false;
+    const auto op = [&]() -> asio::awaitable<void> {
+        ran = true;
+        co_return;
+    };
+    std::optional<error> end;
+    spawn(io.get_executor(), calls.with({.timeout = -1s}, op), [&](const result<void>& r) { end = r.error(); });
+    clock.run_for(io, 0s);
+    CHECK(end == errc::wait_timed_out);
+    held.value().reset();
+    clock.run_for(io, 0s);
+    CHECK(ends == std::vector<errc>{errc{}});
+    CHECK_FALSE(ran);
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: waits that timed out are in the histogram of waits") {
+    auto calls = make({.max_concurrent = 1, .max_wait = 2s});
+    auto held = calls.try_enter();
+    calls.enter({}, [](const result<bulkhead_permit>&) {});
+    clock.run_for(io, 2s);
+    const zone_snapshot s = z->snapshot();
+    CHECK(s.primitives[0].latencies[0].durations.count() == 1);
+    CHECK(s.primitives[0]["wait_timed_out"] == 1);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "bulkhead: a permit is moved, outlives zone and handle, and a dropped bulkhead serves its queue") {
+    auto calls = std::make_optional(make({.max_concurrent = 1}));
+    bulkhead_permit a = calls->try_enter().value();
+    bulkhead_permit b = std::move(a);
+    CHECK_FALSE(a);  // NOLINT(bugprone-use-after-move): that is the point
+    a.reset();
+    CHECK(calls->status().running == 1);
+    int served = 0;
+    calls->enter({}, [&](const result<bulkhead_permit>& r) { served += r ? 1 : 0; });
+    z->core()->remove(primitive_kind::bulkhead, "calls");
+    CHECK(calls->try_enter().error() == errc::shut_down);
+    a = std::move(b);
+    a.reset();
+    clock.run_for(io, 0s);
+    CHECK(served == 1);
+    auto other = make({.max_concurrent = 2});
+    auto last = other.try_enter();
+    calls.reset();
+    z.reset();
+    clock.run(io);
+    CHECK(other.try_enter().error() == errc::shut_down);
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: a zone that drains waits for permits") {
+    auto calls = make({.max_concurrent = 2});
+    auto held = calls.try_enter();
+    bool drained = false;
+    z->drain(1h, [&](const result<void>& r) { drained = r.has_value(); });
+    clock.run_for(io, 0s);
+    CHECK(calls.try_enter().error() == errc::shut_down);
+    CHECK_FALSE(drained);
+    held.value().reset();
+    clock.run_for(io, 0s);
+    CHECK(drained);
 }
 
 }  // namespace

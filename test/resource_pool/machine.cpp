@@ -36,14 +36,17 @@ struct pool {
         }
         return done;
     }
-    /// All connects in flight succeed, and those that follow.
-    void connect_all() {
+    /// All connects in flight succeed, and those that follow; gives what that lets the machine do.
+    std::vector<pool_action> connect_all() {
+        std::vector<pool_action> done;
         while (!connecting.empty()) {
             const auto i = connecting.front();
             connecting.erase(connecting.begin());
             machine.on_connected(i, now);
-            poll();
+            const auto some = poll();
+            done.insert(done.end(), some.begin(), some.end());
         }
+        return done;
     }
     slot_index fail_one() {
         const auto i = connecting.front();
@@ -410,7 +413,7 @@ TEST_CASE("pool machine: while live resources exist, waiters go on waiting throu
 }
 
 TEST_CASE("pool machine: waiters of a paused pool learn of a dead backend too") {
-    pool p{{.size = 1, .idle_timeout = 50ms}};
+    pool p{{.size = 1, .ping_interval = 50ms}};
     p.machine.pause();
     p.connect_all();
     CHECK(p.join() == pool_verdict::wait);
@@ -419,8 +422,10 @@ TEST_CASE("pool machine: waiters of a paused pool learn of a dead backend too") 
     p.fail_one();
     CHECK_FALSE(p.failure.fail_waiters);
     const auto done = p.run_until(t0 + 50ms);
-    CHECK(count(done, pool_task::retire) == 1);
-    CHECK(count(done, pool_task::fail_waiters) == 1);
+    REQUIRE(count(done, pool_task::ping) == 1);
+    const auto settled = p.machine.on_ping_done(done[0].slot, false, p.now);
+    CHECK(settled.fate == pool_fate::close);
+    CHECK(settled.fail_waiters);
     CHECK(p.status().waiting == 0);
 }
 
@@ -431,27 +436,33 @@ TEST_CASE("pool machine: a thousand resources made together are not replaced tog
     std::size_t retired = 0;
     while (p.now < t0 + 1h) {
         const auto done = p.run_until(p.now + 6s);
-        const auto now_retired = count(done, pool_task::retire);
+        const auto now_retired = count(done, pool_task::retire) + count(p.connect_all(), pool_task::retire);
         CHECK(now_retired <= 40);  // about 17 in each 6 s of the 6 minutes
         retired += now_retired;
-        p.connect_all();
         CHECK(p.status().idle == 1000);
     }
     CHECK(retired == 1000);
 }
 
-TEST_CASE("pool machine: a resource past its lifetime while lent is closed on return") {
+TEST_CASE("pool machine: a resource past its lifetime while lent is closed on return, once another has its place") {
     pool p{{.size = 1, .max_lifetime = 1s, .lifetime_jitter = 0}};
     p.connect_all();
     const auto a = p.take();
     CHECK(p.join() == pool_verdict::wait);
-    CHECK(p.run_until(t0 + 1s).empty());
-    CHECK(p.give(a) == pool_fate::close);
-    CHECK(count(p.poll(), pool_task::connect) == 1);
-    CHECK(p.status().waiting == 1);
+    CHECK(count(p.run_until(t0 + 1s), pool_task::connect) == 1);
+    CHECK(p.machine.outdated() == 1);
+    // Nothing has taken its place yet: it goes on.
+    CHECK(p.give(a) == pool_fate::hand_over);
+    CHECK(p.join() == pool_verdict::wait);
+    CHECK(p.machine.on_connected(p.connecting.at(0), p.now).fate == pool_fate::hand_over);
+    const auto settled = p.machine.on_return(a, true, p.now);
+    CHECK(settled.fate == pool_fate::close);
+    CHECK(settled.loss == pool_loss::aged);
+    CHECK(p.machine.outdated() == 0);
+    CHECK(p.status().leased == 1);
 }
 
-TEST_CASE("pool machine: idle timeout closes, and replaces within size") {
+TEST_CASE("pool machine: idle timeout closes, and replaces within size: the replacement first") {
     pool p{{.size = 2, .idle_timeout = 10s}};
     p.connect_all();
     p.now += 4s;
@@ -459,10 +470,112 @@ TEST_CASE("pool machine: idle timeout closes, and replaces within size") {
     p.give(a);
     p.poll();
     const auto done = p.run_until(t0 + 10s);
-    CHECK(count(done, pool_task::retire) == 1);
-    CHECK(done[0].slot != a);
+    CHECK(count(done, pool_task::retire) == 0);
     CHECK(count(done, pool_task::connect) == 1);
-    CHECK(count(p.run_until(t0 + 14s), pool_task::retire) == 1);
+    CHECK(p.status().idle == 2);
+    const auto then = p.connect_all();
+    REQUIRE(count(then, pool_task::retire) == 1);
+    CHECK(then[0].slot != a);
+    CHECK(then[0].loss == pool_loss::idled);
+    CHECK(p.status().idle == 2);
+    CHECK(count(p.run_until(t0 + 14s), pool_task::connect) == 1);
+    CHECK(count(p.connect_all(), pool_task::retire) == 1);
+}
+
+TEST_CASE("pool machine: while the backend refuses, neither age nor idleness takes a resource away") {
+    for (const bool by_age : {true, false}) {
+        pool_options o{.size = 3, .lifetime_jitter = 0};
+        (by_age ? o.max_lifetime : o.idle_timeout) = 10s;
+        pool p{o};
+        p.connect_all();
+        const auto lent = p.take();
+        for (const time_point until = p.now + 1h; p.now < until;) {
+            for (const auto& a : p.run_until(p.now + 1s)) {
+                CHECK(a.task == pool_task::connect);
+            }
+            while (!p.connecting.empty()) {
+                p.fail_one();
+            }
+            CHECK(p.status().idle + p.status().leased == 3);
+        }
+        CHECK(p.give(lent) == pool_fate::idle);
+        CHECK(p.take() != no_slot);
+        // It answers again: all are replaced, one after the other.
+        p.run_until(p.now + 6s);
+        std::size_t retired = 0;
+        for (int i = 0; i < 10; ++i) {
+            retired += count(p.connect_all(), pool_task::retire);
+        }
+        CHECK(retired >= 1);
+        CHECK(p.status().idle + p.status().leased + p.status().connecting >= 3);
+    }
+}
+
+TEST_CASE("pool machine: at its capacity a pool replaces one at a time, with room as many as may connect") {
+    for (const std::uint32_t overflow : {0u, 10u}) {
+        pool p{{.size = 10, .max_overflow = overflow, .max_connecting = 4, .max_lifetime = 1s, .lifetime_jitter = 0}};
+        p.connect_all();
+        p.run_until(t0 + 1s);
+        CHECK(p.machine.outdated() == 10);
+        CHECK(p.connecting.size() == (overflow == 0 ? 1 : 4));
+        CHECK(count(p.connect_all(), pool_task::retire) == 10);
+        CHECK(p.machine.outdated() == 0);
+        CHECK(p.status().idle == 10);
+    }
+}
+
+TEST_CASE("pool machine: a replacement whose old one is still lent is no surplus") {
+    pool p{{.size = 2, .max_lifetime = 1s, .lifetime_jitter = 0}};
+    p.connect_all();
+    const auto a = p.take();
+    const auto b = p.take();
+    p.run_until(t0 + 1s);
+    CHECK(count(p.connect_all(), pool_task::retire) == 0);
+    CHECK(p.status().idle == 1);
+    CHECK(p.connecting.empty());  // one above the capacity
+    CHECK(p.give(a) == pool_fate::close);
+    CHECK(count(p.poll(), pool_task::connect) == 1);
+    p.connect_all();
+    CHECK(p.give(b) == pool_fate::close);
+    CHECK(p.status().idle == 2);
+    CHECK(p.poll().empty());
+}
+
+TEST_CASE("pool machine: what was idle for longer than it may is asked before it is lent, to whomever") {
+    pool p{{.size = 3}};
+    p.machine.ask_after(500ms);
+    p.connect_all();
+    p.now += 500ms;
+    CHECK_FALSE(p.machine.must_ask(p.take()));
+    p.now += 1ns;
+    const auto dead = p.take();
+    CHECK(p.machine.must_ask(dead));
+    CHECK(p.give(dead, false) == pool_fate::close);
+    // The one that is left is asked for a waiter, who waited while the pool was paused.
+    p.machine.pause();
+    CHECK(p.join() == pool_verdict::wait);
+    p.machine.resume();
+    const auto done = p.poll();
+    CHECK(count(done, pool_task::ask) == 1);
+    CHECK(count(done, pool_task::hand_over) == 0);
+    for (const auto& a : done) {
+        if (a.task == pool_task::ask) {
+            CHECK(p.machine.on_ping_done(a.slot, true, p.now).fate == pool_fate::hand_over);
+        }
+    }
+}
+
+TEST_CASE("pool machine: a pool that drains stops pinging and connecting") {
+    pool p{{.size = 2, .ping_interval = 1s}};
+    p.connect_all();
+    const auto lent = p.take();
+    p.machine.drain();
+    CHECK(count(p.poll(), pool_task::retire) == 1);
+    CHECK(p.run_until(t0 + 1h).empty());
+    CHECK(p.give(lent) == pool_fate::close);
+    CHECK(p.poll().empty());
+    CHECK(p.machine.empty());
+    CHECK(p.machine.next_deadline() == time_point::max());
 }
 
 TEST_CASE("pool machine: a resource returned in doubt is never lent again, and resetting is not a leak") {
@@ -593,5 +706,6 @@ TEST_CASE("pool machine: time that goes backwards does no harm") {
     p.now = time_point::max();
     CHECK(p.take() == a);
     p.poll();
+    p.connect_all();
     CHECK(p.give(a) == pool_fate::close);
 }

@@ -240,4 +240,82 @@ TEST_CASE("pool stress: leases come back on other threads while handle and zone 
     }
 }
 
+TEST_CASE("pool stress: a resize undoes no reconfigure beside it, and the other way round") {
+    asio::io_context io;
+    counts c;
+    zone z(io, "stress");
+    auto pool = resource_pool<thing>::create(z, "things", {.size = 1}, backend{&c}).value();
+    const pool_options other{.size = 1, .max_waiters = 77, .checkout_timeout = 77s};
+    for (std::uint32_t round = 0; round < 5'000; ++round) {
+        std::thread one([&] { pool.resize(1 + round % 7, 1).value(); });
+        pool.reconfigure(other).value();
+        one.join();
+        // Whichever was the last: what a resize does not name is of the reconfigure.
+        REQUIRE(pool.core()->options().max_waiters == 77);
+        REQUIRE(pool.core()->checkout_timeout() == 77s);
+        pool.reconfigure({.size = 1}).value();
+        REQUIRE(pool.core()->options().max_waiters == 10'000);
+    }
+    z.close();
+    io.run();
+}
+
+/// Resources die while they are idle; whoever checks out on whatever thread gets a live one or waits.
+struct mortal {
+    std::unique_ptr<std::atomic<bool>> lives = std::make_unique<std::atomic<bool>>(true);
+};
+struct mortal_backend {
+    std::atomic<int>* open;
+    awaitable<mortal> connect() {
+        ++*open;
+        co_return mortal();
+    }
+    bool is_alive(mortal& m) { return *m.lives; }
+    awaitable<bool> reset(mortal& m) {
+        co_await asio::post(asio::use_awaitable);
+        co_return m.lives->load();
+    }
+    awaitable<void> close(mortal) {
+        --*open;
+        co_return;
+    }
+};
+
+TEST_CASE("pool stress: asked, reset and closed on the strand while two threads check out and the zone closes") {
+    for (int round = 0; round < 20; ++round) {
+        asio::io_context io;
+        std::atomic<int> open{0};
+        std::atomic<int> served{0};
+        {
+            zone z(io, "stress");
+            auto pool = resource_pool<mortal>::create(z, "mortals", {.size = 3, .max_overflow = 1, .max_waiters = 4},
+                                                      mortal_backend{&open})
+                            .value();
+            const auto work = [&](int n) {
+                for (int i = 0; i < n; ++i) {
+                    if (auto lent = pool.try_checkout()) {
+                        ++served;
+                        *lent.value()->lives = i % 5 != 0;
+                    }
+                    pool.checkout({.timeout = 1ms}, [&](const result<lease<mortal>>& r) { served += r ? 1 : 0; });
+                    if (i % 64 == 0) {
+                        std::this_thread::yield();
+                    }
+                }
+            };
+            auto guard = asio::make_work_guard(io);
+            std::thread strand([&] { io.run(); });
+            std::thread other([&] { work(500); });
+            work(500);
+            other.join();
+            z.close();
+            guard.reset();
+            strand.join();
+            io.restart();
+            io.run();
+        }
+        CHECK(open == 0);
+    }
+}
+
 }  // namespace headgate::pool_stress

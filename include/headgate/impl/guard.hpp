@@ -78,7 +78,8 @@ struct HEADGATE_DECL guard_parts {
     std::shared_ptr<zone_core> zone;
     std::shared_ptr<limiter_core> limiter;
     std::shared_ptr<breaker_core> breaker;
-    std::shared_ptr<pool_core> pool;  ///< Of resources, or of places.
+    std::shared_ptr<pool_core> pool;
+    std::shared_ptr<bulkhead_core> bulkhead;  ///< Not together with a pool.
     duration timeout = duration::max();
     std::string name;
     /// Why there is no guard, of one that was asked for by names.
@@ -86,7 +87,7 @@ struct HEADGATE_DECL guard_parts {
 
     void add(const rate_limiter& part) { join(limiter, part.core()); }
     void add(const circuit_breaker& part) { join(breaker, part.core()); }
-    void add(const bulkhead& part) { join(pool, part.core()); }
+    void add(const headgate::bulkhead& part) { join(bulkhead, part.core()); }
     template <class T>
     void add(const resource_pool<T>& part) {
         join(pool, part.core());
@@ -108,11 +109,21 @@ private:
     }
 };
 
+/// What lends: the pool of a guard with a resource, the bulkhead of one without.
+template <class Resource>
+struct guard_lender : pool_lender<Resource> {
+    static const std::shared_ptr<pool_core>& of(const guard_parts& parts) noexcept { return parts.pool; }
+};
+template <>
+struct guard_lender<void> : bulkhead_lender {
+    static const std::shared_ptr<bulkhead_core>& of(const guard_parts& parts) noexcept { return parts.bulkhead; }
+};
+
 /// What the parts refused, settled and gave back, for one call.
 template <class Resource, class Judge>
 class guard_policy {
-    using lease_type = lease<std::conditional_t<std::is_void_v<Resource>, bulkhead_place, Resource>>;
-    using lease_value = std::remove_reference_t<decltype(*std::declval<lease_type>())>;
+    using lender = guard_lender<Resource>;
+    using lease_type = typename lender::lease;
 
 public:
     guard_policy(const std::shared_ptr<const guard_parts>& parts, const key& key, const guard_call<Judge>& how,
@@ -140,12 +151,12 @@ public:
         if (parts.breaker && !ask_breaker(refusal)) [[unlikely]] {
             return admission::refused;
         }
-        if (parts.pool) {
-            const pool_lent lent = parts.pool->take(lease_place({}, *operation_));
-            if (!lent) [[unlikely]] {
-                return without_resource(refusal);
+        if (const auto& lends = lender::of(parts)) {
+            typename lender::refusal why{};
+            lease_ = lender::take(*lends, lease_place({}, *operation_), longest_wait(), why);
+            if (!lease_) [[unlikely]] {
+                return without_resource(why, refusal);
             }
-            lease_ = lease_type(parts.pool.get(), static_cast<lease_value*>(lent.resource), lent.slot);
         }
         if (parts.limiter && !ask_limiter_last(refusal)) [[unlikely]] {
             return admission::refused;
@@ -156,7 +167,7 @@ public:
     template <class Executor>
     boost::asio::awaitable<std::optional<error>, Executor> wait() {
         const guard_parts& parts = *parts_;
-        checkout_operation<lease_value> checkout(*parts.pool, longest_wait(), lease_place({}, *operation_));
+        typename lender::operation checkout(*lender::of(parts), longest_wait(), lease_place({}, *operation_), now_);
         result<lease_type> lent = co_await std::move(checkout);
         std::optional<error> refusal;
         now_ = parts.zone->now();
@@ -184,13 +195,7 @@ public:
         co_return refusal;
     }
 
-    [[nodiscard]] auto leading() const noexcept {
-        if constexpr (std::is_void_v<Resource>) {
-            return std::tuple<>();
-        } else {
-            return std::tuple<Resource&>(*lease_);
-        }
-    }
+    [[nodiscard]] auto leading() const noexcept { return lender::leading(lease_); }
     [[nodiscard]] time_point until() const noexcept { return until_; }
     [[nodiscard]] zone_core& zone() const noexcept { return *parts_->zone; }
     [[nodiscard]] call_owner owner() const noexcept { return {primitive_kind::guard, &parts_->name}; }
@@ -208,7 +213,7 @@ public:
     }
     void drop() noexcept {
         end(call_outcome::neutral);
-        lease_.discard();
+        lender::discard(lease_);
     }
 
 private:
@@ -257,11 +262,11 @@ private:
     }
 
     // Nothing is free: may the call wait? It holds nothing meanwhile, and does not queue in vain.
-    admission without_resource(std::optional<error>& refusal) {
-        const pool_refusal why = parts_->pool->refuse_or_wait(longest_wait(), now_);
-        not_run(why.verdict == pool_verdict::connect_failed ? call_outcome::failure : call_outcome::neutral);
-        if (why.verdict != pool_verdict::wait) {
-            refusal.emplace(parts_->pool->to_error(why));
+    admission without_resource(const typename lender::refusal& why, std::optional<error>& refusal) {
+        const error refused = lender::to_error(*lender::of(*parts_), why);
+        not_run(refused == errc::connect_failed ? call_outcome::failure : call_outcome::neutral);
+        if (!lender::may_wait(why)) {
+            refusal.emplace(refused);
             return admission::refused;
         }
         if (parts_->limiter) {
@@ -271,7 +276,7 @@ private:
     }
 
     [[nodiscard]] duration longest_wait() const noexcept {
-        return std::min(parts_->pool->checkout_timeout(), saturating_sub(until_, now_));
+        return std::min(lender::of(*parts_)->checkout_timeout(), saturating_sub(until_, now_));
     }
 
     void give_back() noexcept {
@@ -285,7 +290,9 @@ private:
         end(outcome);
     }
 
-    void return_lease(const error* e) noexcept { e != nullptr&& ended_midway(*e) ? lease_.discard() : lease_.reset(); }
+    void return_lease(const error* e) noexcept {
+        e != nullptr&& ended_midway(*e) ? lender::discard(lease_) : lease_.reset();
+    }
 
     void end(const call_verdict& v) noexcept {
         if (std::exchange(running_, false)) {

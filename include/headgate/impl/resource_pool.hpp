@@ -19,8 +19,6 @@ class checkout_operation;
 
 namespace detail {
 
-struct bulkhead_place;
-
 /// The resources of a pool have this type; what `find` looks for.
 template <class T>
 class typed_pool : public pool_core {
@@ -56,156 +54,127 @@ private:
     pool_core& pool_;
 };
 
-/// A task that ends with a `result<V>`; the first end counts.
-template <class V, class Done>
-class pool_task_of final : public pool_task_run {
-public:
-    pool_task_of(std::shared_ptr<pool_core> pool, Done done) : pool_task_run(std::move(pool)), done_(std::move(done)) {}
-    ~pool_task_of() override {
-        if (end()) {
-            done_(result<V>(errc::canceled));
-        }
-    }
-
-    /// False: it was ended before, and `r` is still there.
-    bool finish(result<V>& r) {
-        if (!end()) {
-            return false;
-        }
-        done_(std::move(r));
-        return true;
-    }
-
-private:
-    void timed_out() noexcept override { done_(result<V>(errc::timed_out)); }
-
-    Done done_;
-};
-
-/// Runs `body` on the strand. `done` is called once, with its result, `timed_out` after `limit`, or `canceled`; `late`
-/// with a result that came after that.
-template <class V, class Executor, class Done, class Late>
-void run_pool_task(const std::shared_ptr<pool_core>& pool, boost::asio::awaitable<result<V>, Executor> body,
-                   duration limit, Done done, Late late) {
-    const auto task = std::make_shared<pool_task_of<V, Done>>(pool, std::move(done));
-    if (limit > duration::zero()) {
-        task->limit(limit);
-    }
-    spawn(*pool->zone().strand(), std::move(body),
-          boost::asio::bind_cancellation_slot(
-              task->slot(),
-              [task, late = std::move(late), count = counted_operation(pool->zone_ptr())](result<V> r) mutable {
-                  if (!task->finish(r)) {
-                      late(std::move(r));
-                  }
-              }));
-}
-
-inline bool usable(const result<void>& r) noexcept {
-    return r.has_value();
-}
-inline bool usable(const result<bool>& r) noexcept {
-    return r.has_value() && r.value();
-}
-
-template <class X>
-inline constexpr bool is_awaitable_v = false;
-template <class X, class Executor>
-inline constexpr bool is_awaitable_v<boost::asio::awaitable<X, Executor>> = true;
-
-/// Calls a member of the backend inside a coroutine, so that whatever it throws becomes an error.
-template <class Backend, class Call>
-auto call_backend(std::shared_ptr<Backend> backend, Call call)
-    -> boost::asio::awaitable<typename awaitable_traits<decltype(call(*backend))>::result_type,
-                              typename awaitable_traits<decltype(call(*backend))>::executor_type> {
-    co_return co_await as_result(call(*backend));
-}
-
-template <class Backend, class T>
-auto call_close(std::shared_ptr<Backend> backend, T resource)
-    -> boost::asio::awaitable<void,
-                              typename awaitable_traits<decltype(backend->close(std::move(resource)))>::executor_type> {
-    (void)co_await as_result(backend->close(std::move(resource)));
-}
-
 template <class T, class Backend>
 class pool_of final : public typed_pool<T> {
-    static constexpr bool has_reset = requires(Backend& b, T& r) { b.reset(r); };
-    static constexpr bool has_ping = requires(Backend& b, T& r) { b.ping(r); };
-    static constexpr bool has_close = requires(Backend& b, T& r) { b.close(std::move(r)); };
-
-    static_assert(
-        requires(Backend& b) { b.connect(); },
-        "headgate: the backend has no connect(); it must return awaitable<T> or awaitable<result<T>>");
-    static_assert(is_awaitable_v<decltype(std::declval<Backend&>().connect())>,
-                  "headgate: the backend's connect() must return awaitable<T> or awaitable<result<T>>");
-    static_assert(
-        std::is_same_v<typename awaitable_traits<decltype(std::declval<Backend&>().connect())>::result_type, result<T>>,
-        "headgate: the backend's connect() gives another type than the pool holds");
+    using shape = backend_shape<Backend, T>;
 
 public:
     pool_of(std::shared_ptr<zone_core> zone, std::string name, const pool_options& options, Backend backend)
         : typed_pool<T>(std::move(zone), std::move(name), options),
           backend_(std::make_shared<Backend>(std::move(backend))) {
-        if constexpr (has_reset) {
-            this->set_reset(is_awaitable_v<reset_type> ? pool_core::reset_kind::on_strand : pool_core::reset_kind::now);
+        if constexpr (shape::resets) {
+            this->set_reset(shape::resets_on_strand ? pool_core::reset_kind::on_strand : pool_core::reset_kind::now);
+        }
+        if constexpr (shape::asks) {
+            this->set_asks();
         }
     }
     ~pool_of() override { this->destroy_resources(); }
 
 private:
-    static constexpr auto reset_gives() {
-        if constexpr (has_reset) {
-            return std::type_identity<decltype(std::declval<Backend&>().reset(std::declval<T&>()))>{};
-        } else {
-            return std::type_identity<void>{};
+    // What follows from the end of a coroutine of the backend, in time and late.
+
+    struct connecting {
+        std::shared_ptr<pool_of> pool;
+        slot_index slot;
+
+        void end(result<T> r) noexcept {
+            std::exception_ptr cause;
+            if (r) {
+                try {
+                    pool->connected(slot, new T(std::move(r).value()));
+                    return;
+                } catch (...) {
+                    cause = std::current_exception();
+                }
+            } else {
+                cause = cause_of(r.error());
+            }
+            pool->connect_failed(slot, std::move(cause));
         }
-    }
-    using reset_type = typename decltype(reset_gives())::type;
+        void give_up() noexcept { pool->connect_failed(slot, cause_of(error(errc::timed_out))); }
+        void late(result<T> r) noexcept {
+            if (r) {
+                try {
+                    pool->close_resource(new T(std::move(r).value()));
+                } catch (...) {  // NOLINT(bugprone-empty-catch): destroyed all the same
+                }
+            }
+        }
+    };
+    struct pinging {
+        std::shared_ptr<pool_of> pool;
+        slot_index slot;
+        void* resource;
+
+        void end(const auto& r) noexcept { pool->pinged(slot, usable(r)); }
+        void give_up() noexcept { pool->overdue(slot); }
+        void late(const auto&) noexcept { pool->close_resource(resource); }
+    };
+    struct resetting {
+        std::shared_ptr<pool_of> pool;
+        slot_index slot;
+        void* resource;
+
+        void end(const auto& r) noexcept { pool->settle_return(slot, usable(r)); }
+        void give_up() noexcept { pool->overdue(slot); }
+        void late(const auto&) noexcept { pool->close_resource(resource); }
+    };
+    /// The coroutine has the resource, and nothing else depends on it.
+    struct closing {
+        void end(const auto&) noexcept {}
+        void give_up() noexcept {}
+        void late(const auto&) noexcept {}
+    };
 
     [[nodiscard]] std::shared_ptr<pool_of> self() {
         return std::static_pointer_cast<pool_of>(this->shared_from_this());
     }
+    static backend_member member(backend_member::which which) noexcept { return {which, &typeid(Backend)}; }
 
-    void start_connect(slot_index i) override {
-        run_pool_task<T>(
-            this->shared_from_this(), call_backend(backend_, [](Backend& b) { return b.connect(); }),
-            this->options().connect_timeout,
-            [this, i](result<T> r) {
-                if (r) {
-                    this->connected(i, new T(std::move(r).value()));
-                } else {
-                    this->connect_failed(
-                        i, r.error().cause ? r.error().cause : std::make_exception_ptr(system_error(r.error())));
-                }
-            },
-            [self = self()](result<T> r) {
-                if (r) {
-                    self->close_resource(new T(std::move(r).value()));
-                }
-            });
+    template <class V, class Call, class Flow>
+    void run_member(backend_member::which which, const Call& call, duration limit, Flow flow) noexcept {
+        run_pool_task<V>(
+            this->zone(), [&] { return call_backend(backend_, call); }, limit, std::move(flow),
+            this->shared_from_this(), this->zone_ptr(), this->name(), member(which));
     }
 
-    void start_ping(slot_index i, void* resource) override {
-        if constexpr (has_ping) {
-            run_pool_task(
-                this->shared_from_this(),
-                call_backend(backend_, [r = static_cast<T*>(resource)](Backend& b) { return b.ping(*r); }),
-                this->options().ping_timeout, [this, i](const auto& r) { this->pinged(i, usable(r)); },
-                [](const auto&) {});
+    void start_connect(slot_index i) noexcept override {
+        run_member<T>(
+            backend_member::connect, [](Backend& b) { return b.connect(); }, this->options().connect_timeout,
+            connecting{self(), i});
+    }
+
+    void start_ping(slot_index i, void* resource) noexcept override {
+        if constexpr (shape::pings) {
+            const auto ping = [r = static_cast<T*>(resource)](Backend& b) { return b.ping(*r); };
+            using value = typename awaitable_traits<decltype(ping(*backend_))>::result_type::value_type;
+            run_member<value>(backend_member::ping, ping, this->options().ping_timeout, pinging{self(), i, resource});
         } else {
             this->pinged(i, true);
         }
     }
 
+    void start_reset(slot_index i, void* resource) noexcept override {
+        if constexpr (shape::resets_on_strand) {
+            const auto reset = [r = static_cast<T*>(resource)](Backend& b) { return b.reset(*r); };
+            using value = typename awaitable_traits<decltype(reset(*backend_))>::result_type::value_type;
+            run_member<value>(backend_member::reset, reset, this->options().ping_timeout,
+                              resetting{self(), i, resource});
+        } else {
+            this->settle_return(i, this->reset_now(resource));
+        }
+    }
+
     bool reset_now([[maybe_unused]] void* resource) noexcept override {
-        if constexpr (has_reset && !is_awaitable_v<reset_type>) {
+        if constexpr (shape::resets && !shape::resets_on_strand) {
             try {
                 T& r = *static_cast<T*>(resource);
-                if constexpr (std::is_void_v<reset_type>) {
+                using gives = decltype(backend_->reset(r));
+                if constexpr (std::is_void_v<gives>) {
                     backend_->reset(r);
                     return true;
-                } else if constexpr (is_result_v<reset_type>) {
+                } else if constexpr (is_result_v<gives>) {
                     return backend_->reset(r).has_value();
                 } else {
                     return backend_->reset(r);
@@ -218,37 +187,41 @@ private:
         }
     }
 
-    void start_reset([[maybe_unused]] slot_index i, [[maybe_unused]] void* resource) override {
-        if constexpr (is_awaitable_v<reset_type>) {
-            run_pool_task(
-                this->shared_from_this(),
-                call_backend(backend_, [r = static_cast<T*>(resource)](Backend& b) { return b.reset(*r); }),
-                this->options().ping_timeout, [this, i](const auto& r) { this->settle_return(i, usable(r)); },
-                [](const auto&) {});
+    bool is_alive_now([[maybe_unused]] void* resource) noexcept override {
+        if constexpr (shape::asks) {
+            try {
+                return backend_->is_alive(*static_cast<T*>(resource));
+            } catch (...) {
+                return false;
+            }
+        } else {
+            return true;
         }
     }
 
     void close_resource(void* resource) noexcept override {
         std::unique_ptr<T> owned(static_cast<T*>(resource));
-        auto zone = this->zone_ptr();
-        counted_operation count(zone);
-        zone_core& z = *zone;
-        z.post([zone = std::move(zone), backend = backend_, owned = std::move(owned),
-                count = std::move(count)]() mutable { close_on_strand(*zone, backend, *owned, std::move(count)); });
+        try {
+            this->zone().post([zone = this->zone_ptr(), name = this->name(), limit = this->options().connect_timeout,
+                               backend = backend_, owned = std::move(owned),
+                               count = counted_operation(this->zone_ptr())]() mutable {
+                close_on_strand(zone, std::move(name), limit, backend, *owned);
+            });
+        } catch (...) {  // NOLINT(bugprone-empty-catch): without memory it is only destroyed
+        }
     }
 
-    static void close_on_strand(zone_core& zone, const std::shared_ptr<Backend>& backend, T& resource,
-                                counted_operation count) {
-        if constexpr (has_close) {
-            using close_type = decltype(backend->close(std::move(resource)));
+    static void close_on_strand([[maybe_unused]] const std::shared_ptr<zone_core>& zone,
+                                [[maybe_unused]] std::string name, [[maybe_unused]] duration limit,
+                                [[maybe_unused]] const std::shared_ptr<Backend>& backend,
+                                [[maybe_unused]] T& resource) noexcept {
+        if constexpr (shape::closes_on_strand) {
+            run_pool_task<void>(
+                *zone, [&] { return call_close(backend, std::move(resource)); }, limit, closing{}, nullptr, zone,
+                std::move(name), member(backend_member::close));
+        } else if constexpr (shape::closes) {
             try {
-                if constexpr (is_awaitable_v<close_type>) {
-                    boost::asio::co_spawn(*zone.strand(), call_close(backend, std::move(resource)),
-                                          [count = std::move(count)](
-                                              const std::exception_ptr&) { /* it is closed, one way or another */ });
-                } else {
-                    backend->close(std::move(resource));
-                }
+                backend->close(std::move(resource));
             } catch (...) {  // NOLINT(bugprone-empty-catch): a resource that cannot be closed is destroyed all the same
             }
         }
@@ -259,28 +232,54 @@ private:
     std::shared_ptr<Backend> backend_;
 };
 
-/// Whether an operation ended midway, so that what it left behind cannot be known.
-inline bool ended_midway(const error& e) noexcept {
-    return e == errc::timed_out || e == errc::canceled;
-}
+/// Whether an operation ended midway, so that what it left behind cannot be known: cancelled or timed out, by whatever
+/// name, as a result or as an exception.
+[[nodiscard]] HEADGATE_DECL bool ended_midway(const error& e) noexcept;
 
-/// What `resource_pool::with` puts around an operation.
+/// Where `with` and the guard get what they hold during a call: here a pool's resource.
 template <class T>
-class pool_policy {
+struct pool_lender {
+    using core = pool_core;
+    using lease = headgate::lease<T>;
+    using operation = checkout_operation<T>;
+    using refusal = pool_refusal;
+
+    static lease take(core& from, const lease_place& place, duration wait, refusal& why) noexcept {
+        const pool_lent lent = from.take(place, wait, why);
+        return lease(&from, static_cast<T*>(lent.resource), lent.slot);
+    }
+    [[nodiscard]] static bool may_wait(const refusal& why) noexcept { return why.verdict == pool_verdict::wait; }
+    [[nodiscard]] static error to_error(const core& from, const refusal& why) noexcept { return from.to_error(why); }
+    [[nodiscard]] static std::tuple<T&> leading(const lease& l) noexcept { return std::tuple<T&>(*l); }
+    static void discard(lease& l) noexcept { l.discard(); }
+};
+
+/// What `with` puts around an operation.
+template <class Lender>
+class lender_policy {
+    using core_type = typename Lender::core;
+    using operation = typename Lender::operation;
+    using lease_type = typename Lender::lease;
+
 public:
-    pool_policy(const std::shared_ptr<pool_core>& pool, const with_options& options, const lease_place& place)
-        : pool_(pool),
+    lender_policy(const std::shared_ptr<core_type>& from, const with_options& options, const lease_place& place)
+        : from_(from),
           place_(place),
-          wait_(options.checkout_timeout.value_or(pool->checkout_timeout())),
+          wait_(options.checkout_timeout.value_or(from->checkout_timeout())),
           timeout_(options.timeout) {}
 
     admission admit(std::optional<error>& refusal) {
-        if (timeout_ > duration::zero()) {
-            until_ = saturating_add(pool_->zone().now(), timeout_);
+        if (timeout_ != duration::max()) {
+            if (timeout_ <= duration::zero()) {
+                refusal.emplace(errc::wait_timed_out);
+                return admission::refused;
+            }
+            until_ = saturating_add(from_->zone().now(), timeout_);
             wait_ = std::min(wait_, timeout_);
         }
-        checkout_operation<T> checkout(*pool_, wait_, place_);
+        operation checkout(*from_, wait_, place_);
         if (!checkout.decide()) {
+            asked_ = checkout.asked();
             return admission::wait;
         }
         return take(std::move(checkout).answer(), refusal) ? admission::run : admission::refused;
@@ -289,31 +288,29 @@ public:
     template <class Executor>
     boost::asio::awaitable<std::optional<error>, Executor> wait() {
         std::optional<error> refusal;
-        checkout_operation<T> checkout(*pool_, wait_, place_);
+        operation checkout(*from_, wait_, place_, asked_);
         take(co_await std::move(checkout), refusal);
+        if (lease_ && until_ != time_point::max() && zone().now() >= until_) {
+            lease_.reset();  // served at the last moment: there is no time to run
+            refusal.emplace(errc::wait_timed_out);
+        }
         co_return refusal;
     }
 
-    [[nodiscard]] auto leading() const noexcept {
-        if constexpr (std::is_same_v<T, bulkhead_place>) {
-            return std::tuple<>();  // there is nothing to a place
-        } else {
-            return std::tuple<T&>(*lease_);
-        }
-    }
+    [[nodiscard]] auto leading() const noexcept { return Lender::leading(lease_); }
     [[nodiscard]] time_point until() const noexcept { return until_; }
-    [[nodiscard]] zone_core& zone() const noexcept { return pool_->zone(); }
-    [[nodiscard]] call_owner owner() const noexcept { return {pool_->kind(), &pool_->name()}; }
+    [[nodiscard]] zone_core& zone() const noexcept { return from_->zone(); }
+    [[nodiscard]] call_owner owner() const noexcept { return {from_->kind(), &from_->name()}; }
 
     template <class V>
     void settle(const result<V>& r) noexcept {
         r ? lease_.reset() : settle(r.error());
     }
-    void settle(const error& e) noexcept { ended_midway(e) ? lease_.discard() : lease_.reset(); }
-    void drop() noexcept { lease_.discard(); }
+    void settle(const error& e) noexcept { ended_midway(e) ? Lender::discard(lease_) : lease_.reset(); }
+    void drop() noexcept { Lender::discard(lease_); }
 
 private:
-    bool take(result<lease<T>> lent, std::optional<error>& refusal) {
+    bool take(result<lease_type> lent, std::optional<error>& refusal) {
         if (lent) {
             lease_ = std::move(lent).value();
         } else {
@@ -322,12 +319,13 @@ private:
         return static_cast<bool>(lease_);
     }
 
-    std::shared_ptr<pool_core> pool_;
+    std::shared_ptr<core_type> from_;
     lease_place place_;
     duration wait_;
     duration timeout_;
+    time_point asked_{};
     time_point until_ = time_point::max();
-    lease<T> lease_;
+    lease_type lease_;
 };
 
 }  // namespace detail

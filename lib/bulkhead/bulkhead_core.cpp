@@ -1,0 +1,276 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <headgate/impl/bulkhead_core.hpp>
+
+#include <headgate/bulkhead.hpp>
+
+namespace headgate::detail {
+
+errc code_of(bulkhead_verdict verdict) noexcept {
+    switch (verdict) {
+        case bulkhead_verdict::queue_full: return errc::queue_full;
+        case bulkhead_verdict::shut_down: return errc::shut_down;
+        default: return errc::exhausted;
+    }
+}
+
+/// One change of a bulkhead. It locks at its beginning and collects what follows; at its end it unlocks, and does that,
+/// in one order: waiters are completed, an event is told, the zone hears that something came back. Whatever it does
+/// after the unlock, the bulkhead lives until it is done.
+class bulkhead_core::change {
+public:
+    explicit change(bulkhead_core& core) noexcept : change(core, std::unique_lock(core.lock_)) {}
+    /// The caller locked already.
+    change(bulkhead_core& core, std::unique_lock<spinlock> held) noexcept : core_(core), held_(std::move(held)) {}
+    change(const change&) = delete;
+    change& operator=(const change&) = delete;
+
+    ~change() {
+        if (!reconfigured_ && !came_back_) {
+            // The core may go with the unlock: waiters are completed without it.
+            held_.unlock();
+            decided_.complete();
+            return;
+        }
+        bulkhead_core& core = core_;
+        const auto keeps = core.weak_from_this().lock();
+        if (!keeps) {
+            ++core.pins_;  // there are only permits
+        }
+        held_.unlock();
+        act();
+        if (!keeps) {
+            core.unpin();
+        }
+    }
+
+    [[nodiscard]] decided_waiters& decided() noexcept { return decided_; }
+
+    /// The first waiter gets a place.
+    void hand_over() noexcept {
+        bulkhead_waiter& w = core_.queue_.front();
+        ++core_.granted_;
+        core_.wait_.record(saturating_sub(core_.zone().now(), w.asked_));
+        w.granted_ = true;
+        core_.queue_.settle(w, core_.zone(), decided_);
+    }
+    /// Whoever has room now.
+    void let_in() noexcept {
+        while (core_.machine_.let_in()) {
+            hand_over();
+        }
+    }
+    void tell_reconfigured() noexcept { reconfigured_ = true; }
+    void came_back() noexcept { came_back_ = true; }
+
+private:
+    void act() noexcept {
+        decided_.complete();
+        if (reconfigured_) {
+            try {
+                event e;
+                e.kind = event_kind::reconfigured;
+                core_.emit(std::move(e));
+            } catch (...) {  // NOLINT(bugprone-empty-catch): without memory there is nobody to tell
+            }
+        }
+        if (came_back_) {
+            core_.zone().returned();
+        }
+    }
+
+    bulkhead_core& core_;
+    std::unique_lock<spinlock> held_;
+    decided_waiters decided_;
+    bool reconfigured_ = false;
+    bool came_back_ = false;
+};
+
+// Life ----------------------------------------------------------------------------------------------------------------
+
+result<std::shared_ptr<bulkhead_core>> bulkhead_core::create(const std::shared_ptr<zone_core>& zone, std::string name,
+                                                             const bulkhead_options& options) {
+    BOOST_OUTCOME_TRYV(validate(options));
+    std::shared_ptr<bulkhead_core> core(new bulkhead_core(zone, std::move(name), options),
+                                        [](bulkhead_core* c) { orphan(c); });
+    BOOST_OUTCOME_TRYV(zone->add(core));
+    return core;
+}
+
+bulkhead_core::bulkhead_core(std::shared_ptr<zone_core> zone, std::string name, const bulkhead_options& options)
+    : primitive(std::move(zone), primitive_kind::bulkhead, std::move(name)),
+      machine_(options.max_concurrent, options.max_waiters),
+      max_wait_(options.max_wait.count()) {}
+
+void bulkhead_core::orphan(bulkhead_core* core) noexcept {
+    bool last = false;
+    {
+        const std::lock_guard guard(core->lock_);
+        core->machine_.close();
+        core->orphaned_ = true;
+        last = core->machine_.running() == 0 && core->pins_ == 0;
+    }
+    if (last) {
+        delete core;
+    }
+}
+
+void bulkhead_core::unpin() noexcept {
+    bool last = false;
+    {
+        const std::lock_guard guard(lock_);
+        --pins_;
+        last = orphaned_ && machine_.running() == 0 && pins_ == 0;
+    }
+    if (last) {
+        delete this;
+    }
+}
+
+// Places --------------------------------------------------------------------------------------------------------------
+
+bulkhead_verdict bulkhead_core::count_refusal(bulkhead_verdict why) noexcept {
+    exhausted_ += why == bulkhead_verdict::exhausted ? 1 : 0;
+    queue_full_ += why == bulkhead_verdict::queue_full ? 1 : 0;
+    return why;
+}
+
+bulkhead_verdict bulkhead_core::refuse(duration wait) noexcept {
+    return zone().refusing() ? bulkhead_verdict::shut_down : count_refusal(machine_.explain(wait > duration::zero()));
+}
+
+void bulkhead_core::enqueue(bulkhead_waiter& w, duration timeout, time_point asked) noexcept {
+    change c(*this);
+    const bulkhead_verdict verdict =
+        zone().refusing() ? bulkhead_verdict::shut_down : machine_.join(timeout > duration::zero());
+    if (verdict == bulkhead_verdict::wait) {
+        ++queued_;
+        w.asked_ = asked;
+        queue_.join(w, zone(), saturating_add(asked, timeout));
+        return;
+    }
+    if (verdict == bulkhead_verdict::granted) {
+        ++granted_;
+        w.granted_ = true;
+    } else {
+        w.refusal_ = code_of(count_refusal(verdict));
+    }
+    (void)w.settle(zone());
+    c.decided().add(w);
+}
+
+void bulkhead_core::finish_return(std::unique_lock<spinlock> held, bool handed_over) noexcept {
+    change c(*this, std::move(held));
+    if (handed_over) {
+        c.hand_over();
+    }
+    if (zone().refusing() || !machine_.open()) {
+        c.came_back();
+    }
+}
+
+void bulkhead_core::expire(bulkhead_waiter& w) noexcept {
+    change c(*this);
+    if (queue_.expire(w, c.decided())) {
+        w.refusal_ = errc::wait_timed_out;
+        ++timed_out_;
+        wait_.record(saturating_sub(zone().now(), w.asked_));
+        machine_.leave();
+    }
+}
+
+void bulkhead_core::cancel(bulkhead_waiter& w) noexcept {
+    change c(*this);
+    if (queue_.cancel(w, zone(), c.decided())) {
+        w.refusal_ = errc::canceled;
+        ++canceled_;
+        machine_.leave();
+    }
+}
+
+bulkhead_waiter::~bulkhead_waiter() {
+    if (granted_) {
+        from_->give_back();
+    }
+}
+
+void bulkhead_waiter::on_cancel() noexcept {
+    from_->cancel(*this);
+}
+
+void bulkhead_waiter::on_deadline() noexcept {
+    from_->expire(*this);
+}
+
+// Control -------------------------------------------------------------------------------------------------------------
+
+void bulkhead_core::resize(std::uint32_t max_concurrent) noexcept {
+    change c(*this);
+    machine_.resize(max_concurrent);
+    c.let_in();
+    c.tell_reconfigured();
+}
+
+void bulkhead_core::reconfigure(const bulkhead_options& options) noexcept {
+    change c(*this);
+    machine_.resize(options.max_concurrent);
+    machine_.bound_waiters(options.max_waiters);
+    max_wait_.store(options.max_wait.count(), std::memory_order_relaxed);
+    c.let_in();
+    c.tell_reconfigured();
+}
+
+bulkhead_status bulkhead_core::status() const noexcept {
+    const std::lock_guard guard(lock_);
+    return {machine_.limit(), machine_.running(), machine_.waiting()};
+}
+
+std::uint64_t bulkhead_core::in_use() const noexcept {
+    const std::lock_guard guard(lock_);
+    return machine_.running();
+}
+
+void bulkhead_core::close() noexcept {
+    change c(*this);
+    machine_.close();
+    queue_.settle_all(zone(), c.decided(), [](bulkhead_waiter& w) { w.refusal_ = errc::shut_down; });
+}
+
+void bulkhead_core::drain() noexcept {
+    const std::lock_guard guard(lock_);
+    machine_.drain();
+}
+
+void bulkhead_core::abandon() noexcept {
+    const auto self = weak_from_this().lock();
+    decided_waiters ended;
+    {
+        const std::lock_guard guard(lock_);
+        machine_.close();
+        queue_.settle_all(zone(), ended, [](bulkhead_waiter&) {});
+    }
+    ended.abandon();
+}
+
+primitive_snapshot bulkhead_core::snapshot() const {
+    primitive_snapshot out{kind(), name(), {}, {}, {{"wait", {}}}, {}};
+    out.metrics.reserve(9);
+    const std::lock_guard guard(lock_);
+    const auto add = [&](std::string_view metric_name, std::uint64_t value, bool counter) {
+        out.metrics.push_back({metric_name, static_cast<double>(value), counter});
+    };
+    out.latencies[0].durations = wait_;
+    add("max_concurrent", machine_.limit(), false);
+    add("running", machine_.running(), false);
+    add("waiting", machine_.waiting(), false);
+    add("granted", granted_, true);
+    add("queued", queued_, true);
+    add("wait_timed_out", timed_out_, true);
+    add("canceled", canceled_, true);
+    add("exhausted", exhausted_, true);
+    add("queue_full", queue_full_, true);
+    return out;
+}
+
+}  // namespace headgate::detail

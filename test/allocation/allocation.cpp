@@ -1,0 +1,347 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include <doctest/doctest.h>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <headgate/headgate.hpp>
+
+#include "failing.hpp"
+
+namespace headgate::allocation {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+/// How an operation ended. Either its call threw `bad_alloc`, or it completed once.
+template <class T>
+struct ending {
+    int completed = 0;
+    bool threw = false;
+    std::optional<result<T>> value;
+
+    /// Calls `start(handler)` where allocations fail.
+    template <class Start>
+    void begin(const Start& start) {
+        const failing scope;
+        try {
+            start([this](result<T> r) {
+                ++completed;
+                value.emplace(std::move(r));
+            });
+        } catch (const std::bad_alloc&) {
+            threw = true;
+        }
+    }
+    [[nodiscard]] bool once() const { return completed + (threw ? 1 : 0) == 1; }
+    [[nodiscard]] bool well() const { return value && value->has_value(); }
+    void forget() { value.reset(); }
+};
+
+struct world {
+    asio::io_context io{1};
+    virtual_clock clock;
+    headgate::zone zone{io, "zone", {.clock = &clock}};
+
+    void pass(duration span) { clock.run_for(io, span); }
+    /// The same where allocations fail. What user code throws leaves through the io_context.
+    void pass_failing(duration span) {
+        const failing scope;
+        try {
+            clock.run_for(io, span);
+        } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): the loop goes on below
+        }
+    }
+    void finish() {
+        pass(1min);
+        ending<void> closed;
+        zone.close([&](result<void> r) {
+            ++closed.completed;
+            closed.value.emplace(std::move(r));
+        });
+        pass(1min);
+        CHECK(closed.completed == 1);
+        CHECK(zone.snapshot().operations == 0);
+    }
+};
+
+quota rate(std::uint64_t permits, duration period) {
+    return quota::per(permits, period).value();
+}
+
+TEST_CASE("every allocation of making primitives") {
+    every_allocation([] {
+        world w;
+        int made = 0;
+        {
+            const failing scope;
+            const auto count = [&](const auto& make) {
+                try {
+                    made += make().has_value() ? 1 : 0;
+                } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it is tried again below
+                }
+            };
+            count([&] { return rate_limiter::create(w.zone, "limiter", rate(1, 1s)); });
+            count([&] { return circuit_breaker::create(w.zone, "breaker"); });
+            count([&] { return bulkhead::create(w.zone, "places"); });
+        }
+        CHECK(made >= 2);
+        // A name whose maker failed is free.
+        CHECK((rate_limiter::find(w.zone, "limiter") || rate_limiter::create(w.zone, "limiter", rate(1, 1s))));
+        CHECK((circuit_breaker::find(w.zone, "breaker") || circuit_breaker::create(w.zone, "breaker")));
+        CHECK((bulkhead::find(w.zone, "places") || bulkhead::create(w.zone, "places")));
+        CHECK(w.zone.snapshot().primitives.size() == 3);
+        w.finish();
+    });
+}
+
+TEST_CASE("every allocation of deciding and waiting for a limiter") {
+    every_allocation([] {
+        world w;
+        auto limiter = rate_limiter::create(w.zone, "limiter", rate(1, 1s)).value();
+        {
+            const failing scope;
+            (void)limiter.try_acquire("k");
+            (void)limiter.try_acquire("another");
+        }
+        ending<grant> first, second;
+        first.begin([&](auto handler) { limiter.acquire("k", {.max_wait = 10s}, handler); });
+        second.begin([&](auto handler) { limiter.acquire("k", {.max_wait = 10s}, handler); });
+        w.pass_failing(10s);
+        w.pass(1min);
+        CHECK(first.once());
+        CHECK(second.once());
+        CHECK(limiter.try_acquire("k").has_value());
+        w.finish();
+    });
+}
+
+TEST_CASE("every allocation of changing a limiter") {
+    every_allocation([] {
+        world w;
+        auto limiter = rate_limiter::create(w.zone, "limiter", rate(2, 1s)).value();
+        CHECK(limiter.try_acquire("k").has_value());
+        {
+            const failing scope;
+            try {
+                (void)limiter.reconfigure({{"default", {rate(3, 1s), rate(10, 1min)}}, {"other", {rate(1, 1s)}}});
+                (void)limiter.inspect("k");
+                (void)limiter.reset("k");
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it works on, below
+            }
+        }
+        CHECK(limiter.try_acquire("k").has_value());
+        CHECK(limiter.reconfigure({{"default", {rate(3, 1s)}}}).has_value());
+        CHECK(limiter.try_acquire("k").has_value());
+        w.finish();
+    });
+}
+
+struct backend {
+    int* open;
+    asio::awaitable<int> connect() {
+        ++*open;
+        co_return 1;
+    }
+    void close(int) { --*open; }
+};
+
+TEST_CASE("every allocation of a pool's life") {
+    every_allocation([] {
+        world w;
+        int open = 0;
+        std::optional<resource_pool<int>> pool;
+        {
+            const failing scope;
+            try {
+                if (auto made =
+                        resource_pool<int>::create(w.zone, "pool", {.size = 1, .max_overflow = 1}, backend{&open})) {
+                    pool.emplace(std::move(made).value());
+                }
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it is made below
+            }
+        }
+        if (!pool) {
+            pool.emplace(
+                resource_pool<int>::create(w.zone, "pool", {.size = 1, .max_overflow = 1}, backend{&open}).value());
+        }
+        w.pass_failing(10s);
+        w.pass(1min);  // a connect that failed is tried again
+        ending<lease<int>> first, second, third;
+        first.begin([&](auto handler) { pool->checkout({.timeout = 1h}, handler); });
+        second.begin([&](auto handler) { pool->checkout({.timeout = 1h}, handler); });
+        third.begin([&](auto handler) { pool->checkout({.timeout = 5s}, handler); });
+        w.pass_failing(10s);
+        first.forget();
+        second.forget();
+        third.forget();
+        w.pass(2h);
+        CHECK(first.once());
+        CHECK(second.once());
+        CHECK(third.once());
+        first.forget();
+        second.forget();
+        third.forget();
+        w.pass(1min);
+        CHECK(pool->status().leased == 0);
+        CHECK(pool->status().waiting == 0);
+        CHECK(pool->try_checkout().has_value());
+        w.finish();
+        CHECK(open == 0);
+    });
+}
+
+TEST_CASE("every allocation of a bulkhead") {
+    every_allocation([] {
+        world w;
+        auto places = bulkhead::create(w.zone, "places", {.max_concurrent = 1}).value();
+        w.pass(1s);
+        ending<bulkhead_permit> first, second;
+        first.begin([&](auto handler) { places.enter({.timeout = 5s}, handler); });
+        second.begin([&](auto handler) { places.enter({.timeout = 5s}, handler); });
+        w.pass_failing(1s);
+        first.forget();
+        w.pass_failing(10s);
+        second.forget();
+        w.pass(10s);
+        first.forget();
+        second.forget();
+        CHECK(first.once());
+        CHECK(second.once());
+        CHECK(places.try_enter().has_value());
+        w.finish();
+    });
+}
+
+TEST_CASE("every allocation of a breaker and of its events") {
+    every_allocation([] {
+        world w;
+        int heard = 0;
+        subscription listening;
+        auto breaker = circuit_breaker::create(w.zone, "breaker", {.consecutive_failures = 1}).value();
+        {
+            const failing scope;
+            try {
+                listening = w.zone.on_event([&heard](const event&) { ++heard; });
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): nobody listens then
+            }
+            if (auto permit = breaker.try_begin()) {
+                permit.value().failure();
+            }
+            try {
+                (void)breaker.reconfigure({.consecutive_failures = 2});
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it works on, below
+            }
+        }
+        w.pass_failing(1s);
+        CHECK(breaker.state() == breaker_state::open);
+        breaker.reset();
+        CHECK(breaker.try_begin().has_value());
+        w.finish();
+    });
+}
+
+TEST_CASE("every allocation of sleeping, draining and closing") {
+    every_allocation([] {
+        world w;
+        ending<void> sleeps, drained, closed;
+        sleeps.begin([&](auto handler) { w.zone.sleep_for(1s, handler); });
+        w.pass_failing(2s);
+        w.pass(1min);
+        CHECK(sleeps.once());
+        drained.begin([&](auto handler) { w.zone.drain(1s, handler); });
+        w.pass_failing(2s);
+        w.pass(1min);
+        CHECK(drained.once());
+        closed.begin([&](auto handler) { w.zone.close(handler); });
+        w.pass_failing(2s);
+        w.pass(1min);
+        CHECK(closed.once());
+        w.finish();
+    });
+}
+
+asio::awaitable<result<int>> answer() {
+    co_return 42;
+}
+
+TEST_CASE("every allocation of a guarded call") {
+    every_allocation([] {
+        world w;
+        auto breaker = circuit_breaker::create(w.zone, "breaker", {.consecutive_failures = 1}).value();
+        auto limiter = rate_limiter::create(w.zone, "limiter", rate(1, 1h)).value();
+        auto places = bulkhead::create(w.zone, "places", {.max_concurrent = 1, .max_wait = 5s}).value();
+        w.pass(1s);
+        const guard protection(breaker, limiter, places);
+        ending<int> e;
+        {
+            auto held = places.try_enter();
+            e.begin([&](auto handler) { protection.async_run(handler, "k", guard_call<>{.timeout = 10s}, &answer); });
+            w.pass_failing(1s);
+        }
+        w.pass_failing(1s);
+        w.pass(1min);
+        CHECK(e.once());
+        CHECK(places.status().running == 0);
+        // What did not run was not paid for.
+        CHECK(limiter.try_acquire("k").has_value() == !e.well());
+        w.finish();
+    });
+}
+
+constexpr const char* document =
+    R"({"zones": {"z": {"rate_limiters": {"l": {"quota": "1/1s"}}, "bulkheads": {"b": {"max_concurrent": 1}},
+        "circuit_breakers": {"c": {}}}}})";
+constexpr const char* other_document =
+    R"({"zones": {"z": {"rate_limiters": {"l": {"quota": "2/1s"}}, "circuit_breakers": {"d": {}}}, "y": {}}})";
+
+TEST_CASE("every allocation of a reload: all of it, or nothing") {
+    every_allocation([] {
+        asio::io_context io{1};
+        virtual_clock clock;
+        auto zones = zone_set::create(io, config::parse(document).value(), &clock).value();
+        const config next = config::parse(other_document).value();
+        const std::string before = zones->dump();
+        bool applied = false;
+        {
+            const failing scope;
+            try {
+                applied = zones->reload(next).has_value();
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): nothing was applied then
+            }
+        }
+        CHECK((zones->dump() == before) == !applied);
+        CHECK(zones->find("y").has_value() == applied);
+        const zone& z = *zones->find("z").value();
+        CHECK(circuit_breaker::find(z, "d").has_value() == applied);
+        CHECK(circuit_breaker::find(z, "c").has_value() == !applied);
+        CHECK(zones->reload(next).has_value());
+        CHECK(zones->find("y").has_value());
+        clock.run_for(io, 1s);
+        zones.reset();
+        clock.run_for(io, 1s);
+    });
+}
+
+TEST_CASE("every allocation of reading a configuration") {
+    every_allocation([] {
+        const failing scope;
+        try {
+            const auto parsed = config::parse(document);
+            if (parsed) {
+                (void)parsed.value().to_json();
+            }
+        } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): that is all that may happen
+        }
+    });
+}
+
+}  // namespace
+}  // namespace headgate::allocation

@@ -1,0 +1,114 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+#include "failing.hpp"
+
+#include <doctest/doctest.h>
+#include <malloc.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace {
+
+// One thread: every scenario runs on the virtual clock.
+struct {
+    bool armed = false;
+    bool failed = false;
+    std::uint64_t left = 0;  // until the one that fails
+    std::int64_t live = 0;
+} heap;
+
+bool fails_now() noexcept {
+    if (!heap.armed || heap.failed || --heap.left != 0) {
+        return false;
+    }
+    heap.failed = true;
+    return true;
+}
+
+void* allocate(std::size_t size, std::size_t alignment) noexcept {
+    if (fails_now()) {
+        return nullptr;
+    }
+    void* const p = alignment <= alignof(std::max_align_t)
+                        ? std::malloc(size == 0 ? 1 : size)
+                        : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    heap.live += p != nullptr ? 1 : 0;
+    return p;
+}
+
+void* allocate_or_throw(std::size_t size, std::size_t alignment) {
+    if (void* const p = allocate(size, alignment)) {
+        return p;
+    }
+    throw std::bad_alloc();
+}
+
+void release(void* p) noexcept {
+    heap.live -= p != nullptr ? 1 : 0;
+    std::free(p);
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+    return allocate_or_throw(size, 0);
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+    return allocate_or_throw(size, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    return allocate(size, 0);
+}
+void operator delete(void* p) noexcept {
+    release(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+    release(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+    release(p);
+}
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+    release(p);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept {
+    release(p);
+}
+
+namespace headgate::allocation {
+
+failing::failing() {
+    heap.armed = true;
+}
+
+failing::~failing() {
+    heap.armed = false;
+}
+
+bool has_failed() noexcept {
+    return heap.failed;
+}
+
+void every_allocation(const std::function<void()>& scenario) {
+    heap.failed = true;
+    scenario();  // what is made once and kept, such as Asio's services of a thread, is there afterwards
+    for (std::uint64_t n = 1;; ++n) {
+        CAPTURE(n);
+        heap.failed = false;
+        heap.left = n;
+        const std::int64_t before = heap.live;
+        scenario();
+        CHECK(heap.live == before);
+        REQUIRE(n < 10'000);
+        if (!heap.failed) {
+            MESSAGE((n - 1) << " allocations, each failed once");
+            return;
+        }
+    }
+}
+
+}  // namespace headgate::allocation

@@ -1,0 +1,195 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+// Every allocation of a pool's day fails once: nothing leaks, hangs or ends the program, and the pool works on.
+
+#include <headgate/bulkhead.hpp>
+#include <headgate/resource_pool.hpp>
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace {
+
+/// Counts down; the allocation at zero fails. Negative: none does.
+std::ptrdiff_t fail_in = -1;
+bool failed = false;
+
+void* allocate(std::size_t size) {
+    if (fail_in >= 0 && fail_in-- == 0) {
+        failed = true;
+        throw std::bad_alloc();
+    }
+    if (void* const p = std::malloc(size == 0 ? 1 : size)) {
+        return p;
+    }
+    throw std::bad_alloc();
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+    return allocate(size);
+}
+void* operator new[](std::size_t size) {
+    return allocate(size);
+}
+void operator delete(void* p) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p, std::size_t) noexcept {
+    std::free(p);
+}
+
+namespace headgate {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using asio::awaitable;
+
+int alive = 0;
+
+struct thing {
+    explicit thing(int n) : number(n) { ++alive; }
+    thing(thing&& other) noexcept : number(std::exchange(other.number, 0)) {}
+    thing& operator=(thing&&) = delete;
+    ~thing() { alive -= number != 0 ? 1 : 0; }
+    int number;
+};
+
+/// Coroutines with frames of their own, so that there is something to fail.
+struct backend {
+    awaitable<thing> connect() {
+        co_await turn();
+        co_return thing(1);
+    }
+    awaitable<bool> ping(thing&) {
+        co_await turn();
+        co_return true;
+    }
+    awaitable<bool> reset(thing&) {
+        co_await turn();
+        co_return true;
+    }
+    awaitable<void> close(thing) { co_await turn(); }
+    static awaitable<void> turn() { co_await asio::post(asio::use_awaitable); }
+};
+
+/// Lets a failure out of the loop, as a program would.
+void run_for(virtual_clock& clock, asio::io_context& io, duration span) {
+    const time_point end = clock.now() + span;
+    while (clock.now() < end || span == 0s) {
+        try {
+            clock.run_for(io, end - clock.now());
+            return;
+        } catch (const std::bad_alloc&) {
+            io.restart();
+        }
+    }
+}
+
+/// Calls `step` with the n-th allocation failing.
+template <class Step>
+void with_failure(std::ptrdiff_t n, const Step& step) {
+    fail_in = n;
+    try {
+        step();
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): at the call, as it may
+    }
+    fail_in = -1;
+}
+
+/// One day: a step of it, the `broken`-th, is short of memory for once.
+void day(int broken, std::ptrdiff_t n) {
+    virtual_clock clock;
+    asio::io_context io;
+    {
+        zone z(io, "z", {.clock = &clock});
+        std::optional<resource_pool<thing>> pool;
+        int at = 0;
+        const auto step = [&](const auto& what) {
+            if (at++ == broken) {
+                with_failure(n, what);
+            } else {
+                what();
+            }
+        };
+        const pool_options options{.size = 3, .max_overflow = 2, .ping_interval = 10s, .leak_threshold = 1h};
+        step([&] {
+            if (auto made =
+                    resource_pool<thing>::create(z, "a pool whose name needs memory of its own", options, backend{})) {
+                pool = std::move(made).value();
+            }
+        });
+        if (!pool) {
+            pool = resource_pool<thing>::create(z, "another pool", options, backend{}).value();
+        }
+        step([&] { run_for(clock, io, 0s); });
+        run_for(clock, io, 6s);
+        CHECK(pool->status().idle == 3);
+        step([&] { pool->try_checkout().value().reset(); });
+        step([&] { run_for(clock, io, 0s); });
+        run_for(clock, io, 1s);
+        CHECK(pool->status().leased == 0);
+        step([&] { pool->try_checkout().value().discard(); });
+        step([&] { run_for(clock, io, 0s); });
+        run_for(clock, io, 6s);
+        CHECK(pool->status().idle == 3);
+        step([&] { run_for(clock, io, 11s); });
+        run_for(clock, io, 11s);
+        CHECK(pool->status().idle == 3);
+        step([&] { (void)pool->resize(5, 0); });
+        step([&] { run_for(clock, io, 0s); });
+        run_for(clock, io, 6s);
+        CHECK(pool->status().idle == 5);
+        step([&] { (void)pool->resize(1, 0); });
+        step([&] { run_for(clock, io, 0s); });
+        run_for(clock, io, 1s);
+        CHECK(pool->status().idle == 1);
+        CHECK(pool->try_checkout());
+        z.close();
+        step([&] { run_for(clock, io, 0s); });
+        run_for(clock, io, 10s);
+        CHECK(pool->status().idle == 0);
+        CHECK(z.snapshot().operations == 0);
+    }
+    run_for(clock, io, 10s);
+}
+
+TEST_CASE("pool: every allocation fails once; nothing leaks, hangs or terminates, and the pool works on") {
+    std::size_t failures = 0;
+    for (int broken = 0; broken < 12; ++broken) {
+        for (std::ptrdiff_t n = 0;; ++n) {
+            CAPTURE(broken);
+            CAPTURE(n);
+            REQUIRE(n < 10'000);
+            failed = false;
+            alive = 0;
+            day(broken, n);
+            CHECK(alive == 0);
+            if (!failed) {
+                break;
+            }
+            ++failures;
+        }
+    }
+    CHECK(failures > 50);
+    MESSAGE(failures, " allocations failed");
+}
+
+}  // namespace
+}  // namespace headgate
