@@ -82,8 +82,8 @@ asio::awaitable<arrival::login_result> arrival::log_in(headgate::call_context co
     }
 }
 
-/// The address is looked up before each proof is judged, and a wrong proof counts at once. Guesses that are sent all at
-/// the same time are therefore no more than guesses in a row.
+/// Asks the limiter before each proof is judged, and counts a wrong proof at once. An address that sends all of its
+/// guesses at the same time therefore gets no more of them than one that sends them in a row.
 client_login::state arrival::judge_input() {
     bool shut_out = login_.started() && at_.failures.shut_out(address_);
     client_login::state state = client_login::state::refused;
@@ -188,7 +188,7 @@ asio::awaitable<void> arrival::open_session(const user_ptr& who) {
     if (!written || at_.host.stage == service::stopped) {
         co_return;
     }
-    if (const auto why = refusal_of_more()) {
+    if (const auto why = refusal_of_another_client()) {
         co_return co_await refuse(*why);
     }
     const auto made = std::make_shared<session>(at_.host, pool, std::move(identity), values);
@@ -209,10 +209,10 @@ std::optional<refusal> arrival::refusal_of_request(start_parameters& wanted) con
     if (!wanted.problem.empty()) {
         return refusal{std::string(wanted.code), wanted.problem, {}};
     }
-    return refusal_of_more();
+    return refusal_of_another_client();
 }
 
-std::optional<refusal> arrival::refusal_of_more() const {
+std::optional<refusal> arrival::refusal_of_another_client() const {
     if (at_.host.stage != service::open) {
         return refusal{"57P01", "the proxy is shutting down", {}};
     }

@@ -26,7 +26,7 @@
 
 namespace db_proxy {
 
-/// Counts coroutines. Each holds a mark for as long as it lives, which may be longer than the counter.
+/// Counts coroutines. Each coroutine holds a mark. A mark may outlive the counter.
 class head_count {
 public:
     [[nodiscard]] std::shared_ptr<void> mark() const { return origin_; }
@@ -66,25 +66,25 @@ public:
     /// `on_loopback`: both ends of the connection are, so that a trusted user needs no password.
     arrival(const lobby& at, boost::asio::ip::tcp::socket socket, std::string address, bool on_loopback);
 
-    /// Goes the way to its end. A client that becomes a session goes on without this object.
+    /// Serves the client until it has a session, has left, or was refused. A session does not need this object.
     boost::asio::awaitable<void> run();
 
 private:
     using login_result = headgate::result<client_login::state>;
 
-    // Up to the password.
+    // The login.
     boost::asio::awaitable<login_result> log_in(headgate::call_context context);
     client_login::state judge_input();
     void cancel_query();
 
-    // After it.
+    // After the login.
     boost::asio::awaitable<void> enter();
     boost::asio::awaitable<void> run_console(console_right right);
     boost::asio::awaitable<void> open_session(const user_ptr& who);
     boost::asio::awaitable<std::optional<refusal>> get_to_know(server_pool& pool);
     [[nodiscard]] std::optional<refusal> refusal_of_user(const user_ptr& who) const;
     [[nodiscard]] std::optional<refusal> refusal_of_request(start_parameters& wanted) const;
-    [[nodiscard]] std::optional<refusal> refusal_of_more() const;
+    [[nodiscard]] std::optional<refusal> refusal_of_another_client() const;
     [[nodiscard]] std::string greeting(const server_pool& pool, const tracked_values& values, const cancel_key& key);
     boost::asio::awaitable<void> refuse(const refusal& why);
     boost::asio::awaitable<bool> write(const std::string& bytes);

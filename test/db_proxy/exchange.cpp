@@ -19,8 +19,8 @@ using namespace std::string_literals;
 
 namespace {
 
-/// Plays what passes: a capital letter or `c d f` after '>' is the client's, after '<' the server's; ReadyForQuery is
-/// written with its status, as in "<ZI".
+/// Plays a script of message types. Those behind '>' come from the client, those behind '<' from the server. The
+/// status follows a ReadyForQuery, as in "<ZI".
 exchange play(std::string_view script) {
     exchange e;
     bool client = true;
@@ -62,7 +62,7 @@ TEST_CASE("what may end a transaction") {
     CHECK(may_end_transaction("SELECT 1", false));
 }
 
-TEST_CASE("a Flush is answered by what was asked before it") {
+TEST_CASE("a Flush has its answer when everything before it is answered") {
     exchange e;
     for (const char type : {'P', 'B', 'E', 'H'}) {
         e.request(type);
@@ -76,12 +76,12 @@ TEST_CASE("a Flush is answered by what was asked before it") {
     CHECK_FALSE(e.settled());
     CHECK(e.completed() == 1);
     e.request('S');
-    e.request('H');  // behind a Sync there is nothing to be flushed
+    e.request('H');  // behind a Sync there is nothing to flush
     e.response('Z', 'I');
     CHECK(e.idle());
 }
 
-TEST_CASE("a server can be lent again when nothing is owed and no transaction is open") {
+TEST_CASE("a server can be lent again when no answer is missing and no transaction is open") {
     CHECK(play("").idle());
     CHECK_FALSE(play(">Q").idle());
     CHECK(play(">Q <TDC ZI").idle());
@@ -105,7 +105,7 @@ TEST_CASE("pipelines: each Query and Sync has its answer") {
 
 TEST_CASE("an error in the extended protocol skips to Sync") {
     CHECK(play(">PBES <E ZI").idle());
-    // What came behind the error, before its Sync, is not answered; not even a Query.
+    // Messages behind the error and before its Sync have no answer, not even a Query.
     CHECK(play(">P <E >BEQ S <ZI").idle());
     CHECK_FALSE(play(">P <E >BEQ").settled());
     CHECK_FALSE(play(">P <E >BE").at_start());
@@ -125,29 +125,29 @@ TEST_CASE("COPY in, with a simple query") {
     CHECK_FALSE(play(">Q <G >ddd").settled());
     CHECK(play(">Q <G >dddc <C ZI").idle());
     CHECK(play(">Q <G >df <E ZI").idle());
-    // It fails in the middle, and the client learns it later.
+    // The COPY fails in the middle, and the client learns it later.
     const exchange failed = play(">Q <G >dd <E ZI >dd c");
     CHECK(failed.idle());
     CHECK_FALSE(failed.doubtful());
 }
 
-TEST_CASE("COPY in, with the extended protocol: a Sync inside of it is thrown away") {
-    // As libpq does it: Sync with the Execute, and another at the end.
+TEST_CASE("COPY in, with the extended protocol: the server throws a Sync inside of it away") {
+    // libpq sends a Sync with the Execute, and another at the end.
     CHECK_FALSE(play(">PBES <12G >d c S").settled());
     CHECK(play(">PBES <12G >d c S <C ZI").idle());
     CHECK_FALSE(play(">PBES <12G >d c S <C ZI").doubtful());
-    // As a driver that knows: no Sync before the end.
+    // Another driver sends no Sync before the end.
     CHECK(play(">PBEH <12G >d c S <C ZI").idle());
-    // All at once, before the server said that it copies.
+    // A client sends everything at once, before the server has begun its COPY.
     CHECK(play(">PBES d d c S <12G C ZI").idle());
     CHECK_FALSE(play(">PBES d d c S PBES <12G C ZI").idle());
     CHECK(play(">PBES d d c S PBES <12G C ZI 12C ZI").idle());
-    // The statement failed before it copied.
+    // The statement fails before its COPY begins.
     CHECK_FALSE(play(">PBES d c S <E ZI").idle());
     CHECK(play(">PBES d c S <E ZI ZI").idle());
 }
 
-TEST_CASE("COPY in that fails while a Sync may have been thrown away leaves a doubt") {
+TEST_CASE("a COPY that fails after a Sync was sent leaves a doubt: the server may have thrown the Sync away") {
     CHECK(play(">PBES <12G >d <E ZI").doubtful());
     CHECK(play(">PBES <12G >d <E >S <ZI").idle());
     CHECK(play(">PBES <12G >d <E >S <ZI").doubtful());
@@ -162,7 +162,7 @@ TEST_CASE("where a transaction may begin") {
     CHECK_FALSE(play(">PBES P").at_start());
 }
 
-TEST_CASE("requests are looked at without being taken") {
+TEST_CASE("looking at a request takes nothing off") {
     request_head head;
     CHECK(look_at_request("", head) == framing::incomplete);
     CHECK(look_at_request("Q\0\0"s, head) == framing::incomplete);
@@ -179,7 +179,7 @@ TEST_CASE("requests are looked at without being taken") {
     CHECK_FALSE(head.named);
 }
 
-TEST_CASE("what a transaction's first segment costs") {
+TEST_CASE("the cost of a transaction's first segment") {
     const std::string parse = request('P', "\0select 1\0\0\0"s);
     const std::string describe = request('D', "S\0"s);
     const std::string execute = request('E', "\0\0\0\0\0"s);

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""A proxy of its own for each test, in front of a PostgreSQL of its own: private ports, stopped by their own pids."""
+"""Starts a proxy, and a PostgreSQL for it, on private ports, and stops both by their own process ids."""
 import contextlib
 import json
 import os
@@ -29,7 +29,7 @@ SERVER_PASSWORD = "on-the-server"
 
 
 def document(server_port, proxy=None, server=None, databases=None, pool=None, limits=None, breaker=None):
-    """A configuration with short times; what a test needs otherwise goes over it."""
+    """A configuration with short times. The arguments replace parts of it."""
     databases = databases or {"app": {}}
     defaults = {"server": "main", "dbname": "app"}
     pools = {"size": 0, "max_overflow": 4, "overflow_ttl": "60s", "checkout_timeout": "5s", "ping_interval": "1s",
@@ -54,7 +54,7 @@ def verifier(password):
 
 
 class Proxy:
-    """`users` are more members of users, by their names."""
+    """A running proxy. `users` maps the names of users to members that are added to them."""
 
     def __init__(self, config, users=None, descriptors=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="headgate-test-"))
@@ -102,7 +102,7 @@ class Proxy:
         return f"host=127.0.0.1 port={self.port} user={user} dbname={database}"
 
     def psql(self, *sql, user="ann", database="app", check=True, options=(), env=None, input=None):
-        """What psql prints of the commands, each a statement of its own; its errors are in `.stderr`."""
+        """Runs each command as a statement of its own. Returns psql's output, with the errors in `.stderr`."""
         arguments = [a for s in sql for a in ("-c", s)]
         done = subprocess.run(["psql", "-XqAt", *options, *arguments, self.url(user, database)], text=True, input=input,
                               capture_output=True, timeout=60,
@@ -112,7 +112,7 @@ class Proxy:
         return done
 
     def show(self, what, user="root"):
-        """A console's table, as a list of dictionaries."""
+        """A table of the console, as a list of dictionaries."""
         lines = self.psql("SHOW " + what, user=user, database="headgate", options=["-F\t", "-P", "tuples_only=off",
                                                                                     "-P", "footer=off"]).stdout
         names, *rows = [line.split("\t") for line in lines.splitlines()]
@@ -136,7 +136,7 @@ class Proxy:
 
 
 class Postgres(private_postgres.PrivatePostgres):
-    """With the database and the roles that the tests use."""
+    """A server with the database and the roles that the tests use."""
 
     def __init__(self):
         super().__init__()
@@ -152,5 +152,5 @@ class Postgres(private_postgres.PrivatePostgres):
                               text=True, capture_output=True, timeout=60).stdout
 
     def connections(self, user="ann"):
-        """How many the server has of a user."""
+        """How many connections of a user the server has."""
         return int(self.sql(f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'"))

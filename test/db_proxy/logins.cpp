@@ -33,8 +33,8 @@ struct outcome {
     std::string to_client;
 };
 
-/// Our two sides against each other, as far as they go, in pieces of `piece` bytes. A login that succeeds is ended as
-/// a server does.
+/// Plays the proxy's two sides against each other, in pieces of `piece` bytes. After a login that succeeds, it adds the
+/// messages that a real server sends.
 outcome play(const std::string& user, const std::string& password, std::size_t piece) {
     client_login front = new_client_login();
     server_login back({user, password, "app"}, {});
@@ -50,7 +50,7 @@ outcome play(const std::string& user, const std::string& password, std::size_t p
             out.client = front.feed(input);
             const std::string kept(input);
             to_front = to_front.substr(given);
-            if (!kept.empty()) {  // not whole: comes again with more
+            if (!kept.empty()) {  // the beginning of a message: it is fed again with more bytes
                 to_front = kept + to_front;
                 piece += 1;
             }
@@ -129,7 +129,7 @@ TEST_CASE("a wrong password and an unknown user look alike") {
     CHECK(wrong.server == server_login::state::failed);
     CHECK(code_of(wrong.to_client) == "28P01");
     CHECK(code_of(unknown.to_client) == "28P01");
-    // But for nonces, salts and the name they are the same, byte for byte.
+    // They differ in nonces, salts and names only.
     CHECK(wrong.to_client.size() == unknown.to_client.size());
 }
 
@@ -149,7 +149,7 @@ TEST_CASE("a server's refusal is kept") {
     CHECK(login.problem() == "database \"app\" does not exist");
 }
 
-TEST_CASE("authentication that is not spoken here is named") {
+TEST_CASE("the error names the kind of authentication that the proxy does not speak") {
     for (const auto& [request, name] : {std::pair{3U, "clear text"}, {5U, "md5"}, {7U, "GSSAPI"}, {99U, "not known"}}) {
         server_login login({"ann", "x", "app"}, {});
         std::string code;
@@ -163,7 +163,7 @@ TEST_CASE("authentication that is not spoken here is named") {
     }
 }
 
-TEST_CASE("a server that skips its own proof is not believed") {
+TEST_CASE("a server that skips its own proof is refused") {
     server_login login({"ann", "x", "app"}, {});
     std::string bytes;
     append_message(bytes, 'R', {"\0\0\0\x0aSCRAM-SHA-256\0\0"s});
@@ -173,7 +173,7 @@ TEST_CASE("a server that skips its own proof is not believed") {
     CHECK(login.code() == "28000");
 }
 
-TEST_CASE("servers that speak something else") {
+TEST_CASE("servers that do not speak the protocol") {
     for (const std::string& bytes : {"HTTP/1.1 400 Bad Request\r\n"s, "Z\0\0\0\5I"s, "R\0\0\0\5x"s, "K\0\0\0\6ab"s,
                                      "S\0\0\0\6ab"s, "D\0\0\0\4"s, "R\0\0\0\x8\0\0\0\xb"s, "R\0\0\0\x8\0\0\0\xc"s}) {
         server_login login({"ann", "x", "app"}, {});
@@ -183,7 +183,7 @@ TEST_CASE("servers that speak something else") {
     }
 }
 
-TEST_CASE("encryption is declined, in either order, and what follows in clear is the start") {
+TEST_CASE("encryption requests are declined in either order, and a start in clear text follows") {
     client_login login = new_client_login();
     CHECK(feed(login, encryption_request()) == client_login::state::running);
     CHECK(std::exchange(login.output, {}) == "N");
@@ -193,7 +193,7 @@ TEST_CASE("encryption is declined, in either order, and what follows in clear is
     CHECK(feed(login, start_packet("ann")) == client_login::state::running);
     CHECK(login.started());
     CHECK(login.request().database == "app");
-    // A third one, and bytes that came along with a request.
+    // A third request, and bytes that came together with a request, are refused.
     client_login third = new_client_login();
     CHECK(feed(third, encryption_request()) == client_login::state::running);
     CHECK(feed(third, encryption_request()) == client_login::state::running);
@@ -202,13 +202,13 @@ TEST_CASE("encryption is declined, in either order, and what follows in clear is
     CHECK(feed(stuffed, encryption_request() + start_packet("ann")) == client_login::state::refused);
 }
 
-TEST_CASE("a cancel request is told apart") {
+TEST_CASE("a cancel request is recognised") {
     client_login login = new_client_login();
     CHECK(feed(login, cancel_request({3, 4})) == client_login::state::cancel);
     CHECK(login.cancels() == cancel_key{3, 4});
 }
 
-TEST_CASE("clients that do not keep to the login") {
+TEST_CASE("clients that send something else during the login") {
     const auto after_start = [](const std::string& bytes) {
         client_login login = new_client_login();
         REQUIRE(feed(login, start_packet("ann")) == client_login::state::running);

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Who is let in, who is not, and what either sees; the console; reload and drain."""
+"""Logins that are accepted and refused, timeouts, the console, reload and drain."""
 import json
 import os
 import signal
@@ -27,7 +27,7 @@ class Logins(unittest.TestCase):
         return proxy
 
     def start_with_three_failures(self):
-        """An address may fail three times."""
+        """A proxy at which an address may fail three times."""
         document = harness.document(self.postgres.port)
         document["zones"]["proxy"]["rate_limiters"]["failed_logins"]["quota"] = "3/1h"
         proxy = harness.Proxy(document)
@@ -46,7 +46,7 @@ class Logins(unittest.TestCase):
         unknown = self.refusal(proxy, user="eve", password="no")
         self.assertEqual(wrong, {**unknown, "M": unknown["M"].replace("eve", "ann")})
         self.assertEqual(wrong["C"], "28P01")
-        # Whether a database exists is told to those only who logged in.
+        # Only a client that has logged in learns whether a database exists.
         self.assertEqual(self.refusal(proxy, password="no", database="nowhere")["C"], "28P01")
         self.assertEqual(self.refusal(proxy, database="nowhere")["C"], "3D000")
 
@@ -66,7 +66,7 @@ class Logins(unittest.TestCase):
         known, unknown = conversation("ann"), conversation("eve")
         self.assertEqual([k for k, _ in known], [k for k, _ in unknown])
         self.assertEqual([len(p) for _, p in known], [len(p) for _, p in unknown])
-        # The same salt each time, as for a user that is there.
+        # An unknown user has the same salt each time, like a known one.
         self.assertEqual(*(conversation("eve")[1][1].split(b",")[1] for _ in range(2)))
 
     def test_failed_logins_are_limited_by_address(self):
@@ -81,11 +81,11 @@ class Logins(unittest.TestCase):
             c.send(query("SELECT pg_sleep(60)"))
             wait_for("it runs", lambda: self.postgres.sql(
                 "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%' AND state = 'active'"))
-            c.cancel(proxy.port)  # right, and free
+            c.cancel(proxy.port)  # the right key, which costs nothing
             self.assertEqual(kinds(c.until_ready()), "TE(57014)Z")
             for _ in range(3):
                 self.assertEqual(c.cancel(proxy.port, os.urandom(8)), b"")
-            # Now this address may not even use the right one.
+            # Now even the right key does nothing from this address.
             c.send(query("SELECT pg_sleep(0.3)"))
             self.assertEqual(c.cancel(proxy.port), b"")
             self.assertEqual(kinds(c.until_ready()), "TDCZ")
@@ -95,7 +95,7 @@ class Logins(unittest.TestCase):
         proxy = self.start_with_three_failures()
         guesses = [Client(proxy.port, login=False) for _ in range(10)]
         proofs = []
-        for c in guesses:  # all of them are led as far as to their proof
+        for c in guesses:  # each of them comes as far as its proof
             c.send(start_packet({"user": "ann", "database": "app"}))
             c.next()
             first = b"n,,n=,r=abcdefgh"
@@ -145,7 +145,7 @@ class Logins(unittest.TestCase):
         self.assertEqual(missing.show("BREAKERS")[0]["state"], "closed")
 
     def test_refusals_of_one_user_close_nothing_to_the_others(self):
-        """Also those for which PostgreSQL has codes of its own."""
+        """The same for errors with less common codes."""
         self.postgres.sql("DROP DATABASE IF EXISTS shut", "CREATE DATABASE shut ALLOW_CONNECTIONS false")
         proxy = self.start(databases={"app": {}, "shut": {"dbname": "shut"}})
         for _ in range(4):
@@ -195,7 +195,7 @@ class Logins(unittest.TestCase):
                 for c in clients:
                     self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
             self.assertLessEqual(int(proxy.show("SERVERS")[0]["connections"]), 2)
-            # While both are lent, the third waits for one to come back.
+            # While both connections are lent, the third client waits for one of them.
             for c in clients[:2]:
                 self.assertEqual(c.kinds(query("BEGIN")), "CZ")
             clients[2].send(query("SELECT 3"))
@@ -220,13 +220,13 @@ class Logins(unittest.TestCase):
 
     def test_what_counts_as_silent_and_as_long(self):
         proxy = self.start({"ann": {"statement_timeout": "600ms"}, "bob": {"idle_transaction_timeout": "400ms"}})
-        with Client(proxy.port) as c:  # each statement is short, all of them together are not
+        with Client(proxy.port) as c:  # each statement is within the timeout, all together are not
             c.send(query("SELECT pg_sleep(0.2)") * 5)
             self.assertEqual([kinds(c.until_ready()) for _ in range(5)], ["TDCZ"] * 5)
         with Client(proxy.port, user="bob", password=harness.PASSWORDS["bob"]) as c:
-            c.send(extended("SELECT pg_sleep(0.8)") + FLUSH)  # the server works for longer
+            c.send(extended("SELECT pg_sleep(0.8)") + FLUSH)  # the server works for longer than the timeout
             self.assertEqual([c.next()[0] for _ in range(5)], list("12TDC"))
-            self.assertEqual(kinds(c.until_ready()), "E(25P03)closed")  # and then waits for a Sync
+            self.assertEqual(kinds(c.until_ready()), "E(25P03)closed")  # then it waits for a Sync
 
     # Operation --------------------------------------------------------------------------------------------------------
 
@@ -247,16 +247,16 @@ class Logins(unittest.TestCase):
         with Client(proxy.port) as c:
             self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
             self.assertEqual(c.kinds(query("SELECT 2")), "E(53400)Z")
-            # A mistake changes nothing, and is told.
+            # A mistake is reported, and nothing changes.
             right = json.loads(proxy.config_file.read_text())
             proxy.write_config({**right, "proxy": {**right["proxy"], "lisen": 1}})
             done = proxy.psql("RELOAD", user="root", database="headgate", check=False)
             self.assertIn("/proxy/lisen", done.stderr)
             self.assertEqual(c.kinds(query("SELECT 2")), "E(53400)Z")
-            # What a running proxy cannot change, too.
+            # So is a change that needs a restart.
             proxy.write_config({**right, "proxy": {**right["proxy"], "listen": "127.0.0.1:1"}})
             self.assertIn("/proxy/listen", proxy.psql("RELOAD", user="root", database="headgate", check=False).stderr)
-            # The password of a server, at once: its connections are made anew.
+            # A changed password for the server is used at once, on new connections.
             proxy.write_config(right)
             self.addCleanup(self.postgres.sql, f"ALTER ROLE bob PASSWORD '{harness.SERVER_PASSWORD}'")
             with Client(proxy.port, user="bob", password=harness.PASSWORDS["bob"]) as bob:
@@ -265,7 +265,7 @@ class Logins(unittest.TestCase):
                 proxy.write_users({"ann": {"tier": "slow"}, "root": {"console": "act"}, "bob": {"server_password": "rotated"}})
                 proxy.psql("RELOAD", user="root", database="headgate")
                 self.assertNotEqual(rows(bob.ask(query("SELECT pg_backend_pid()"))), before)
-            # More transactions, and another password, by a signal.
+            # A signal reloads too: more transactions, and another password for the client.
             right["zones"]["proxy"]["rate_limiters"]["transactions"]["tiers"][1]["quota"] = "1000/1h"
             proxy.write_config(right)
             proxy.write_users({"ann": {"tier": "slow", "verifier": harness.verifier("a new one")}})
@@ -295,7 +295,7 @@ class Logins(unittest.TestCase):
             wait_for("the drain", lambda: self.is_closed(proxy.port))
             self.assertEqual(c.kinds(query("COMMIT")), "CZ")
             self.assertEqual(kinds(c.until_ready()), "E(57P01)closed")
-            self.assertEqual(proxy.process.wait(4), 0)  # an open console holds nothing up
+            self.assertEqual(proxy.process.wait(4), 0)  # an open console does not delay the drain
 
     def test_drain_cuts_no_answer_short(self):
         proxy = self.start()

@@ -20,11 +20,11 @@ const connect = async (database) => {
 
 for (const database of ["app", "sess"]) {
   const client = await connect(database);
-  // Sent one behind the other, without waiting.
+  // Each query is sent without waiting for the one before.
   const many = await Promise.all([...Array(50).keys()].map((n) => client.query("SELECT $1::int AS n", [n])));
   assert.deepEqual(many.map((r) => r.rows[0].n), [...Array(50).keys()]);
 
-  // In a transaction, because a cursor that is not read to its end keeps its portal.
+  // A cursor that is not read to its end keeps its portal, which needs a transaction.
   await client.query("BEGIN");
   const cursor = client.query(new Cursor("SELECT generate_series(1, 1000) AS n"));
   assert.equal((await cursor.read(10)).length, 10);
@@ -42,7 +42,7 @@ for (const database of ["app", "sess"]) {
   assert.equal((await client.query("SELECT count(*)::int AS n FROM streamed")).rows[0].n, 20000);
   await assert.rejects(pipeline(Readable.from(["x\n"]), client.query(copy.from("COPY streamed FROM STDIN"))), { code: "22P02" });
 
-  // A cancellation as a driver does it: on another connection, with the key of this one.
+  // A driver cancels on another connection, with the key of this one.
   const slow = client.query("SELECT pg_sleep(60)");
   const other = new pg.Connection();
   other.on("error", () => {});

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""A client of PostgreSQL's protocol that does as it is told: for what no driver would send."""
+"""A client of PostgreSQL's protocol that sends any bytes, also those that no driver would send."""
 import base64
 import hashlib
 import hmac
@@ -91,7 +91,7 @@ class Peer:
 
 
 class Client(Peer):
-    """Logs in unless it is told not to."""
+    """A client. It logs in, unless `login` is false."""
 
     def __init__(self, port, user="ann", password="ann's password", database="app", login=True, parameters=None):
         super().__init__(socket.create_connection(("127.0.0.1", port), 30))
@@ -106,7 +106,7 @@ class Client(Peer):
                 raise
 
     def until_ready(self):
-        """All messages up to ReadyForQuery, or to the end."""
+        """All messages up to the next ReadyForQuery, or to the end of the connection."""
         out = []
         while not out or out[-1][0] != "Z":
             try:
@@ -121,7 +121,7 @@ class Client(Peer):
         return self.until_ready()
 
     def kinds(self, data):
-        """The types of the answers in one word, and the SQLSTATE of an error behind it."""
+        """The types of the answers as one word. An error's SQLSTATE follows its type."""
         return kinds(self.ask(data))
 
     def log_in(self, password):
@@ -156,7 +156,7 @@ class Client(Peer):
                 return
 
     def cancel(self, port, key=None):
-        """Sends a CancelRequest on a connection of its own, and waits until that is closed."""
+        """Sends a CancelRequest on a new connection, and waits until the proxy closes that."""
         with socket.create_connection(("127.0.0.1", port), 30) as s:
             s.sendall(struct.pack("!II", 16, CANCEL_REQUEST) + (key or self.key))
             return s.recv(1)

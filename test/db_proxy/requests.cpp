@@ -83,7 +83,7 @@ TEST_CASE("neighbouring messages are forwarded together") {
     CHECK_FALSE(s.reader.is_inside_message());
 }
 
-TEST_CASE("a dropped message splits the run, and another goes in its place and in its turn") {
+TEST_CASE("a dropped message splits the run, and its replacement goes out in its turn") {
     client s;
     s.rulings = {{fate::forward}, {fate::drop, "instead"}, {fate::drop}, {fate::forward}};
     const std::string first = request('Q', "one\0"s);
@@ -124,7 +124,7 @@ TEST_CASE("the rest of a message shares the fate of its beginning") {
     CHECK(s.judged == "QQ");
 }
 
-TEST_CASE("what comes before the end of a session is forwarded first") {
+TEST_CASE("messages before the end of a session are forwarded first") {
     const std::string query = request('Q', "x\0"s);
     for (const auto& [last, progress] : {std::pair(request('X'), request_reader::progress::terminated),
                                          std::pair(request('p'), request_reader::progress::malformed),

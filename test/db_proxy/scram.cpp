@@ -13,7 +13,7 @@ using namespace std::string_literals;
 
 namespace {
 
-// RFC 7677, section 3, whose client names the user in its first message; our server takes any name there.
+// RFC 7677, section 3. The client there names the user in its first message; the proxy's server side accepts any name.
 const std::string rfc_salt = "\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81"s;
 const std::string rfc_client_nonce = "rOprNGfwEbeRWgbNEkqO";
 const std::string rfc_server_nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
@@ -50,7 +50,7 @@ TEST_CASE("the server's side of the example in RFC 7677") {
     CHECK(server_final == rfc_server_final);
 }
 
-TEST_CASE("both sides agree on the right password, and on no other") {
+TEST_CASE("both sides accept the right password, and no other") {
     const verifier who = verifier::of("open sesame", make_salt());
     const login right = run("open sesame", who);
     CHECK(right.verdict == server::verdict::right);
@@ -62,7 +62,7 @@ TEST_CASE("both sides agree on the right password, and on no other") {
     }
 }
 
-TEST_CASE("a server that does not know the password is not believed") {
+TEST_CASE("a server that does not know the password is refused") {
     verifier false_friend = verifier::of("open sesame", make_salt());
     false_friend.server_key[0] ^= 1U;
     const login r = run("open sesame", false_friend);
@@ -113,7 +113,7 @@ TEST_CASE("malformed and replayed final messages of a client") {
         CHECK(s.last(bad, server_final) == server::verdict::malformed);
         CHECK(server_final.empty());
     }
-    // What was right in another login is not in this one.
+    // The right message of another login is wrong in this one.
     server other(who, "another nonce");
     REQUIRE(other.first(rfc_client_first));
     std::string server_final;
@@ -137,7 +137,7 @@ TEST_CASE("malformed answers of a server") {
     }
 }
 
-TEST_CASE("a mock is the same for one name, another for another, and fits no password") {
+TEST_CASE("a mock verifier depends on the name only, and fits no password") {
     const verifier one = mock("a secret of the proxy", "ann", 4096);
     CHECK(one.salt == mock("a secret of the proxy", "ann", 4096).salt);
     CHECK(one.salt != mock("a secret of the proxy", "bob", 4096).salt);

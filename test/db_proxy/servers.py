@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Servers that are stopped, killed, hung, slow, and back again: clear errors, no lease lost, nothing told twice."""
+"""Servers that stop, crash, hang, are slow, and come back: clients get clear errors, and no lease is lost."""
 import base64
 import contextlib
 import hashlib
@@ -23,13 +23,13 @@ from protocol import (BIND, EXECUTE, SYNC, Client, Closed, Peer, Refused, error_
 
 
 class CuttingRelay:
-    """Between proxy and server; may cut each new connection after so many bytes of the server's, login included."""
+    """Stands between proxy and server. It can cut a new connection after a number of the server's bytes."""
 
     def __init__(self, server_port):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.server_port, self.limit, self.open, self.counts = server_port, None, [], []
-        self.may_end = threading.Event()  # what the server closes without a word, as it does after a CancelRequest
+        self.may_end = threading.Event()  # cleared: a CancelRequest's connection stays open
         self.may_end.set()
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -93,7 +93,7 @@ class CuttingRelay:
 
 
 class LoginServer:
-    """Lets a user in as PostgreSQL does, answers every query with 1, and hangs up after so many bytes of its own."""
+    """A server that logs a user in, answers every query with 1, and hangs up after a number of its own bytes."""
 
     def __init__(self, password):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -162,7 +162,7 @@ class Servers(unittest.TestCase):
         return self.proxy.show("BREAKERS")[0]["state"]
 
     def code(self, client):
-        """The SQLSTATE that a query gets, or none."""
+        """The SQLSTATE of a query's error; None when the query succeeds."""
         for kind, payload in client.ask(query("SELECT 1")):
             if kind == "E":
                 return error_fields(payload)["C"]
@@ -180,12 +180,12 @@ class Servers(unittest.TestCase):
                  lambda: all(p["leased"] == "0" and p["waiting"] == "0" for p in self.proxy.show("POOLS")))
 
     def test_a_stopped_server_is_not_asked_and_is_found_when_it_is_back(self):
-        self.start(server={"host": "localhost"})  # a name, which has to be looked up
+        self.start(server={"host": "localhost"})  # a name that has to be resolved
         with Client(self.proxy.port) as c:
             self.assertIsNone(self.code(c))
             self.postgres._end(signal.SIGINT)
             wait_for("the breaker to open", lambda: self.code(c) == "53000" and self.breaker() == "open")
-            # The connection of the client lives; newcomers are told at their start.
+            # The client keeps its connection. A new client gets its error at the login.
             self.assertEqual(self.refusal(), "57P03")
             begun = time.monotonic()
             for _ in range(100):
@@ -225,17 +225,17 @@ class Servers(unittest.TestCase):
             wait_for("both run", lambda: self.postgres.sql(
                 "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active'") == "3\n")
             self.postgres.kill()
-            # In a transaction nothing is committed; what commits by itself may be.
+            # Nothing of the open transaction is committed. The statement outside of one may be.
             self.assertEqual(kinds([m for m in asks.until_ready() if m[0] == "E"]), "E(08006)")
             self.assertEqual(kinds([m for m in writes.until_ready() if m[0] == "E"]), "E(08007)")
-            # This one's process had the time to say why it goes.
+            # The process of an idle connection may still send why it ends.
             self.assertIn(kinds([m for m in waits.until_ready() if m[0] == "E"]), ("E(08006)", "E(57P01)"))
         self.postgres.start()
         wait_for("the server", lambda: self.refusal() is None, 10)
         self.no_lease_is_left()
 
     def test_a_breaker_that_a_wrong_password_opened_closes(self):
-        """Whoever the probe logs in as, the server is there."""
+        """A probe finds the server also when the server refuses the probe's user."""
         self.start()
         self.proxy.write_users({"ann": {"server_password": "another"}, "root": {"console": "act"}})
         self.proxy.psql("RELOAD", user="root", database="headgate")
@@ -253,7 +253,7 @@ class Servers(unittest.TestCase):
             self.kill_at_once()
             for c in (a, b):
                 self.assertEqual(kinds(c.until_ready()), "E(08006)closed")
-            # Nobody has tried to connect since.
+            # No connect has failed since then: the lost connections alone have opened it.
             self.assertEqual(self.breaker(), "open")
 
     def test_a_commit_that_was_not_answered_is_in_doubt(self):
@@ -266,7 +266,7 @@ class Servers(unittest.TestCase):
         for c in clients:
             self.assertEqual(c.kinds(parse("COMMIT", "done") + SYNC), "1Z")
             self.assertEqual(c.kinds(query("BEGIN")), "CZ")
-            self.assertEqual(c.kinds(query("SELECT 1/0")), "E(22012)Z")  # an error of before is no word of farewell
+            self.assertEqual(c.kinds(query("SELECT 1/0")), "E(22012)Z")  # an earlier error does not count as the end of the connection
             self.assertEqual(c.kinds(query("ROLLBACK; BEGIN")), "CCZ")
         self.postgres.freeze()
         for c, what in zip(clients, sent):
@@ -279,7 +279,7 @@ class Servers(unittest.TestCase):
         self.assertEqual(told, [f"E({code})closed" for code in sent.values()])
 
     def kill_at_once(self):
-        """Without a word to anybody, not even of one process that sees how another goes."""
+        """Kills all processes before any of them can send an error, even about the end of another."""
         self.postgres.freeze()
         self.postgres._signal_all(signal.SIGKILL)
         self.postgres.process.wait()
@@ -291,7 +291,7 @@ class Servers(unittest.TestCase):
             a.send(query("SELECT pg_sleep(0.5)"))
             wait_for("it runs", lambda: self.postgres.sql("SELECT 1 FROM pg_stat_activity WHERE state = 'active'"
                                                           " AND query = 'SELECT pg_sleep(0.5)'"))
-            # What works, works; nobody new is let in, and no cancel is taken.
+            # Existing connections go on. The server accepts no new ones, and no cancel.
             self.postgres.process.send_signal(signal.SIGSTOP)
             try:
                 a.cancel(self.proxy.port)
@@ -303,13 +303,13 @@ class Servers(unittest.TestCase):
             self.assertNotEqual(rows(b.until_ready()), first)
 
     def connections_to_server(self):
-        """Established, or not taken yet, by the kernel's table."""
+        """The connections in the kernel's table, also those that the server has not accepted yet."""
         port = f":{self.postgres.port:04X}"
         with open("/proc/net/tcp", encoding="ascii") as table:
             return sum(line.split()[2].endswith(port) and line.split()[3] == "01" for line in table.readlines()[1:])
 
     def test_nothing_is_told_that_is_not_so_while_servers_come_and_go(self):
-        """A ledger: what was told to be committed is there, what failed is not, and only what is in doubt may be."""
+        """A ledger: reported commits are in it, reported failures are not, and only those in doubt may be."""
         self.start(pool={"max_overflow": 3})
         self.postgres.sql("CREATE TABLE ledger (who int, n int, PRIMARY KEY (who, n))", database="app")
         told, failed, stop = set(), set(), threading.Event()
@@ -367,8 +367,8 @@ class Servers(unittest.TestCase):
                 t.join(60)
         lines = self.postgres.sql("SELECT who, n FROM ledger", database="app").split()
         there = {tuple(map(int, line.split("|"))) for line in lines}
-        self.assertEqual(told - there, set(), "told to be committed, and is not there")
-        self.assertEqual(failed & there, set(), "told to have failed, and is there")
+        self.assertEqual(told - there, set(), "reported as committed, but missing")
+        self.assertEqual(failed & there, set(), "reported as failed, but present")
         self.no_lease_is_left()
 
     def test_a_server_that_goes_at_every_byte_loses_no_lease(self):
@@ -382,11 +382,11 @@ class Servers(unittest.TestCase):
                       query("COMMIT"))
 
             def run():
-                """Whether all of it went well."""
+                """Whether the whole script has succeeded."""
                 with Client(proxy.port) as c:
                     return all(kinds(c.ask(part)) in ("CZ", "TDCZ", "12TDCZ", "HdcCZ") for part in script)
             with Client(proxy.port):
-                login = relay.last_session()  # a server was asked what to tell its clients
+                login = relay.last_session()  # the client's login made one connection to the server
             self.assertTrue(run())
             session = relay.last_session()
             self.assertGreater(session, login + 100)
@@ -421,7 +421,7 @@ class Servers(unittest.TestCase):
 
     def test_a_server_that_goes_at_every_byte_of_its_login(self):
         with LoginServer(harness.SERVER_PASSWORD) as server:
-            # A new connection for each transaction.
+            # Each transaction gets a new connection.
             proxy = harness.Proxy(harness.document(server.port, pool={"max_overflow": 1, "overflow_ttl": "0s",
                                                                       "backoff_min": "1ms", "backoff_max": "1ms"},
                                                    breaker={"consecutive_failures": 10_000}),
@@ -460,7 +460,7 @@ class Servers(unittest.TestCase):
             self.assertIsNone(self.code(c))
             before = logins()
             self.assertGreater(before, 0)
-            # Nobody asks for a connection; only the probe makes one.
+            # No client asks for a connection. Only the probe makes one.
             self.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ann'")
             wait_for("the probe", lambda: logins() > before)
             self.assertEqual(self.breaker(), "closed")
@@ -473,7 +473,7 @@ class Servers(unittest.TestCase):
         def hang():
             self.postgres.freeze()
             try:
-                # A process that was just being made may have been missed, and ends what it has to do.
+                # A process that was just starting may not be frozen. It finishes its work first.
                 wait_for("all that are left to be stuck", lambda: all(
                     c["state"] in ("active", "waiting") for c in self.proxy.show("CLIENTS")))
             finally:
@@ -487,11 +487,11 @@ class Servers(unittest.TestCase):
         def kill():
             self.postgres.kill()
             self.postgres.start()
-        self.assertEqual(self.pgbench_beside(hang, "-t", "100"), (0, 0, ""))  # who waits long enough notices nothing
+        self.assertEqual(self.pgbench_beside(hang, "-t", "100"), (0, 0, ""))  # clients that wait notice nothing
         for name, event in (("stop", stop), ("kill", kill), ("restart", self.postgres.restart)):
             with self.subTest(name):
                 code, aborted, errors = self.pgbench_beside(event, "-T", "3")
-                # pgbench gives up a client at its first error, and says which that was.
+                # pgbench ends a client at its first error, and prints the error.
                 self.assertEqual((code, aborted > 0), (2, True), errors)
                 self.assertRegex(errors, "the connection to the server was lost|terminating connection|is down")
         self.assertEqual(self.postgres.sql(
@@ -505,7 +505,7 @@ class Servers(unittest.TestCase):
         self.pgbench("-i", "-q")
         self.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ann'")
         self.assertIsNone(self.refusal())
-        self.postgres.process.send_signal(signal.SIGSTOP)  # what works, works; nobody new is let in
+        self.postgres.process.send_signal(signal.SIGSTOP)  # existing connections go on, the server accepts no new ones
         try:
             with self.pgbench_started("-n", "-c", "4", "-t", "20") as running:
                 wait_for("a connect to be stuck", lambda: self.proxy.show("POOLS")[0]["connecting"] != "0")
@@ -518,7 +518,7 @@ class Servers(unittest.TestCase):
         self.no_lease_is_left()
 
     def pgbench_beside(self, event, *options):
-        """What a pgbench says that runs while something happens; all that it was told is in its history."""
+        """Runs pgbench during an event. Returns its result, and checks its history against what it was told."""
         before = self.history()
         with self.pgbench_started("-n", "-c", "4", *options) as running:
             wait_for("transactions", lambda: self.history() > before)
@@ -528,8 +528,8 @@ class Servers(unittest.TestCase):
         told = int(re.search(r"transactions actually processed: (\d+)", out)[1])
         there = self.history() - before
         aborted = errors.count("aborted in command")
-        self.assertLessEqual(told, there, "told to be committed, and is not there")
-        self.assertLessEqual(there, told + aborted, "there, and was not told to anybody")
+        self.assertLessEqual(told, there, "reported as committed, but missing")
+        self.assertLessEqual(there, told + aborted, "present, but reported to no client")
         self.pgbench("-n", "-c", "4", "-t", "20")
         return running.returncode, aborted, errors
 

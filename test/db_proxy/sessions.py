@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""What passes through the proxy: transactions, the extended protocol, COPY, cancellation, state that must not leak."""
+"""Sessions: transactions, the extended protocol, COPY, cancellation, and state that must not leak."""
 import os
 import shutil
 import signal
@@ -118,7 +118,7 @@ class Sessions(unittest.TestCase):
             answer = c.ask(parse("SELECT 1", "name") + SYNC)
             self.assertEqual(kinds(answer), "E(22P02)Z")
             self.assertIn("need pool_mode session", error_fields(answer[0][1])["M"])
-            # In the middle of a segment, behind others that are answered, and of any size.
+            # A large one in the middle of a segment, behind messages that are answered.
             answer = c.kinds(extended("SELECT 1") + parse("SELECT '" + "x" * 300_000 + "'", "n") + SYNC)
             self.assertEqual(answer, "12TDCE(22P02)Z")
             self.assertEqual(c.kinds(query("BEGIN")), "CZ")
@@ -183,7 +183,7 @@ class Sessions(unittest.TestCase):
     def test_copy_that_fails(self):
         self.postgres.sql("CREATE TABLE IF NOT EXISTS pairs (a int, b int)", database="app")
         with self.client("one") as c:
-            # The server refuses a row while the client still sends; what it sends then is of no meaning.
+            # The server refuses a row while the client still sends. The rest of the data is ignored.
             c.send(query("COPY pairs FROM STDIN"))
             self.assertEqual(c.next()[0], "G")
             c.send(copy_data(b"1\t2\nx\ty\n"))
@@ -194,11 +194,11 @@ class Sessions(unittest.TestCase):
             c.send(query("COPY pairs FROM STDIN"))
             self.assertEqual(c.next()[0], "G")
             self.assertEqual(c.kinds(copy_data(b"1\t2\n") + message("f", b"no more\0")), "E(57014)Z")
-            # It fails at its end.
+            # The COPY fails at its end.
             c.send(query("COPY pairs FROM STDIN"))
             self.assertEqual(c.next()[0], "G")
             self.assertEqual(c.kinds(copy_data(b"1\t2\t3\n") + COPY_DONE), "E(22P04)Z")
-            # And before it begins.
+            # The COPY fails before it begins.
             self.assertEqual(c.kinds(query("COPY nowhere FROM STDIN")), "E(42P01)Z")
             self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
         self.no_lease_is_left()
@@ -207,15 +207,15 @@ class Sessions(unittest.TestCase):
         self.postgres.sql("CREATE TABLE IF NOT EXISTS pairs (a int, b int)", database="app")
         copy = parse("COPY pairs FROM STDIN") + BIND + EXECUTE
         with self.client("one") as c:
-            # As libpq does it, with a Sync that the server throws away.
+            # libpq sends a Sync that the server throws away.
             c.send(copy + SYNC)
             self.assertEqual([c.next()[0] for _ in range(3)], ["1", "2", "G"])
             self.assertEqual(c.kinds(copy_data(b"1\t2\n") + COPY_DONE + SYNC), "CZ")
             self.assertEqual(rows(c.ask(query("SELECT 1"))), ["1"])
-            # All at once.
+            # The client sends everything at once.
             self.assertEqual(c.kinds(copy + SYNC + copy_data(b"1\t2\n") + COPY_DONE + SYNC), "12GCZ")
             self.assertEqual(rows(c.ask(query("SELECT 2"))), ["2"])
-            # It fails: the client ends it with a Sync.
+            # The COPY fails, and the client ends it with a Sync.
             c.send(copy + FLUSH)
             self.assertEqual([c.next()[0] for _ in range(3)], ["1", "2", "G"])
             c.send(copy_data(b"x\n"))
@@ -284,7 +284,7 @@ class Sessions(unittest.TestCase):
                 c.send(newer)
                 said = c.next()
                 self.assertEqual(said, ("v", struct.pack("!II", 3 << 16, 1) + b"_pq_.thing\0"))
-                with Client(self.postgres.port, login=False) as direct:  # as PostgreSQL itself says it
+                with Client(self.postgres.port, login=False) as direct:  # PostgreSQL itself answers the same
                     direct.send(newer)
                     self.assertEqual(direct.next(), said)
                 c.log_in(harness.PASSWORDS["ann"])
@@ -343,7 +343,7 @@ class Sessions(unittest.TestCase):
                 self.assertEqual(c.cancel(self.proxy.port, key), b"")
             self.assertEqual(kinds(c.until_ready()), "TDCZ")
 
-    # Who goes ---------------------------------------------------------------------------------------------------------
+    # Clients and servers that go ---------------------------------------------------------------------------------------------------------
 
     def test_a_client_killed_at_every_byte_loses_no_server(self):
         self.postgres.sql("CREATE TABLE IF NOT EXISTS kept (x int)", "TRUNCATE kept", database="app")
@@ -391,7 +391,7 @@ class Sessions(unittest.TestCase):
 
     def test_a_user_has_so_many_transactions(self):
         with self.client(user="bob", password=harness.PASSWORDS["bob"]) as c:
-            # What executes nothing is free, and so is the rest of a transaction.
+            # Messages that execute nothing are free, and so is the rest of a transaction.
             self.assertEqual(c.kinds(parse("SELECT 1") + message("D", b"S\0") + SYNC), "1tTZ")
             self.assertEqual(c.kinds(SYNC), "Z")
             for sql in ("BEGIN", "SELECT 1", "SELECT 2; SELECT 3", "COMMIT"):
@@ -410,7 +410,7 @@ class Sessions(unittest.TestCase):
         self.no_lease_is_left()
 
     def test_a_transaction_behind_a_commit_needs_a_permit_of_its_own(self):
-        with self.client(user="root", password=harness.PASSWORDS["root"]) as c:  # three an hour
+        with self.client(user="root", password=harness.PASSWORDS["root"]) as c:  # three transactions an hour
             self.assertEqual(c.kinds(query("BEGIN")), "CZ")
             c.send(query("COMMIT") + query("SELECT 1") + query("SELECT 2") + query("SELECT 3"))
             self.assertEqual([kinds(c.until_ready()) for _ in range(4)], ["CZ", "TDCZ", "TDCZ", "E(53400)Z"])
@@ -488,7 +488,7 @@ class Sessions(unittest.TestCase):
                                 capture_output=True, timeout=120,
                                 env={**os.environ, "PGPASSWORD": harness.SERVER_PASSWORD}).stdout
         self.assertGreater(len(direct), 100_000)
-        # pg_dump begins and ends with a random word since its releases of 2025.
+        # Since its releases of 2025, pg_dump begins and ends its output with a random word.
         self.assertEqual(*([line for line in d.splitlines() if not line.startswith((b"\\restrict", b"\\unrestrict"))]
                            for d in (through, direct)))
 

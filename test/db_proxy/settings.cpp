@@ -90,7 +90,7 @@ TEST_CASE("settings are read") {
     CHECK(s.value().permit_wait == std::chrono::milliseconds(250));
 }
 
-TEST_CASE("mistakes in settings are told with their places, all at once") {
+TEST_CASE("all mistakes in settings are reported at once, with their places") {
     CHECK(mistakes("{}").size() >= 3);
     CHECK(mistakes("{\"proxy\": {" + servers + "," + databases + R"(, "lisen": 1, "permit_wait": 5},)" + zones + "}") ==
           std::vector<std::string>{"/proxy/lisen", "/proxy/permit_wait"});
@@ -107,7 +107,7 @@ TEST_CASE("mistakes in settings are told with their places, all at once") {
           std::vector<std::string>{"/proxy/databases/app"});
 }
 
-TEST_CASE("users are read, and mistakes told without their secrets") {
+TEST_CASE("users are read, and a report of mistakes contains no secret") {
     const std::string begin = R"({"mock_secret": "0123456789abcdef", "users": [)";
     CHECK(mistakes_of_users(begin + R"({"name": "ann", "verifier": ")" + good_verifier + R"(", "tier": "fast"}]})")
               .empty());
@@ -138,7 +138,7 @@ TEST_CASE("a user's timeout that is missing or zero is none") {
     CHECK(users.value().find("bob")->idle_transaction_timeout == std::chrono::seconds(30));
 }
 
-TEST_CASE("who is trusted, is so on the loopback only") {
+TEST_CASE("a trusted user is trusted on the loopback only") {
     std::vector<config_problem> problems;
     const auto users = user_list::parse(
         R"({"mock_secret": "0123456789abcdef", "users": [{"name": "local", "trust": true}]})", {}, problems);
@@ -164,7 +164,7 @@ TEST_CASE("the console") {
     CHECK(host.reloads == 1);
     host.mistake = "/proxy: wrong";
     CHECK(ask(acts, "reload") == "EF0000Z");
-    // The extended protocol: one error, then nothing up to Sync.
+    // The extended protocol gets one error, and nothing else up to the Sync.
     std::string bytes;
     for (const char type : {'P', 'B', 'E', 'S'}) {
         append_message(bytes, type, {});

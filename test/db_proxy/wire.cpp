@@ -39,7 +39,7 @@ start_parameters start(const parameters& values, const parameter_policies& polic
 
 }  // namespace
 
-TEST_CASE("a message is taken when it is whole, and not before") {
+TEST_CASE("only a whole message is taken") {
     std::string bytes;
     append_query(bytes, "select 1");
     append_ready(bytes, 'T');
@@ -77,7 +77,7 @@ TEST_CASE("an error's fields are read back") {
     CHECK(what.code == "53400");
     CHECK(what.text == "used up");
     CHECK(what.hint == "retry later");
-    // One that ends too early gives what is there.
+    // An error that ends too early gives the fields before its end.
     CHECK(read_report("SERROR\0C57P0").code.empty());
     CHECK(read_report({}).code.empty());
 }
@@ -115,7 +115,7 @@ TEST_CASE("a first packet in pieces is incomplete until its last byte") {
     CHECK(take(bytes).what == first_packet::kind::start);
 }
 
-TEST_CASE("first packets that are none") {
+TEST_CASE("malformed first packets") {
     CHECK(take(code(7) + version_3_0).what == first_packet::kind::malformed);
     CHECK(take(code(10'001) + version_3_0).what == first_packet::kind::malformed);
     CHECK(take(code(0) + version_3_0).what == first_packet::kind::malformed);

@@ -1,9 +1,9 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// What a client and its server say, in turns: a client's message for each even byte of the input, a server's for each
-// odd one. What is owed never goes below nothing, and a ReadyForQuery settles the request in front. Then the same bytes
-// as a client's: the same messages are forwarded wherever the bytes are cut.
+// The input plays a client and its server: an even byte is a message of the client, an odd one a message of the server.
+// The number of unanswered requests never grows with an answer, and a ReadyForQuery takes the first of them off. Then
+// the same bytes are a client's: the same messages are forwarded wherever the bytes are cut.
 
 #include <cstdint>
 #include <cstdlib>
@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
     }
 
-    // The same bytes as a client's: a segment's judgement does not change with more bytes, once it is made.
+    // A decision about a segment does not change when more bytes come.
     const std::string bytes(data, data + size);
     request_head head;
     (void)look_at_request(bytes, head);

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// A server's bytes, in the login and after it: the same messages come out however the bytes are cut.
+// A server's bytes, during the login and after it: the same messages come out wherever the bytes are cut.
 
 #include <cstdint>
 #include <cstdlib>
@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     }
     server_login login({"ann", "x", "app"}, {});
     std::string_view input = bytes;
-    // A challenge that asks for much work is right, and slow.
+    // A challenge that asks for much work is valid, but too slow for a fuzzer.
     if (bytes.find(",i=") == std::string::npos) {
         (void)login.feed(input);
     }

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Messages of SCRAM, two to each side, and a verifier: no bytes let anybody in without the password.
+// SCRAM messages, two to each side, and a verifier: no bytes let a client in without the password.
 
 #include <cstdint>
 #include <cstdlib>
@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         std::abort();
     }
     client c("another", "client-nonce");
-    // Not what asks for much work: that is right, and slow.
+    // A message that asks for much work is valid, but too slow for a fuzzer.
     if (first.find("i=") == std::string::npos || first.size() - first.find("i=") < 7) {
         if (c.last(first) && c.verify(second)) {
             std::abort();

@@ -1,7 +1,8 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// A client's login, cut into pieces whose length the first byte gives: it ends alike however the bytes are cut.
+// A client's login, cut into pieces whose length the first byte gives: it ends in the same way wherever the bytes are
+// cut.
 
 #include <cstdint>
 #include <cstdlib>
@@ -45,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (size > 0) {
         const std::string bytes(data + 1, data + size);
         const std::size_t piece = 1 + std::size_t{data[0]};
-        // A request for encryption that comes with what follows is refused, so that cutting it may make a difference.
+        // An encryption request together with more bytes is refused, so that its cut may make a difference.
         const bool encrypted = bytes.find("\x04\xd2\x16") != std::string::npos;
         if (run(bytes, piece) != run(bytes, 1) && !encrypted) {
             std::abort();
