@@ -241,6 +241,9 @@ decision limiter_core::join(acquire_waiter& w, time_point now, duration max_wait
     if (zone().refusing() || queues_->closed) {
         return {.what = verdict::shut_down};
     }
+    if (w.decision_.what == verdict::canceled) {
+        return w.decision_;
+    }
     const limiter_request& r = w.request;
     const time_point until = max_wait == duration::max() ? time_point::max() : saturating_add(now, max_wait);
     key_queue* queue = queues_->find({r.hash, false});
@@ -346,9 +349,14 @@ void limiter_core::expire(acquire_waiter& w) noexcept {
 }
 
 void limiter_core::cancel(acquire_waiter& w) noexcept {
-    const bucket_ref ref{w.queue_hash_, w.queue_overflow_};
+    bucket_ref ref;
     {
         change c(*this);
+        ref = {w.queue_hash_, w.queue_overflow_};
+        if (w.number_ == 0 && !w.settled()) {
+            w.decision_.what = verdict::canceled;  // on another thread, and faster than `enqueue`
+            return;
+        }
         key_queue* queue = queues_->find(ref);
         if (queue == nullptr || !queues_->cancel(*queue, w, c.decided)) {
             return;
