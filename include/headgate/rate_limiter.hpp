@@ -26,7 +26,7 @@
 
 namespace headgate {
 
-/// Quotas under a name. The first tier of a limiter is what calls use that name none.
+/// Quotas under a name. A call that names no tier uses the first one of its limiter.
 struct tier {
     /// What calls name it by.
     std::string name;
@@ -38,16 +38,20 @@ struct tier {
 
 /// How a `rate_limiter` behaves.
 struct rate_limiter_options {
-    /// At least one. State belongs to a key within the limiter: a call that names another tier keeps what was used.
+    /// At least one. State belongs to a key within the limiter: a call that names another tier keeps what was used. A
+    /// quota takes the state of the one with the same algorithm and period; where the other tier has none, that of the
+    /// nearest period: of a longer one by the share that is used (if that is fewer permits), of a shorter one by the
+    /// permits. What a tier does not mention is kept, and ages, for up to 8 quotas of the longest periods.
     std::vector<tier> tiers{};
-    /// Keys remembered at once. Past it new keys share one bucket, and an event says so.
+    /// Keys remembered at once. Past it new keys share one bucket, and an event says so. Who waits for the shared
+    /// bucket is served from it; as long as anybody waits there no new key gets a bucket of its own.
     std::uint64_t max_keys = std::uint64_t{1} << 20;
     /// Calls that may wait for one key at once.
     std::uint32_t max_waiters = 1024;
     /// Keeps created, last update and refusals for each key: 24 bytes more, and a slower decision.
     bool track_keys = false;
-    /// How many of the busiest keys `busiest_keys` tells, with their text; 0 to 1,000. Zero: off. Each call then
-    /// searches so many words under a lock that all keys share: some 10 ns for 16 keys on one thread.
+    /// How many of the busiest keys `busiest_keys` tells, with up to 128 bytes of text; 0 to 1,000. Zero: off. Each
+    /// call then searches so many words under a lock that all keys share: some 10 ns for 16 keys on one thread.
     std::uint32_t busiest = 0;
 
     friend bool operator==(const rate_limiter_options&, const rate_limiter_options&) = default;
@@ -60,7 +64,8 @@ struct rate_limiter_options {
 struct acquire_options {
     /// Permits; at least 1.
     std::uint64_t cost = 1;
-    /// How long `acquire` may wait for them; zero refuses at once.
+    /// How long `acquire` may wait for them. `duration::max()` is without end; what is not positive is no time at all:
+    /// it is tried once, and refused at once with `rate_limited`.
     duration max_wait{};
     /// Which tier of the limiter; empty is the first. Looked up by name.
     std::string_view tier{};
@@ -174,7 +179,9 @@ public:
     ///
     /// All quotas pass and are charged, or none is. While others wait for the key it refuses. Errors: `rate_limited`
     /// with `retry_after` (exact when nobody waits for the key, else an upper bound that counts them as served),
-    /// `cost_exceeds_limit`, `invalid_argument` (a cost of zero, an unknown tier), `shut_down`.
+    /// `cost_exceeds_limit`, `invalid_argument` (a cost of zero, an unknown tier), `shut_down`, `out_of_memory` (for a
+    /// key that is not known, or comes from another tier; nothing has happened). `retry_after` is right whatever tiers
+    /// and live changes the key went through before.
     [[nodiscard]] result<grant> try_acquire(const key& key, const acquire_options& options = defaults) {
         detail::limiter_request request{hash_of(key), options.cost, 0};
         if (!options.tier.empty()) [[unlikely]] {
@@ -229,18 +236,25 @@ public:
     /// Forgets a key, so that its next call is the first; false when there was nothing to forget.
     HEADGATE_DECL bool reset(const key& key);
 
-    /// Takes new tiers and quotas; keys keep what they used. The first tier keeps its name. Errors: `invalid_argument`.
+    /// Takes new tiers and quotas, in any number of changes; keys keep what they used, as between tiers. The first tier
+    /// keeps its name. A tier that is no more gives its keys to the first one; calls that wait under it end with
+    /// `invalid_argument`. Errors: `invalid_argument`, `out_of_memory`; then nothing has changed, nor when it throws
+    /// `std::bad_alloc`.
     HEADGATE_DECL result<void> reconfigure(const std::vector<tier>& tiers);
 
-    /// Writes the state to a file of mode 0600, replaced in one step. It holds the hash's seed: a secret. Blocks.
-    /// Errors: `operation_failed`, whose detail names the file.
+    /// Writes the state to a file of mode 0600, replaced in one step. It holds the hash's seed: a secret. Blocks the
+    /// calling thread; decisions go on meanwhile, on other threads. A symbolic link stays, and what it leads to is
+    /// replaced. Errors: those of the system, as codes of `boost::system::system_category()`, whose detail names the
+    /// file; a directory, a device and a pipe are refused. Then nothing has changed.
     HEADGATE_DECL result<void> save(const std::string& path) const;
 
-    /// Goes on from a saved state; before the first use only. Errors: `invalid_snapshot` (truncated, foreign, newer),
-    /// with nothing changed. Blocks.
+    /// Goes on from a saved state; before the first use only. What was saved under a clock ahead of this one counts as
+    /// saved now. Errors: `invalid_snapshot` (truncated, foreign, newer, more keys than `max_keys`), `invalid_argument`
+    /// (in use already), `out_of_memory`, and those of the system; with nothing changed. Blocks.
     HEADGATE_DECL result<void> load(const std::string& path);
 
-    /// Counters and gauges: granted, refused, keys, bytes, waiting, overflowing.
+    /// Counters and gauges: granted, refused, keys, bytes, waiting, overflowing. A call counts once, with its last
+    /// word: one that waits and is granted was not refused.
     [[nodiscard]] primitive_snapshot snapshot() const { return impl_->snapshot(); }
 
     /// The name that it was created with.

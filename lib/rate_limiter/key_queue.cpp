@@ -169,7 +169,7 @@ void limiter_queues::end(key_queue& queue, const decision& d, std::size_t most, 
 bool limiter_queues::expire(key_queue& queue, acquire_waiter& w, decided_waiters& decided) noexcept {
     if (!w.settled()) {
         queue.line.leaves(w, queue.waiting);
-        w.timed_out_ = true;
+        w.decision_.what = verdict::wait_timed_out;
         --waiting_;
     }
     return queue.waiting.expire(w, decided);
@@ -180,7 +180,7 @@ bool limiter_queues::cancel(key_queue& queue, acquire_waiter& w, decided_waiters
         return false;
     }
     queue.line.leaves(w, queue.waiting);
-    w.canceled_ = true;
+    w.decision_.what = verdict::canceled;
     --waiting_;
     return queue.waiting.cancel(w, owner_.zone(), decided);
 }

@@ -88,7 +88,6 @@ public:
 
     [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
     [[nodiscard]] key_queue* find(const bucket_ref& ref) noexcept;
-    [[nodiscard]] key_queue* find(const acquire_waiter& w) noexcept { return find({w.queue_hash_, w.queue_overflow_}); }
     /// The queue after a bucket's, or after none, in an order that coming and going does not change.
     [[nodiscard]] key_queue* next(const std::optional<bucket_ref>& after) noexcept;
 

@@ -40,6 +40,8 @@ errc code_of(verdict v) noexcept {
         case verdict::unknown_tier: return errc::invalid_argument;
         case verdict::shut_down: return errc::shut_down;
         case verdict::queue_full: return errc::queue_full;
+        case verdict::wait_timed_out: return errc::wait_timed_out;
+        case verdict::canceled: return errc::canceled;
         case verdict::out_of_memory: return errc::out_of_memory;
         default: return errc::rate_limited;
     }
@@ -239,6 +241,9 @@ decision limiter_core::join(acquire_waiter& w, time_point now, duration max_wait
     if (zone().refusing() || queues_->closed) {
         return {.what = verdict::shut_down};
     }
+    if (w.decision_.what == verdict::canceled) {
+        return w.decision_;
+    }
     const limiter_request& r = w.request;
     const time_point until = max_wait == duration::max() ? time_point::max() : saturating_add(now, max_wait);
     key_queue* queue = queues_->find({r.hash, false});
@@ -279,11 +284,11 @@ bool limiter_core::serve(key_queue& queue, time_point now, change& c) noexcept {
         const limiter_request& r = queue.waiting.front().request;
         auto bucket = machine_->open(queue.ref, now);
         const decision d = bucket.try_charge(r.tier, r.cost, now, duration::max());
+        c.note(d, now);
         if (d.what == verdict::rate_limited) {
             queue.timer.arm(zone(), queue.shared_from_this(), saturating_add(now, d.retry_after));
             return false;
         }
-        c.note(d, now);
         queues_->serve_first(queue, d, now, c.decided);
     }
     queues_->remove(queue);
@@ -327,22 +332,37 @@ void limiter_core::serve_all() noexcept {
 // What may be granted at this moment is granted, also to the one whose time is up: a deadline is the last moment to
 // pass.
 void limiter_core::expire(acquire_waiter& w) noexcept {
-    serve_queue(w.queue_hash_, w.queue_overflow_);
-    change c(*this);
-    key_queue* queue = queues_->find(w);
-    if (queue == nullptr) {
-        c.decided.add(w);  // decided before, and left to the deadline to complete
-    } else if (queues_->expire(*queue, w, c.decided)) {
-        serve(*queue, zone().now(), c);
+    const bucket_ref ref{w.queue_hash_, w.queue_overflow_};
+    serve_queue(ref.hash, ref.overflow);
+    {
+        change c(*this);
+        key_queue* queue = queues_->find(ref);
+        if (queue == nullptr) {
+            c.decided.add(w);  // decided before, and left to the deadline to complete
+            return;
+        }
+        if (!queues_->expire(*queue, w, c.decided)) {
+            return;
+        }
     }
+    serve_queue(ref.hash, ref.overflow);
 }
 
 void limiter_core::cancel(acquire_waiter& w) noexcept {
-    change c(*this);
-    key_queue* queue = queues_->find(w);
-    if (queue != nullptr && queues_->cancel(*queue, w, c.decided)) {
-        serve(*queue, zone().now(), c);
+    bucket_ref ref;
+    {
+        change c(*this);
+        ref = {w.queue_hash_, w.queue_overflow_};
+        if (w.number_ == 0 && !w.settled()) {
+            w.decision_.what = verdict::canceled;  // on another thread, and faster than `enqueue`
+            return;
+        }
+        key_queue* queue = queues_->find(ref);
+        if (queue == nullptr || !queues_->cancel(*queue, w, c.decided)) {
+            return;
+        }
     }
+    serve_queue(ref.hash, ref.overflow);
 }
 
 bool limiter_core::reset(std::uint64_t hash) noexcept {
@@ -360,11 +380,11 @@ bool limiter_core::reset(std::uint64_t hash) noexcept {
 // ---- the end
 
 void limiter_core::close() noexcept {
-    for (key_queue* queue = nullptr;;) {
+    for (;;) {
         change c(*this);
         queues_->closed = true;
         queues_->sweep.disarm(zone());
-        queue = queues_->next({});
+        key_queue* queue = queues_->next({});
         if (queue == nullptr) {
             return;
         }
@@ -438,13 +458,6 @@ primitive_snapshot limiter_core::snapshot() const {
 }
 
 // ---- a waiter
-
-result<grant> acquire_waiter::take() const noexcept {
-    if (timed_out_ || canceled_) {
-        return error(timed_out_ ? errc::wait_timed_out : errc::canceled);
-    }
-    return to_result(decision_);
-}
 
 void acquire_waiter::on_deadline() noexcept {
     limiter_->expire(*this);

@@ -197,7 +197,7 @@ public:
         /// The bucket has a wait queue from now on: `try_acquire` says `queued`.
         void mark_waiting() noexcept;
         /// Counts a refusal that the shell decided.
-        void count_refused() noexcept { ++shard_->refused; }
+        void count_refused() noexcept;
         /// The largest cost that can ever pass; none for a tier that is no more.
         [[nodiscard]] std::optional<std::uint64_t> largest_cost(std::uint32_t tier) const noexcept;
         /// The earliest time, not before `now`, at which the cost passes when nothing else comes; none when never.
@@ -215,6 +215,7 @@ public:
         [[nodiscard]] bool is_shared() const noexcept { return shard_ == &machine_.overflow_; }
         [[nodiscard]] bool has_own_place(time_point now, purpose use) noexcept;
         void share() noexcept;
+        void note_use() noexcept;
         decision refuse(verdict why, duration retry_after, duration max_wait) noexcept;
 
         limiter_machine& machine_;
@@ -222,7 +223,8 @@ public:
         key_shard* shard_ = nullptr;
         std::uint64_t* slot_ = nullptr;
         std::uint64_t hash_ = 0;
-        bool reserved_ = false;  ///< It has a place in the table, and no slot yet.
+        bool reserved_ = false;        ///< It has a place in the table, and no slot yet.
+        bool overflow_began_ = false;  ///< It is the first to share since there was room last.
         std::unique_lock<spinlock> own_lock_;
         std::unique_lock<spinlock> shared_lock_;
     };
@@ -312,7 +314,8 @@ inline straight_answer limiter_machine::straight(std::uint64_t hash, std::uint32
         __builtin_add_overflow(static_cast<std::int64_t>(before), charge, &debt)) [[unlikely]] {
         return no_answer;
     }
-    if (debt <= p->capacity) [[likely]] {
+    const auto capacity = static_cast<std::int64_t>(g.capacity());
+    if (debt <= capacity) [[likely]] {
         quota_state charged;
         gcra::store(charged, at + debt);
         slot[1] = charged.low;
@@ -320,7 +323,7 @@ inline straight_answer limiter_machine::straight(std::uint64_t hash, std::uint32
         ++s.granted;
         return {p->rate, debt};
     }
-    const straight_answer refused{p->rate, p->capacity - debt};
+    const straight_answer refused{p->rate, capacity - debt};
     if (max_wait <= duration::zero() || is_final(refused.retry_after(), max_wait)) {
         ++s.refused;
     }

@@ -128,12 +128,24 @@ std::optional<time_point> limiter_machine::open_bucket::next_time(std::uint32_t 
 
 decision limiter_machine::open_bucket::refuse(verdict why, duration retry_after, duration max_wait) noexcept {
     if (why != verdict::rate_limited || is_final(retry_after, max_wait)) {
-        ++shard_->refused;
-        if (auto* h = machine_.history(slot_)) {
-            ++h[2];
-        }
+        count_refused();
     }
-    return {why, false, retry_after, {}};
+    return {why, overflow_began_, retry_after, {}};
+}
+
+void limiter_machine::open_bucket::count_refused() noexcept {
+    ++shard_->refused;
+    if (auto* h = machine_.history(slot_)) {
+        ++h[2];
+    }
+}
+
+void limiter_machine::open_bucket::note_use() noexcept {
+    if (is_shared()) {
+        overflow_began_ = !machine_.overflowing() && !machine_.overflowing_.exchange(true, std::memory_order_relaxed);
+    } else {
+        machine_.table_.touch(*shard_);
+    }
 }
 
 decision limiter_machine::open_bucket::try_charge(std::uint32_t tier, std::uint64_t cost, time_point now,
@@ -145,9 +157,7 @@ decision limiter_machine::open_bucket::try_charge(std::uint32_t tier, std::uint6
     if (cost == 0) {
         return {verdict::zero_cost, false, {}, {}};
     }
-    if (!is_shared()) {
-        machine_.table_.touch(*shard_);
-    }
+    note_use();
     const std::int64_t n = clamp_cost(cost);
     if (n > p->quotas.largest_cost()) {
         return refuse(verdict::cost_exceeds_limit, {}, max_wait);
@@ -171,13 +181,11 @@ decision limiter_machine::open_bucket::try_charge(std::uint32_t tier, std::uint6
     }
     p->quotas.charge(states.data(), n, at);
     if (!machine_.write_states(*shard_, slot_, hash_, *p, states, at)) {
-        return {.what = verdict::out_of_memory};
+        return {.what = verdict::out_of_memory, .overflow_began = overflow_began_};
     }
     reserved_ = false;
     ++shard_->granted;
-    const bool began =
-        is_shared() && !machine_.overflowing() && !machine_.overflowing_.exchange(true, std::memory_order_relaxed);
-    return {verdict::granted, began, {}, p->quotas.describe(states.data(), at), fresh};
+    return {verdict::granted, overflow_began_, {}, p->quotas.describe(states.data(), at), fresh};
 }
 
 }  // namespace headgate::detail

@@ -4,6 +4,7 @@
 #include "rate_limiter/plan_set.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
 #include <utility>
 
@@ -174,9 +175,8 @@ void plan_set::make_plans(change& c) {
         made->id = c.last_id = free_id(c);
         c.taken[made->id] = true;
         made->rate = &rates_[made->id];
-        made->capacity = static_cast<std::int64_t>(made->only.capacity());
         made->simple = made->quotas.size() == 1 && made->quotas[0].is_gcra() && !tracks_keys_ &&
-                       made->capacity == made->only.capacity();
+                       made->only.capacity() <= std::numeric_limits<std::int64_t>::max();
         at.made = std::move(made);
     }
 }

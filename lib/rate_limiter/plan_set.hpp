@@ -29,8 +29,8 @@ struct tier_spec {
     std::vector<quota> quotas;
 };
 
-/// Quotas in force for a tier. Slots carry its id as their tag.
-struct plan {
+/// Quotas in force for a tier. Slots carry its id as their tag. What the straight path reads is its first cache line.
+struct alignas(64) plan {
     plan(tier_spec spec, std::span<const std::vector<quota>> others, wall_offset offset)
         : source(std::move(spec)), quotas(source.quotas, others, offset) {
         if (quotas.size() == 1 && quotas[0].is_gcra()) {
@@ -38,19 +38,19 @@ struct plan {
         }
     }
 
-    tier_spec source;
-    judge quotas;
     gcra only;
+    /// The figures of `only`, where they outlive the plan.
+    const shared_rate* rate = nullptr;
     /// The handle of its tier.
     std::uint32_t tier = 0;
     std::uint8_t id = 0;
-    /// Which change made it, counted from zero.
-    std::uint64_t made_by = 0;
     /// One gcra quota, no tracking, and a capacity of 64 bits: what the straight path decides.
     bool simple = false;
-    std::int64_t capacity = 0;
-    /// The figures of `only`, where they outlive the plan.
-    const shared_rate* rate = nullptr;
+
+    tier_spec source;
+    judge quotas;
+    /// Which change made it, counted from zero.
+    std::uint64_t made_by = 0;
     /// What took its place, and when.
     atomic<const plan*> successor{nullptr};
     time_point replaced_at{};

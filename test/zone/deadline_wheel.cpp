@@ -81,5 +81,61 @@ TEST_CASE("random deadlines over the whole range of time fire as in a sorted map
     CHECK(wheel.empty());
 }
 
+TEST_CASE("a hundred thousand deadlines within one millisecond fire in order, those of one time as they came") {
+    std::mt19937_64 random(1);
+    deadline_wheel wheel;
+    std::deque<probe_deadline> nodes;
+    std::multimap<time_point, probe_deadline*> model;
+    for (int i = 0; i < 100'000; ++i) {
+        auto& node = nodes.emplace_back(time_point{1h + duration{static_cast<duration::rep>(random() % 1'000)}});
+        wheel.add(node);
+        model.emplace(node.when(), &node);
+        REQUIRE(wheel.next_wake() == model.begin()->first);
+    }
+    for (std::size_t i = 0; i < nodes.size(); i += 3) {
+        REQUIRE(wheel.remove(nodes[i]));
+    }
+    std::erase_if(model, [&](const auto& m) { return !m.second->is_linked(); });
+    CHECK(wheel.pop_due(time_point{1h - 1ns}) == nullptr);
+    for (const auto& [when, node] : model) {
+        REQUIRE(wheel.next_wake() == when);
+        REQUIRE(wheel.pop_due(time_point{2h}) == node);
+    }
+    CHECK(wheel.empty());
+    CHECK(wheel.pop_due(time_point{2h}) == nullptr);
+}
+
+TEST_CASE("time that goes backwards, stands or jumps by years makes no deadline early, and none late") {
+    const auto seed = std::random_device{}();
+    CAPTURE(seed);
+    std::mt19937_64 random(seed);
+    for (int round = 0; round < 20; ++round) {
+        deadline_wheel wheel;
+        std::deque<probe_deadline> nodes;
+        std::multimap<time_point, probe_deadline*> model;
+        time_point now{};
+        const auto span = [&] { return duration{static_cast<duration::rep>(random() >> (10 + random() % 53))}; };
+        for (int event = 0; event < 3'000; ++event) {
+            auto& node = nodes.emplace_back(random() % 8 == 0 ? now - span() : now + span());
+            wheel.add(node);
+            model.emplace(node.when(), &node);
+            if (random() % 3 == 0) {
+                const auto jump = random() % 4 == 0 ? duration{} : span();
+                now = random() % 3 == 0 ? std::max(now - jump, time_point{}) : std::min(now + jump, time_point{100h});
+            }
+            REQUIRE(wheel.next_wake() == model.begin()->first);
+            while (deadline* due = wheel.pop_due(now)) {
+                REQUIRE(due == model.begin()->second);
+                REQUIRE(due->when() <= now);
+                model.erase(model.begin());
+            }
+            REQUIRE((model.empty() || model.begin()->first > now));
+        }
+        for (auto& [when, node] : model) {
+            REQUIRE(wheel.remove(*node));
+        }
+    }
+}
+
 }  // namespace
 }  // namespace headgate::detail

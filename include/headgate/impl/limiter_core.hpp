@@ -34,13 +34,18 @@ struct limiter_request {
     std::uint32_t tier = 0;
 };
 
+/// The error that a refusing verdict is.
+[[nodiscard]] HEADGATE_DECL error refusal(const decision& d) noexcept;
+
+[[nodiscard]] HEADGATE_DECL result<grant> to_result(const decision& d) noexcept;
+
 /// A call that waits for its permits.
 class HEADGATE_DECL acquire_waiter : public waiter {
 public:
     acquire_waiter(std::shared_ptr<limiter_core> from, const limiter_request& what) noexcept
         : limiter_(std::move(from)), request(what) {}
 
-    [[nodiscard]] result<grant> take() const noexcept;
+    [[nodiscard]] result<grant> take() const noexcept { return to_result(decision_); }
     void on_cancel() noexcept override;
 
 protected:
@@ -59,8 +64,6 @@ private:
     // Of the bucket that it waits for.
     std::uint64_t queue_hash_ = 0;
     bool queue_overflow_ = false;
-    bool timed_out_ = false;
-    bool canceled_ = false;
     std::uint64_t number_ = 0;  // counts up in its queue
     time_point expected_{};     // when those before it and it are served, as far as is known
     decision decision_{};
@@ -134,11 +137,6 @@ private:
     std::uint32_t max_waiters_;
     std::unique_ptr<limiter_queues> queues_;
 };
-
-/// The error that a refusing verdict is.
-[[nodiscard]] HEADGATE_DECL error refusal(const decision& d) noexcept;
-
-[[nodiscard]] HEADGATE_DECL result<grant> to_result(const decision& d) noexcept;
 
 [[nodiscard]] inline result<grant> to_result(const straight_answer& a) noexcept {
     if (a.granted()) [[likely]] {

@@ -20,9 +20,11 @@ enum class verdict : std::uint8_t {
     queued,              ///< The key has waiters: nobody overtakes them.
     zero_cost,           ///< A cost of zero is no question.
     unknown_tier,
-    shut_down,      ///< The zone takes no new work; said by the shell.
-    queue_full,     ///< Too many wait for the key; said by the shell.
-    out_of_memory,  ///< There was no memory for what this takes; nothing has happened.
+    shut_down,       ///< The zone takes no new work; said by the shell.
+    queue_full,      ///< Too many wait for the key; said by the shell.
+    wait_timed_out,  ///< Of one that waited.
+    canceled,        ///< Of one that waited.
+    out_of_memory,   ///< There was no memory for what this takes; nothing has happened.
 };
 
 /// What a limiter decided, as plain data: the `result` is made of it where the caller is.
