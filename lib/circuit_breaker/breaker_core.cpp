@@ -3,13 +3,14 @@
 
 #include <headgate/impl/breaker_core.hpp>
 
+#include <new>
 #include <random>
 #include <utility>
 
 namespace headgate::detail {
 
 result<std::shared_ptr<breaker_core>> breaker_core::create(const std::shared_ptr<zone_core>& zone, std::string name,
-                                                           const breaker_options& options) {
+                                                           const breaker_options& options) try {
     if (auto valid = validate(options); !valid) {
         return std::move(valid).error();
     }
@@ -19,6 +20,8 @@ result<std::shared_ptr<breaker_core>> breaker_core::create(const std::shared_ptr
         return std::move(added).error();
     }
     return core;
+} catch (const std::bad_alloc&) {
+    return errc::out_of_memory;
 }
 
 breaker_core::breaker_core(const std::shared_ptr<zone_core>& zone, std::string name, const breaker_options& options,
@@ -43,17 +46,41 @@ void breaker_core::last_reference_gone(breaker_core* core) noexcept {
     delete core;
 }
 
-// Tells what changed and sees to the timer. Gives back a reference to let go without the lock.
-std::shared_ptr<breaker_core> breaker_core::settle(const breaker_transitions& changes) noexcept {
+// What follows from a change.
+void breaker_core::change::follow() noexcept {
+    const std::shared_ptr<zone_core> zone = core_.zone_ptr();  // outlives the breaker
+    std::shared_ptr<breaker_core> unused;
+    if (!core_.orphaned_) {
+        core_.tell(transitions);
+        unused = core_.follow_deadline();
+    }
+    const bool last = core_.orphaned_ && core_.machine_.running() == 0;
+    core_.lock_.unlock();
+    if (last) {
+        delete &core_;
+    }
+    if (ends_a_call) {
+        zone->returned();
+    }
+}
+
+// Under the lock, so that events come in the order of the changes.
+void breaker_core::tell(const breaker_transitions& changes) const noexcept {
     for (const breaker_transition& t : changes) {
         event e;
         e.kind = event_kind::breaker_state;
         e.from = to_string(t.from);
         e.to = to_string(t.to);
         e.detail = to_string(t.reason);
-        emit(std::move(e));
+        tell(std::move(e));
     }
-    return follow_deadline();
+}
+
+void breaker_core::tell(event e) const noexcept {
+    try {
+        emit(std::move(e));
+    } catch (...) {  // NOLINT(bugprone-empty-catch): an event that no memory is left for is lost
+    }
 }
 
 // Arms the timer for the machine's next deadline. Gives back the reference that it does not need any more.
@@ -78,69 +105,48 @@ std::shared_ptr<breaker_core> breaker_core::follow_deadline() noexcept {
 }
 
 void breaker_core::on_deadline() noexcept {
-    breaker_transitions changes;
-    std::shared_ptr<breaker_core> self;  // outlives the guard
-    const std::lock_guard guard(lock_);
+    std::shared_ptr<breaker_core> self;  // outlives the scope
+    change scope(*this);
     self = std::move(self_);
     armed_ = false;
     armed_for_ = time_point::max();
-    machine_.expire(zone().now(), changes);
-    static_cast<void>(settle(changes));
+    machine_.expire(zone().now(), scope.transitions);
 }
 
-// The rare end of a call: it changed something, the zone waits for it, or nobody has a reference any more.
-void breaker_core::end_with_care(const breaker_transitions& changes) noexcept {
-    if (orphaned_) {
-        const bool last = machine_.running() == 0;
-        lock_.unlock();
-        if (last) {
-            const std::shared_ptr<zone_core> zone = zone_ptr();
-            delete this;
-            zone->returned();
-        }
-        return;
-    }
-    const std::shared_ptr<zone_core> zone = zone_ptr();
-    const std::shared_ptr<breaker_core> unused = settle(changes);
-    lock_.unlock();
-    zone->returned();
-}
-
+// The caller has a reference.
 template <class Event>
-auto breaker_core::locked(Event event) {
-    const time_point now = zone().now();
-    breaker_transitions changes;
-    const std::lock_guard guard(lock_);
-    const auto answer = event(now, changes);
-    static_cast<void>(settle(changes));  // not the last reference: the caller has one
-    return answer;
+auto breaker_core::changing(Event event) {
+    const time_point now = zone().now();  // not under the lock
+    change scope(*this);
+    return event(now, scope.transitions);
 }
 
 bool breaker_core::trip(duration how_long) {
-    return locked([&](time_point now, auto& changes) { return machine_.trip(how_long, now, changes); });
+    return changing([&](time_point now, auto& changes) { return machine_.trip(how_long, now, changes); });
 }
 
 void breaker_core::reset() {
-    locked([&](time_point now, auto& changes) { return machine_.reset(now, changes), 0; });
+    changing([&](time_point now, auto& changes) { machine_.reset(now, changes); });
 }
 
 void breaker_core::set_mode(breaker_mode mode) {
-    locked([&](time_point now, auto& changes) { return machine_.set_mode(mode, now, changes), 0; });
+    changing([&](time_point now, auto& changes) { machine_.set_mode(mode, now, changes); });
 }
 
-result<void> breaker_core::reconfigure(const breaker_options& options) {
+result<void> breaker_core::reconfigure(const breaker_options& options) try {
     BOOST_OUTCOME_TRYV(validate(options));
-    locked([&](time_point now, auto& changes) {
+    changing([&](time_point now, auto& changes) {
         machine_.reconfigure(options, now, changes);
         follow_options();
-        return 0;
     });
-    emit({.kind = event_kind::reconfigured});
+    tell({.kind = event_kind::reconfigured});
     return success();
+} catch (const std::bad_alloc&) {
+    return errc::out_of_memory;
 }
 
 breaker_snapshot breaker_core::look() {
-    return locked([&](time_point now, auto& changes) { return machine_.snapshot(now, changes); });
+    return changing([&](time_point now, auto& changes) { return machine_.snapshot(now, changes); });
 }
 
 void breaker_core::close() noexcept {

@@ -237,6 +237,7 @@ void breaker_machine::set_mode(breaker_mode mode, time_point now, breaker_transi
 }
 
 void breaker_machine::reconfigure(const breaker_options& options, time_point now, breaker_transitions& out) {
+    probes_.reserve(options.probes);  // what can fail comes first
     now = hold(now);
     judge_probes(now, out);
     const breaker_options before = std::exchange(options_, options);

@@ -144,7 +144,7 @@ TEST_CASE_FIXTURE(call_fixture, "deadline: it reaches coroutines that the operat
         co_return error(errc::canceled);
     });
     CHECK(without.error() == errc::timed_out);
-    CHECK(about(clock.now() - before, 1s));
+    CHECK(about(clock.now() - before, 1s, 1s));
 }
 
 TEST_CASE_FIXTURE(call_fixture, "deadline: an operation that ignores it is told of once, and costs little") {

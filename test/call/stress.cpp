@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <random>
 #include <thread>
+#include <vector>
 
 #include "fixture.hpp"
 

@@ -318,7 +318,20 @@ private:
             case 3: now_ -= std::chrono::microseconds(random_() % 1'000); break;
             case 4:
             case 5: break;
+            case 6: jump(); break;
+            case 7: now_ = newest_; break;
             default: now_ += std::chrono::microseconds(random_() % 3'000);
+        }
+    }
+
+    // By years, to and fro: a machine that slept, a thread that read the clock of another boot.
+    void jump() {
+        const duration years = 24h * 365 * static_cast<int>(1 + random_() % 10);
+        switch (random_() % 64) {
+            case 0: now_ += years; break;
+            case 1:
+            case 2: now_ -= years; break;
+            default: break;
         }
     }
 

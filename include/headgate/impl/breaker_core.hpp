@@ -55,12 +55,11 @@ public:
     /// `begin` of a closed breaker, into the caller's ticket: a decision that is returned whole costs as much as it.
     /// False when `begin` has to be asked. A call is timed unless `now` is the origin.
     [[nodiscard]] bool begin_closed(time_point now, breaker_ticket& ticket) noexcept {
-        lock_.lock();
+        const std::lock_guard guard(lock_);
         const bool closed = machine_.state() == breaker_state::closed && !zone().refusing();
         if (closed) [[likely]] {
             machine_.admit_closed(ticket, now);
         }
-        lock_.unlock();
         return closed;
     }
 
@@ -74,18 +73,12 @@ public:
         const bool exact = outcome == call_outcome::failure || ticket.probe != breaker_ticket::no_probe ||
                            ticket.began != time_point{} || exact_ends_.load(std::memory_order_relaxed);
         const time_point now = exact ? zone().now() : zone().coarse_now();
-        breaker_transitions changes;
-        lock_.lock();
+        change scope(*this);
+        scope.ends_a_call = true;
         if (ticket.began != time_point{}) {
             run_.record(saturating_sub(now, ticket.began));
         }
-        const call_record record = machine_.end(ticket, outcome, now, trip_for, changes);
-        if (needs_care(changes, zone().refusing())) [[unlikely]] {
-            end_with_care(changes);
-        } else {
-            lock_.unlock();
-        }
-        return record;
+        return machine_.end(ticket, outcome, now, trip_for, scope.transitions);
     }
 
     bool trip(duration how_long);
@@ -104,40 +97,65 @@ private:
                  std::uint64_t seed);
     ~breaker_core() override = default;
 
+    /// The scope of whatever may change the machine. It locks; when it ends, what follows from the change is done in
+    /// one order: the events, in the order of the changes; the timer; unlock; then whatever runs without the lock.
+    /// After it the breaker may have gone, unless the caller has a reference.
+    class change {
+    public:
+        explicit change(breaker_core& core) noexcept : core_(core) {
+            core_.lock_.lock();
+            refusing = core_.zone().refusing();
+        }
+        change(const change&) = delete;
+        change& operator=(const change&) = delete;
+        ~change() {
+            if (core_.has_consequences(*this)) [[unlikely]] {
+                follow();
+            } else {
+                core_.lock_.unlock();
+            }
+        }
+
+        breaker_transitions transitions;
+        bool refusing;             // the zone takes no new work
+        bool ends_a_call = false;  // for which the zone may wait
+
+    private:
+        void follow() noexcept;
+
+        breaker_core& core_;
+    };
+
     static void last_reference_gone(breaker_core* core) noexcept;
 
     // Built in place: a copy of the decision costs as much as the decision.
     template <class Clock>
     breaker_decision decide(const Clock& clock) noexcept {
-        breaker_transitions changes;
-        const std::lock_guard guard(lock_);
-        const bool refusing = zone().refusing();
-        if (machine_.state() == breaker_state::open && !refusing) {
+        change scope(*this);
+        if (scope.refusing) [[unlikely]] {
+            return {{}, true};
+        }
+        if (machine_.state() == breaker_state::open) {
             const time_point about = zone().coarse_now();
             if (machine_.stays_open(about)) {
                 return {machine_.refuse(about), false};
             }
         }
-        breaker_decision decision =
-            refusing ? breaker_decision{{}, true} : breaker_decision{machine_.begin(clock, changes), false};
-        if (needs_care(changes, refusing)) [[unlikely]] {
-            static_cast<void>(settle(changes));  // not the last reference: the caller has one
-        }
-        return decision;
+        return {machine_.begin(clock, scope.transitions), false};
     }
 
-    // Whether an event has consequences outside of the machine.
-    [[nodiscard]] bool needs_care(const breaker_transitions& changes, bool refusing) const noexcept {
-        return !changes.empty() || machine_.next_deadline() != armed_for_ || orphaned_ || refusing;
+    // Whether a change has consequences outside of the machine. Caller holds the lock.
+    [[nodiscard]] bool has_consequences(const change& c) const noexcept {
+        return !c.transitions.empty() || machine_.next_deadline() != armed_for_ || orphaned_ || c.refusing;
     }
 
     void on_deadline() noexcept override;
     void follow_options() noexcept;
-    std::shared_ptr<breaker_core> settle(const breaker_transitions& changes) noexcept;
+    void tell(const breaker_transitions& changes) const noexcept;
+    void tell(event e) const noexcept;
     std::shared_ptr<breaker_core> follow_deadline() noexcept;
-    void end_with_care(const breaker_transitions& changes) noexcept;
     template <class Event>
-    auto locked(Event event);
+    auto changing(Event event);
 
     alignas(64) mutable spinlock lock_;
     bool orphaned_ = false;
