@@ -132,7 +132,8 @@ TEST_CASE_FIXTURE(fixture,
     auto pool = std::optional(set->make_pool<int>("v1", "db", backend{seen}).value());
     clock.run_for(io, 1s);
     CHECK(seen->open == 4);
-    std::optional<lease<int>> lent = pool->try_checkout().value();
+    std::vector<lease<int>> lent;
+    lent.push_back(pool->try_checkout().value());
     const std::weak_ptr<detail::zone_core> core = set->find("v1").value()->core();
     REQUIRE(set->reload(with_pool("v2")));
     clock.run_for(io, 24h);
@@ -142,7 +143,7 @@ TEST_CASE_FIXTURE(fixture,
     clock.run_for(io, 24h);
     CHECK(seen->pings == pings);
     CHECK(seen->connects == connects);
-    lent.reset();
+    lent.clear();
     clock.run_for(io, 1s);
     CHECK(seen->open == 0);
     CHECK_FALSE(core.expired());
@@ -155,7 +156,8 @@ TEST_CASE_FIXTURE(fixture, "reload: a thousand zones that come and go leave noth
     auto set = zone_set::create(io, with_pool("v"), &clock).value();
     std::vector<std::weak_ptr<detail::zone_core>> cores;
     for (int v = 0; v < 1000; ++v) {
-        const std::string name = "v" + std::to_string(v);
+        std::string name("v");
+        name += std::to_string(v);
         REQUIRE(set->reload(with_pool(name)));
         REQUIRE(set->make_pool<int>(name, "db", backend{seen}));
         cores.push_back(set->find(name).value()->core());

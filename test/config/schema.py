@@ -27,6 +27,8 @@ VALUES = [
     [{"name": "a", "quota": "1/1s"}], [{"name": "", "quota": "1/1s"}], [{"name": "a"}], [{"quota": "1/1s"}],
     [{"name": "a", "quota": "1/1s", "x": 1}], [{"name": "a", "quota": ["1/1s", "none"]}],
 ]
+# Of zones, primitives and tiers.
+NAMES = ["a", "n" * 128, "n" * 129, "\u00e9" * 128, "\u00e9" * 129, "a/b~c", "new\nline", "nul\x00", "del\x7f", "\U0001f6aa"]
 # What makes the other members of an object right, so that only the one under test decides.
 BASES = {
     "rate_limiters": {"quota": "10/1m"},
@@ -55,6 +57,11 @@ def documents(schema):
             yield None, {"zones": {"z": {group: value}}}
             yield None, {"zones": {"z": {group: {"n": value}}}}
             yield None, {"zones": {"z": {group: {"": value}}}}
+    for name in NAMES:
+        yield None, {"zones": {name: {}}}
+        yield None, {"zones": {"z": {"rate_limiters": {"n": {"tiers": [{"name": name, "quota": "1/1s"}]}}}}}
+        for group in kinds:
+            yield None, {"zones": {"z": {group: {name: BASES[group]}}}}
     yield None, {"zones": {"z": {"rate_limiters": {"n": {"quota": "1/1s", "tiers": [{"name": "a", "quota": "1/1s"}]}}}}}
     for value in VALUES:
         yield None, value

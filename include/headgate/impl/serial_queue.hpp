@@ -109,7 +109,7 @@ public:
         std::move(function)();
     }
     void abandon() noexcept override {
-        const F function(std::move(function_));  // it may own the queue
+        [[maybe_unused]] const F function(std::move(function_));  // it may own the queue
         destroy();
     }
 
