@@ -14,7 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <initializer_list>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -121,7 +124,7 @@ TEST_CASE_FIXTURE(fixture, "overflow: who waits for a bucket of its own keeps it
 }
 
 TEST_CASE_FIXTURE(fixture, "overflow: a small table takes new keys when the old ones are dead, and says so") {
-    for (const std::uint64_t max_keys : {1, 7, 64, 100, 1000, 1023, 1024, 2048}) {
+    for (const std::uint64_t max_keys : std::initializer_list<std::uint64_t>{1, 7, 64, 100, 1000, 1023, 1024, 2048}) {
         events.clear();
         rate_limiter_options o;
         o.tiers = {{"default", {per(1, 1min)}}};
@@ -278,7 +281,7 @@ TEST_CASE_FIXTURE(fixture, "load: more keys than fit are an error that changes n
         CHECK(large.try_acquire(i));
     }
     CHECK(large.save(d / "state"));
-    for (const std::uint64_t max_keys : {1, 5, 10}) {
+    for (const std::uint64_t max_keys : std::initializer_list<std::uint64_t>{1, 5, 10}) {
         rate_limiter_options o;
         o.tiers = {{"default", {per(1, 24h)}}};
         o.max_keys = max_keys;
