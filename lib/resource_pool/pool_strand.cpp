@@ -19,12 +19,16 @@ public:
     strand_run(strand_run&&) noexcept = default;
     strand_run& operator=(strand_run&&) = delete;
     ~strand_run() {
+        // There is a strand where this was not posted for want of memory.
         if (pool_ && !pool_->zone().strand()) {
             pool_->abandon();
         }
     }
 
     void operator()() { std::exchange(pool_, nullptr)->run(false); }
+
+    /// Whether it is still here.
+    [[nodiscard]] bool dismiss() noexcept { return std::exchange(pool_, nullptr) != nullptr; }
 
 private:
     std::shared_ptr<pool_core> pool_;
@@ -36,12 +40,18 @@ void pool_core::wake() noexcept {
     if (!self) {
         return;
     }
+    strand_run run(self);
     try {
-        zone().post(strand_run(self));
+        zone().post(std::move(run));
     } catch (...) {
         // No memory to tell the strand; the timer needs none.
+        (void)run.dismiss();  // NOLINT(bugprone-use-after-move): it may not have been moved
         const std::lock_guard guard(lock_);
         timer_.arm(zone(), self, zone().now());
+        return;
+    }
+    if (run.dismiss()) {  // NOLINT(bugprone-use-after-move): nor here, when the io_context is gone
+        abandon();
     }
 }
 

@@ -88,6 +88,10 @@ void pool_task_run::tell_overrun() noexcept {
     }
 }
 
+std::string pool_task_run::whose() const {
+    return "resource_pool \"" + pool_name_ + "\", " + what_.text();
+}
+
 void pool_task_run::ended() noexcept {
     disarm();
     count_.reset();

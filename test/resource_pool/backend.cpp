@@ -228,7 +228,8 @@ TEST_CASE_FIXTURE(fixture, "pool: a close has a time limit, and closing the zone
 struct between_waits : basic {
     awaitable<void> close(thing) {
         co_await asio::this_coro::throw_if_cancelled(false);
-        for (int i = 0; i < 10'000; ++i) {
+        int interrupted = 0;
+        for (int i = 0; i < 1'000'000; ++i) {
             if (const auto slept = co_await s->z->sleep_for(250ms, asio::use_awaitable); !slept) {
                 if (++interrupted == 3) {
                     co_return;
@@ -236,7 +237,6 @@ struct between_waits : basic {
             }
         }
     }
-    int interrupted = 0;
 };
 
 TEST_CASE_FIXTURE(fixture, "pool: a cancellation is given again until it is heeded") {
@@ -517,6 +517,33 @@ TEST_CASE_FIXTURE(fixture, "pool: a call served at the last moment of its time d
     settle();
     CHECK(end == errc::wait_timed_out);
     CHECK_FALSE(ran);
+    CHECK(pool.status().idle == 1);
+}
+
+TEST_CASE_FIXTURE(fixture,
+                  "pool: a call cancelled when its resource was on its way does not run, and leaves no doubt") {
+    auto pool = make<asked>({.size = 1});
+    auto held = pool.try_checkout();
+    bool ran = false;
+    const auto op = [&](thing&) -> awaitable<void> {
+        ran = true;
+        co_return;
+    };
+    asio::cancellation_signal signal;
+    std::optional<error> end;
+    spawn(io.get_executor(), pool.with(op), asio::bind_cancellation_slot(signal.slot(), [&](const result<void>& r) {
+              if (!r) {
+                  end = r.error();
+              }
+          }));
+    settle();
+    signal.emit(asio::cancellation_type::terminal);  // on its way to the coroutine's executor
+    held.value().reset();                            // and the resource behind it
+    settle();
+    REQUIRE(end);
+    CHECK(is_canceled(*end));
+    CHECK_FALSE(ran);
+    CHECK(s.closed.empty());
     CHECK(pool.status().idle == 1);
 }
 

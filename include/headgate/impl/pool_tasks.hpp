@@ -49,6 +49,7 @@ struct backend_member {
 ///                ▼                                     │
 ///              given up by the zone's close too ───────┘
 class HEADGATE_DECL pool_task_run : public deadline,
+                                    public named_deadline,
                                     public std::enable_shared_from_this<pool_task_run>,
                                     public task_hook {
 public:
@@ -69,6 +70,7 @@ public:
     /// The io_context is gone: the limit never fires.
     void abandon() noexcept;
     [[nodiscard]] backend_member::which member() const noexcept { return what_.member; }
+    [[nodiscard]] std::string whose() const override;
 
 protected:
     /// The bookkeeping ends; true for the first who says so.

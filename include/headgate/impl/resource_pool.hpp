@@ -290,8 +290,15 @@ public:
         std::optional<error> refusal;
         operation checkout(*from_, wait_, place_, asked_);
         take(co_await std::move(checkout), refusal);
-        if (lease_ && until_ != time_point::max() && zone().now() >= until_) {
-            lease_.reset();  // served at the last moment: there is no time to run
+        // Cancelled, or out of time, when the resource was on its way: the operation does not begin, and leaves no
+        // doubt.
+        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
+        const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
+        if (lease_ && throws && state.cancelled() != boost::asio::cancellation_type::none) {
+            lease_.reset();
+            refusal.emplace(errc::canceled);
+        } else if (lease_ && until_ != time_point::max() && zone().now() >= until_) {
+            lease_.reset();
             refusal.emplace(errc::wait_timed_out);
         }
         co_return refusal;
