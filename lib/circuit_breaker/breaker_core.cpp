@@ -67,19 +67,15 @@ void breaker_core::change::follow() noexcept {
 // Under the lock, so that events come in the order of the changes.
 void breaker_core::tell(const breaker_transitions& changes) const noexcept {
     for (const breaker_transition& t : changes) {
-        event e;
-        e.kind = event_kind::breaker_state;
-        e.from = to_string(t.from);
-        e.to = to_string(t.to);
-        e.detail = to_string(t.reason);
-        tell(std::move(e));
-    }
-}
-
-void breaker_core::tell(event e) const noexcept {
-    try {
-        emit(std::move(e));
-    } catch (...) {  // NOLINT(bugprone-empty-catch): an event that no memory is left for is lost
+        try {
+            event e;
+            e.kind = event_kind::breaker_state;
+            e.from = to_string(t.from);
+            e.to = to_string(t.to);
+            e.detail = to_string(t.reason);
+            emit(std::move(e));
+        } catch (...) {  // NOLINT(bugprone-empty-catch): an event that no memory is left for is lost
+        }
     }
 }
 
@@ -139,7 +135,7 @@ result<void> breaker_core::reconfigure(const breaker_options& options) try {
         machine_.reconfigure(options, now, changes);
         follow_options();
     });
-    tell({.kind = event_kind::reconfigured});
+    emit({.kind = event_kind::reconfigured});
     return success();
 } catch (const std::bad_alloc&) {
     return errc::out_of_memory;

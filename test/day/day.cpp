@@ -421,7 +421,8 @@ TEST_CASE("a day of everything at once, in virtual time") {
     for (int extra = 0; t.left > 0 && extra < 200; ++extra) {
         clock.run_for(io, 1h);
     }
-    MESSAGE(t.steps << " steps, " << t.answers << " answers, " << t.counts.connects << " connects");
+    MESSAGE(t.steps.load() << " steps, " << t.answers.load() << " answers, " << t.counts.connects.load()
+                           << " connects");
     check_the_end(t);
 }
 
@@ -438,7 +439,8 @@ TEST_CASE("everything at once, with threads") {
     for (auto& thread : threads) {
         thread.join();
     }
-    MESSAGE(t.steps << " steps, " << t.answers << " answers, " << t.counts.connects << " connects");
+    MESSAGE(t.steps.load() << " steps, " << t.answers.load() << " answers, " << t.counts.connects.load()
+                           << " connects");
     check_the_end(t);
 }
 

@@ -152,7 +152,6 @@ private:
     void on_deadline() noexcept override;
     void follow_options() noexcept;
     void tell(const breaker_transitions& changes) const noexcept;
-    void tell(event e) const noexcept;
     std::shared_ptr<breaker_core> follow_deadline() noexcept;
     template <class Event>
     auto changing(Event event);
