@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import pathlib
+import resource
 import socket
 import subprocess
 import sys
@@ -20,8 +21,11 @@ TOKEN = "the-secret"
 class Load:
     """A service under load, with its status server."""
 
-    def __init__(self, program, *arguments):
-        self.process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, program, *arguments, descriptors=None):
+        def few():
+            if descriptors:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        self.process = subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=few)
         self.port = int(self.process.stdout.readline())
 
     def tell(self, command):
@@ -134,6 +138,14 @@ def check_silent_clients(load):
             except OSError:
                 break
         assert time.monotonic() - began < 20
+
+
+def check_out_of_descriptors(load):
+    crowd = [socket.create_connection(("127.0.0.1", load.port), 30) for _ in range(120)]
+    for _ in range(3):
+        assert load.ask("/healthz")[0] == 200
+    for s in crowd:
+        s.close()
 
 
 def get(host_lines, target=b"/status.json", version=b"1.1"):
@@ -273,6 +285,9 @@ def main():
     twins = Load(sys.argv[1], TOKEN, "twin")
     check_twins(twins, sys.argv[2])
     twins.end()
+    poor = Load(sys.argv[1], descriptors=24)
+    check_out_of_descriptors(poor)
+    poor.end()
     closed = Load(sys.argv[1])
     assert closed.status()["admin"] is False
     assert closed.admin(action="pause", name="database")[0] == 403
