@@ -50,8 +50,8 @@ struct pool_options {
     duration max_lifetime{};
     /// The part of each lifetime that is random, 0 to 1, so that resources made together do not end together.
     double lifetime_jitter = 0.1;
-    /// A resource idle for this long is closed; one within `size` is replaced by a fresh one, which is made first. Zero:
-    /// off.
+    /// A resource idle for this long is closed; one within `size` is replaced by a fresh one, which is made first.
+    /// Zero: off.
     duration idle_timeout{};
     /// A resource idle for this long is pinged, and again each time as long passes. Zero: off.
     duration ping_interval{};

@@ -14,8 +14,7 @@ void guard_parts::check_clocks() const {
     const auto shares = [this](const primitive* part) {
         return part == nullptr || part->zone().clock() == zone->clock();
     };
-    if (!shares(limiter.get()) || !shares(breaker.get()) || !shares(pool.get()) ||
-        !shares(bulkhead.get())) {
+    if (!shares(limiter.get()) || !shares(breaker.get()) || !shares(pool.get()) || !shares(bulkhead.get())) {
         throw system_error(
             error(errc::invalid_argument,
                   "the parts of a guard are on different clocks; they must be of zones with the same one"));
