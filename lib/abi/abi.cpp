@@ -6,6 +6,7 @@
 // How the library is built, for the linker to compare with how its user is.
 
 extern "C" {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name to declare cannot have any
 #define HEADGATE_ABI_DEFINE(symbol) [[gnu::visibility("default")]] extern const char symbol = 1;
 HEADGATE_ABI_SYMBOLS(HEADGATE_ABI_DEFINE)
 #undef HEADGATE_ABI_DEFINE

@@ -133,6 +133,7 @@
     X(HEADGATE_ABI_EXPLORE)
 
 extern "C" {
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a name to declare cannot have any
 #define HEADGATE_ABI_DECLARE(symbol) [[gnu::visibility("default")]] extern const char symbol;
 HEADGATE_ABI_SYMBOLS(HEADGATE_ABI_DECLARE)
 #undef HEADGATE_ABI_DECLARE
@@ -143,6 +144,7 @@ namespace {
 
 // One in each translation unit, which may have its macros otherwise than the next. Kept by compiler and linker, though
 // nobody reads it.
+// NOLINTNEXTLINE(bugprone-macro-parentheses): an element of a list
 #define HEADGATE_ABI_ADDRESS(symbol) &symbol,
 [[gnu::used, gnu::retain]] const char* const needed_of_the_library[] = {HEADGATE_ABI_SYMBOLS(HEADGATE_ABI_ADDRESS)};
 #undef HEADGATE_ABI_ADDRESS

@@ -177,9 +177,7 @@ public:
     template <class Handle>
     bool suspend(Handle caller) {
         try {
-            if (admission_ == admission::run && !limited()) [[likely]] {
-                plain_.await_suspend(caller);
-            } else if (admission_ == admission::run && begin_in_place(executor_of(caller))) [[likely]] {
+            if (admission_ == admission::run && (!limited() || begin_in_place(executor_of(caller)))) [[likely]] {
                 plain_.await_suspend(caller);
             } else {
                 suspend_slowly(caller);

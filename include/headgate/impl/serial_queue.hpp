@@ -115,6 +115,7 @@ public:
 
 private:
     template <class G>
+    // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): it is private, and called with functions only
     explicit serial_function(G&& function) : function_(std::forward<G>(function)) {}
     ~serial_function() = default;
 
