@@ -100,7 +100,7 @@ zone_change::~zone_change() {
     for (; !undo_.empty(); undo_.pop_back()) {
         try {
             undo_.back()();
-        } catch (const std::bad_alloc&) {
+        } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
             // It keeps the new parameters. There is no memory to say so.
         }
     }

@@ -142,7 +142,7 @@ std::vector<busy_key> limiter_core::busiest_keys() const {
 void limiter_core::tell(event_kind kind) const noexcept {
     try {
         emit({.kind = kind});
-    } catch (const std::bad_alloc&) {
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
         // The event is lost; what it tells of has happened.
     }
 }

@@ -102,6 +102,7 @@ result<std::string> target_of(const std::string& path) {
         }
         link.resize(static_cast<std::size_t>(n));
         const auto slash = at.rfind('/');
+        // NOLINTNEXTLINE(performance-inefficient-string-concatenation): a message
         at = link.starts_with('/') || slash == std::string::npos ? link : at.substr(0, slash + 1) + link;
     }
     return failure(ELOOP, "cannot write", path);

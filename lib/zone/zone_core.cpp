@@ -268,6 +268,7 @@ void zone_core::close() noexcept {
         const std::lock_guard guard(state_->waiters_lock);
         state_->sleeping.settle_all(*this, ended, [](sleep_waiter& w) { w.outcome = errc::shut_down; });
         state_->ended = true;
+        state_->drive.wake();  // a timer that has nothing left to wait for keeps the io_context running no longer
     }
     check_idle();
 }
