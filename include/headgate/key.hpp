@@ -36,7 +36,9 @@ public:
     /// Bytes. A longer text ends with a tilde and the hash of the whole, in hexadecimal digits.
     static constexpr std::size_t max_size = 128;
 
+    /// The text; good as long as the label lives.
     [[nodiscard]] std::string_view view() const noexcept { return {text_.data(), size_}; }
+    /// The same.
     operator std::string_view() const noexcept { return view(); }
 
 private:

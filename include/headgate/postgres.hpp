@@ -37,8 +37,8 @@ class postgres_target;
 
 /// As whom a connection logs in. What is empty is taken from the URL.
 struct postgres_credentials {
-    std::string user;
-    std::string password;
+    std::string user;      ///< The name of the role.
+    std::string password;  ///< As it stands, not escaped.
 };
 
 /// Gives the credentials of each connect: any callable without parameters that returns `postgres_credentials`, a
@@ -53,6 +53,7 @@ class postgres_credentials_source {
 public:
     /// None: those of the URL.
     postgres_credentials_source() = default;
+    /// What `ask` returns at each connect.
     template <class Callable>
         requires(!std::same_as<std::decay_t<Callable>, postgres_credentials_source> &&
                  std::invocable<std::decay_t<Callable>&>)

@@ -35,8 +35,11 @@ public:
 
     /// The zone.
     [[nodiscard]] zone* get() const noexcept { return zone_.get(); }
+    /// The zone.
     zone& operator*() const noexcept { return *zone_; }
+    /// Its members.
     zone* operator->() const noexcept { return zone_.get(); }
+    /// A pointer to the zone, good while this lives.
     operator zone*() const noexcept { return zone_.get(); }
 
 private:

@@ -69,7 +69,7 @@ TEST_CASE_FIXTURE(fixture, "a draining zone starts no sleep, so that a loop of t
 
 TEST_CASE_FIXTURE(fixture,
                   "a drain waits for leases and permits of what has left the registry, and has no handle any more") {
-    std::optional<bulkhead_permit> place;
+    bulkhead_permit place;
     std::optional<call_permit> call;
     std::optional<lease<int>> lent;
     backend b;
@@ -101,7 +101,7 @@ TEST_CASE_FIXTURE(fixture,
 
 TEST_CASE_FIXTURE(fixture, "a drain that a close overtakes goes on to wait for leases") {
     auto gate = bulkhead::create(*z, "gate").value();
-    std::optional<bulkhead_permit> place = gate.try_enter().value();
+    bulkhead_permit place = gate.try_enter().value();
     bool closed = false;
     drain(1h);
     z->close([&](const result<void>&) { closed = true; });
@@ -149,7 +149,7 @@ TEST_CASE_FIXTURE(fixture, "a limit that is not positive looks once; the longest
     auto gate = bulkhead::create(*z, "refused");
     CHECK(gate.error() == errc::shut_down);
     z.emplace(io, "other", zone_options{.clock = &clock});
-    std::optional<bulkhead_permit> place = bulkhead::create(*z, "gate").value().try_enter().value();
+    bulkhead_permit place = bulkhead::create(*z, "gate").value().try_enter().value();
     for (const duration limit : {duration(0), duration(-1ms), duration::min()}) {
         drain(limit);
         REQUIRE(drained);
@@ -260,7 +260,7 @@ TEST_CASE("an operation that ends beside a close or a drain on another thread co
         asio::io_context io;
         zone z(io, "z");
         auto gate = bulkhead::create(z, "gate").value();
-        std::optional<bulkhead_permit> place = gate.try_enter().value();
+        bulkhead_permit place = gate.try_enter().value();
         detail::zone_core& core = *z.core();
         core.operation_started();
         bool ended = false;
