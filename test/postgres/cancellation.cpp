@@ -92,7 +92,8 @@ TEST_CASE_FIXTURE(cancelling, "postgres: a deadline around an operation that tak
 
 TEST_CASE_FIXTURE(cancelling, "postgres: a deadline that has passed already") {
     auto c = connect();
-    CHECK(within(0ms, c, slow).error() == errc::timed_out);
+    CHECK(within(1ns, c, slow).error() == errc::timed_out);
+    CHECK(within(0ms, c, slow).error() == errc::wait_timed_out);  // not begun
     CHECK(value<std::int64_t>(c, "select 42") == 42);
 }
 
