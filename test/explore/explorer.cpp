@@ -4,6 +4,8 @@
 #include "explorer.hpp"
 
 #include <doctest/doctest.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,7 +16,6 @@
 #include <cstring>
 #include <exception>
 #include <memory>
-#include <semaphore>
 #include <sstream>
 #include <thread>
 #include <utility>
@@ -41,9 +42,36 @@ struct decision {
 
 enum class state : std::uint8_t { idle, ready, waiting };
 
+/// Handed from thread to thread. It sleeps at once, where a semaphore of the standard library looks a while: on one
+/// processor that costs the time of the other thread.
+class baton {
+public:
+    baton() { ::sem_init(&semaphore_, 0, 0); }
+    ~baton() { ::sem_destroy(&semaphore_); }
+    baton(const baton&) = delete;
+    baton& operator=(const baton&) = delete;
+
+    void acquire() {
+        while (::sem_wait(&semaphore_) != 0) {
+        }
+    }
+    void release() { ::sem_post(&semaphore_); }
+
+private:
+    ::sem_t semaphore_{};
+};
+
+/// One thread runs at a time, so that all of them share a processor: to hand over costs a third there.
+void stay_on_this_processor() {
+    ::cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<std::size_t>(::sched_getcpu()), &one);
+    ::sched_setaffinity(0, sizeof one, &one);
+}
+
 struct worker {
     std::thread thread;
-    std::binary_semaphore turn{0};
+    baton turn;
     const std::function<void()>* body = nullptr;
     explore::state state = explore::state::idle;
     const void* waits_at = nullptr;
@@ -53,6 +81,7 @@ struct worker {
 class scheduler {
 public:
     scheduler() {
+        stay_on_this_processor();
         for (std::size_t i = 0; i < max_threads; ++i) {
             workers_[i].thread = std::thread([this, i] { work(i); });
         }
@@ -238,7 +267,7 @@ private:
 
     const char* name_ = "";
     std::array<worker, max_threads> workers_;
-    std::binary_semaphore done_{0};
+    baton done_;
     std::size_t alive_ = 0;
     int preemptions_ = 2;
     int left_ = 0;
