@@ -19,6 +19,7 @@
 
 #include "status/http_rules.hpp"
 #include "status/names.hpp"
+#include "status/shown_zones.hpp"
 
 using namespace headgate;
 using namespace std::chrono_literals;
@@ -65,6 +66,20 @@ TEST_CASE("status: Prometheus text has a family a name, labels escaped, histogra
     // Each family stands once, with the metrics of all zones.
     const std::string type = "# TYPE headgate_resource_pool_leased gauge\n";
     CHECK(text.find(type) == text.rfind(type));
+}
+
+TEST_CASE("status: a sum of durations that is longer than a duration can be goes on") {
+    latency_histogram wait;
+    for (int i = 0; i < 3; ++i) {
+        wait.record(duration::max());
+    }
+    zone_snapshot z = sample();
+    z.primitives[0].latencies[0].durations = wait;
+    const std::string text = to_prometheus({z});
+    const std::string series = R"(headgate_resource_pool_wait_seconds_sum{zone="sh\"op\n",name="db"} )";
+    const auto at = text.find(series);
+    REQUIRE(at != std::string::npos);
+    CHECK(std::stod(text.substr(at + series.size())) == doctest::Approx(3 * 9'223'372'036.854775807));
 }
 
 TEST_CASE("status: JSON has all of it, and survives bytes that are no UTF-8") {
@@ -342,6 +357,36 @@ TEST_CASE("site: a zone keeps its name while it is shown, and leaves it when a r
         REQUIRE(set->reload(only_b));
         io.poll();
     }
+}
+
+TEST_CASE("site: a look keeps the zones of a set that a reload drops meanwhile") {
+    boost::asio::io_context io;
+    const auto set = zone_set::create(io, config::parse(R"({"zones": {"a": {}}})").value()).value();
+    detail::shown_zones zones;
+    zones.add(*set);
+    const auto shown = zones.look();
+    REQUIRE(set->reload(config::parse(R"({"zones": {}})").value()));
+    io.poll();
+    REQUIRE(shown.find("a") != nullptr);
+    CHECK(shown.find("a")->name() == "a");
+    CHECK(shown.snapshots().size() == 1);
+    CHECK(zones.look().find("a") == nullptr);
+}
+
+TEST_CASE("site: an event has the system's time of its moment, also when the clock has stepped since") {
+    virtual_clock clock;
+    boost::asio::io_context io;
+    zone z(io, "z", {.clock = &clock});
+    auto breaker = circuit_breaker::create(z, "b").value();
+    status_site site;
+    site.add(z);
+    const auto then = clock.system_now();
+    breaker.trip();
+    clock.step_system(1h);
+    clock.run_for(io, 0s);
+    const auto events = shown_by(site)["events"];
+    REQUIRE(events.size() == 1);
+    CHECK(events[0]["time"] == std::chrono::duration_cast<std::chrono::milliseconds>(then.time_since_epoch()).count());
 }
 
 TEST_CASE("site: a target is a path or a whole URL, and since may stand anywhere in its query") {
