@@ -167,9 +167,24 @@ TEST_CASE("users are read, and a report of mistakes contains no secret") {
           std::vector<std::string>{"/users/1/tier", "/users/1/name"});
     CHECK(mistakes_of_users(R"({"mock_secret": "short", "users": 3, "usres": []})") ==
           std::vector<std::string>{"/mock_secret", "/users", "/usres"});
+    for (const char* wrong : {R"({"name": "ann", "verifier": "hunter2"}]})", R"({"server_password": "hunter2)",
+                              R"({"server_password": "hunter2"}, hunter2)"}) {
+        std::vector<config_problem> problems;
+        CHECK_FALSE(user_list::parse(begin + wrong, {}, problems));
+        CHECK(headgate::to_string(problems).find("hunter2") == std::string::npos);
+    }
+}
+
+TEST_CASE("a number of a users' file that is out of range is told with its place, and is not called no JSON") {
     std::vector<config_problem> problems;
-    (void)user_list::parse(begin + R"({"name": "ann", "verifier": "hunter2"}]})", {}, problems);
-    CHECK(headgate::to_string(problems).find("hunter2") == std::string::npos);
+    CHECK_FALSE(user_list::parse(R"({"users": [{"name": "a"}, {"statement_timeout": 1e999}]})", {}, problems));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].pointer == "/users/1/statement_timeout");
+    CHECK(problems[0].found == "a number out of range");
+    problems.clear();
+    CHECK_FALSE(user_list::parse("{,", {}, problems));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].found == "no JSON at byte 2");
 }
 
 TEST_CASE("a user's timeout that is missing or zero is none") {

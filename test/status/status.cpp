@@ -271,6 +271,17 @@ TEST_CASE("site: answers without a server, and only who may act acts") {
     CHECK(ran == 2);
     CHECK(act(open_to_all, "", R"({"action": "run", "name": "Break"})") == 404);
     CHECK(act(open_to_all, "", "{") == 400);
+    const auto why = [&](std::string_view body) {
+        return nlohmann::json::parse(open_to_all.answer({.method = "POST", .target = "/admin", .body = body}).body)
+            .at("detail")
+            .get<std::string>();
+    };
+    CHECK(why("{").find("the body must be a JSON object") != std::string::npos);
+    CHECK(why("[]").find("the body must be a JSON object") != std::string::npos);
+    for (const char* body : {R"({"action": "pause", "cost": 1e999})", R"({"action": "pause", "cost": [1, -1e999]})"}) {
+        CHECK(act(open_to_all, "", body) == 400);
+        CHECK(why(body).find("\"cost\" has a number out of range") != std::string::npos);
+    }
     CHECK(bearer_token("") == nullptr);
     const auto tells = [](status_site& site) { return site.answer({.method = "GET", .target = "/status.json"}).body; };
     CHECK(tells(open_to_all).find("\"admin\":true,\"events\"") != std::string::npos);
