@@ -261,8 +261,7 @@ struct status_server::impl {
         for (bool more = true; more;) {
             try {
                 more = co_await accept_one();
-            } catch (
-                const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory; the next one may have some
+            } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory; the next one may have some
             }
         }
     }
