@@ -12,6 +12,8 @@
 #include <string_view>
 #include <utility>
 
+#include "../support/document.hpp"
+
 namespace config_service {
 
 namespace {
@@ -82,7 +84,10 @@ bool is_user_name(std::string_view name) {
 headgate::result<users> users::parse(std::string_view text, const std::vector<std::string>& tiers,
                                      std::vector<config_problem>& problems) {
     users out;
-    const json document = json::parse(text.begin(), text.end(), nullptr, false, true);
+    const json document = support::read_document(text, problems);
+    if (document.is_discarded()) {
+        return headgate::error(headgate::errc::invalid_config, headgate::to_string(problems));
+    }
     if (!document.is_object() || !document.contains("users") || !document["users"].is_array() || document.size() != 1) {
         problems.push_back({"", "something else", "an object with \"users\", an array"});
     } else {

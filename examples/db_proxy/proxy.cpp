@@ -100,7 +100,10 @@ void proxy::listen() {
 
 void proxy::serve_status_page() {
     const tcp::endpoint page = support::endpoint_of("status", settings_.status);
-    auto started = headgate::status_server::start({.address = page.address().to_string(), .port = page.port()});
+    auto started = headgate::status_server::start({.address = page.address().to_string(),
+                                                   .port = page.port(),
+                                                   .admin_token = {},
+                                                   .host_names = settings_.status_host_names});
     if (!started) {
         throw std::runtime_error("cannot serve the status page on " + settings_.status + ": " +
                                  started.error().message());

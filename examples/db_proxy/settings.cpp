@@ -39,6 +39,20 @@ member<Object> text(std::string_view name, std::string Object::* to, std::string
 }
 
 template <class Object>
+member<Object> texts(std::string_view name, std::vector<std::string> Object::* to, std::string_view valid) {
+    return {name, valid, [to](const json& from, Object& o) {
+                const auto is_text = [](const json& one) {
+                    return one.is_string() && !one.get_ref<const std::string&>().empty();
+                };
+                const bool right = from.is_array() && std::all_of(from.begin(), from.end(), is_text);
+                if (right) {
+                    o.*to = from.get<std::vector<std::string>>();
+                }
+                return right;
+            }};
+}
+
+template <class Object>
 member<Object> sqlstate(std::string_view name, std::string Object::* to) {
     return {name, "an SQLSTATE: five digits and capital letters", [to](const json& from, Object& o) {
                 if (!from.is_string()) {
@@ -167,6 +181,8 @@ const auto& proxy_members() {
     static const std::vector<member<settings>> all{
         text("listen", &settings::listen, "an address and a port, such as \"127.0.0.1:6432\""),
         text("status", &settings::status, "an address and a port, such as \"127.0.0.1:6480\"; empty is none"),
+        texts("status_host_names", &settings::status_host_names,
+              "an array of names of hosts, such as \"status.example.com\""),
         text("users", &settings::users, "the name of the file of users"),
         text("admin_database", &settings::admin_database, "the name of the console's database"),
         count("max_client_connections", &settings::max_client_connections, "a whole number, 1 to 1000000", 1'000'000),
@@ -267,6 +283,7 @@ std::vector<config_problem> fixed_while_running(const settings& from, const sett
     };
     check("/proxy/listen", from.listen == to.listen);
     check("/proxy/status", from.status == to.status);
+    check("/proxy/status_host_names", from.status_host_names == to.status_host_names);
     check("/proxy/admin_database", from.admin_database == to.admin_database);
     for (const auto& [name, server] : from.servers) {
         check("/proxy/servers/" + name, to.servers.contains(name));

@@ -50,9 +50,10 @@ struct database_settings {
 
 /// The document that configures the proxy. The proxy reads its member "proxy", headgate its member "zones".
 struct settings {
-    std::string listen = "127.0.0.1:6432";  ///< An address and a port.
-    std::string status = "127.0.0.1:6480";  ///< The same for the status page; empty: there is no page.
-    std::string users = "users.json";       ///< The file of users.
+    std::string listen = "127.0.0.1:6432";         ///< An address and a port.
+    std::string status = "127.0.0.1:6480";         ///< The same for the status page; empty: there is no page.
+    std::vector<std::string> status_host_names{};  ///< Under which names clients come to the page, besides its address.
+    std::string users = "users.json";              ///< The file of users.
     std::string admin_database = "headgate";
     std::uint32_t max_client_connections = 2'000;
     headgate::duration client_login_timeout = std::chrono::seconds{15};

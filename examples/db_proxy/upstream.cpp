@@ -59,6 +59,11 @@ bool server_works(std::string_view sqlstate) {
     return !sqlstate.empty() && kind != "08" && kind != "57" && kind != "58" && kind != "XX";
 }
 
+// Whoever waits for a place may wait as long as a login may take.
+headgate::bulkhead_options places_of(const server_settings& s) {
+    return {.max_concurrent = s.max_connections, .max_wait = s.login_timeout};
+}
+
 headgate::duration jittered(headgate::duration span) {
     static std::minstd_rand random{std::random_device{}()};
     return span + span * static_cast<int>(random() % 21) / 100;
@@ -83,13 +88,11 @@ upstream::upstream(headgate::zone& zone, relay& wires, std::string name, const s
       name_(std::move(name)),
       settings_(s),
       breaker_(std::move(breaker)),
-      connections_(
-          headgate::bulkhead::create(zone, name_, {.max_concurrent = s.max_connections, .max_wait = s.login_timeout})
-              .value()) {}
+      connections_(headgate::bulkhead::create(zone, name_, places_of(s)).value()) {}
 
 void upstream::reconfigure(const server_settings& s) {
     settings_ = s;
-    static_cast<void>(connections_.resize(s.max_connections));
+    static_cast<void>(connections_.reconfigure(places_of(s)));
 }
 
 asio::awaitable<result<link_ptr>> upstream::connect(const server_credentials& who, server_error& failure) {

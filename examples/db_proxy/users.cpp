@@ -13,6 +13,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "../support/document.hpp"
+
 namespace db_proxy {
 
 namespace {
@@ -130,11 +132,11 @@ user read_user(user_reader& in, const std::vector<std::string>& tiers) {
 
 headgate::result<user_list> user_list::parse(std::string_view text, const std::vector<std::string>& tiers,
                                              std::vector<config_problem>& problems) {
-    const json document = json::parse(text.begin(), text.end(), nullptr, false, true);
+    const json document = support::read_document(text, problems);
     user_list out;
-    if (!document.is_object()) {
-        problems.push_back({"", document.is_discarded() ? "text that is not JSON" : document.type_name(), "an object"});
-    } else {
+    if (!document.is_object() && !document.is_discarded()) {
+        problems.push_back({"", document.type_name(), "an object"});
+    } else if (document.is_object()) {
         user_reader top(document, "", problems);
         out.mock_secret_ = top.text("mock_secret", "a random text of at least 16 characters that never changes", true);
         if (!out.mock_secret_.empty() && out.mock_secret_.size() < min_secret) {

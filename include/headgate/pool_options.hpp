@@ -34,7 +34,7 @@ struct pool_options {
     /// How long a checkout waits unless it says otherwise; `duration::max()` for no limit.
     duration checkout_timeout = std::chrono::seconds{5};
 
-    /// How long one connect may take, and one close that is a coroutine.
+    /// How long one connect may take, and one close that is a coroutine; that no longer than `max_pool_close`.
     duration connect_timeout = std::chrono::seconds{5};
     /// Connects in flight at once, at most. While the backend is down there is only one.
     std::uint32_t max_connecting = 4;
@@ -65,6 +65,10 @@ struct pool_options {
 
 /// The largest `size + max_overflow`.
 inline constexpr std::uint32_t max_pool_resources = 1'000'000;
+
+/// How long a close that is a coroutine may take at most, whatever `connect_timeout` says: the close of a zone waits
+/// for it.
+inline constexpr duration max_pool_close = std::chrono::seconds{30};
 
 /// Says what is wrong with `options`: `invalid_argument`, whose detail names the field, its value, and what would be
 /// right. A `resource_pool` is never made from options that fail this.

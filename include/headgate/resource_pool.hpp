@@ -10,6 +10,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <memory>
@@ -198,10 +199,11 @@ private:
 /// strand; it is to be cheap, a poll of a socket for example. What it finds dead is closed and replaced, and the next
 /// resource is tried.
 ///
-/// A coroutine has a time limit: `connect` and `close` the `connect_timeout`, `ping` and `reset` the `ping_timeout`.
-/// Then it is cancelled (terminal) and its slot is free; the resource that it was given is closed when it has ended.
-/// `connect`, `ping` and `reset` are cancelled when the zone closes, too. One that ignores its cancellation for a
-/// second raises an `overrun` event, and no close waits for it any more. No user code runs under a lock.
+/// A coroutine has a time limit: `connect` and `close` the `connect_timeout`, a `close` no more than `max_pool_close`,
+/// 30 s; `ping` and `reset` the `ping_timeout`. Then it is cancelled (terminal) and its slot is free; the resource that
+/// it was given is closed when it has ended. `connect`, `ping` and `reset` are cancelled when the zone closes, too. One
+/// that ignores its cancellation for a second raises an `overrun` event, and no close waits for it any more. No user
+/// code runs under a lock.
 template <class T>
 class resource_pool {
     static_assert(std::is_object_v<T> && !std::is_const_v<T> && std::is_nothrow_destructible_v<T>);

@@ -120,7 +120,8 @@ struct status_options {
 class HEADGATE_DECL status_server {
 public:
     /// Listens and serves. Errors: `invalid_argument` for the address, a token that no header can carry, and what is no
-    /// name of a host; the system's error, whose message names it, when it cannot listen there or start its thread.
+    /// name of a host; the system's error, whose message names it, when it cannot listen there or start its thread;
+    /// `out_of_memory`.
     [[nodiscard]] static result<std::unique_ptr<status_server>> start(const status_options& options = {});
 
     status_server(const status_server&) = delete;

@@ -78,7 +78,9 @@ private:
 /// A namespace for primitives: a name, a strand on an io_context, a clock, a registry, an event stream.
 ///
 /// It owns what is registered in it; two zones share nothing. Destroying it closes it without waiting. As everything in
-/// Asio, it does its work only while its io_context lives. All members are thread-safe; the strand is never exposed.
+/// Asio, it does its work only while its io_context lives: when that is destroyed, operations that wait go with it, but
+/// for those that complete on another io_context, which end there with `shut_down`. All members are thread-safe; the
+/// strand is never exposed.
 class zone {
 public:
     /// Makes a zone on `context`. Throws `headgate::system_error` with `errc::invalid_argument` for an empty name, and
@@ -136,7 +138,8 @@ public:
     ///
     /// Decisions made before the call stand; every waiter ends with `shut_down`; leases stay valid, and a late return
     /// closes the resource. Closing twice is harmless. Signature: `void(result<void>)`. Errors: `canceled`, which stops
-    /// only this wait. Thread-safe. Without a token nothing waits: `close()`.
+    /// only this wait; `shut_down` when the io_context is destroyed first. Thread-safe. Without a token nothing waits:
+    /// `close()`.
     template <class Token>
     auto close(Token&& token) {
         return end(detail::idle_wait::close, {}, std::forward<Token>(token));
@@ -151,8 +154,8 @@ public:
     /// this goes on to wait for leases and permits.
     ///
     /// A limit that is not positive looks once; `duration::max()` is none. Signature: `void(result<void>)`.
-    /// Cancellation: terminal, partial and total end only this wait. Errors: `wait_timed_out`, `canceled`. Throws
-    /// `std::bad_alloc` when it starts. Thread-safe.
+    /// Cancellation: terminal, partial and total end only this wait. Errors: `wait_timed_out`, `canceled`, `shut_down`
+    /// when the io_context is destroyed first. Throws `std::bad_alloc` when it starts. Thread-safe.
     template <class Token = boost::asio::use_awaitable_t<>>
     auto drain(duration limit, Token&& token = {}) {
         return end(detail::idle_wait::drain, limit, std::forward<Token>(token));

@@ -142,6 +142,12 @@ bulkhead_verdict bulkhead_core::refuse(duration wait) noexcept {
 
 void bulkhead_core::enqueue(bulkhead_waiter& w, duration timeout, time_point asked) noexcept {
     change c(*this);
+    if (w.canceled_early()) {
+        w.refusal_ = errc::canceled;
+        (void)w.settle(zone());
+        c.decided().add(w);
+        return;
+    }
     const bulkhead_verdict verdict =
         zone().refusing() ? bulkhead_verdict::shut_down : machine_.join(timeout > duration::zero());
     if (verdict == bulkhead_verdict::wait) {
@@ -248,7 +254,7 @@ void bulkhead_core::abandon() noexcept {
     {
         const std::lock_guard guard(lock_);
         machine_.close();
-        queue_.settle_all(zone(), ended, [](bulkhead_waiter&) {});
+        queue_.settle_all(zone(), ended, [](bulkhead_waiter& w) { w.refusal_ = errc::shut_down; });
     }
     ended.abandon();
 }

@@ -67,10 +67,11 @@ public:
         return true;
     }
 
-    bool parse_error(std::size_t byte, const std::string& /*token*/, const nlohmann::detail::exception& e) override {
+    bool parse_error(std::size_t byte, const std::string& token, const nlohmann::detail::exception& e) override {
         root_.reset();
         if (dynamic_cast<const json::out_of_range*>(&e) != nullptr) {
-            problems_.push_back({pointer(), words_of(e), "a number of at most 1.7e308"});
+            problems_.push_back(
+                {pointer(), for_people(token, 60) + ", a number out of range", "a number of at most 1.7e308"});
         } else {
             problems_.push_back(
                 {"", "no JSON at " + place_of(text_, byte) + " (" + words_of(e) + ')', std::string(valid_document)});

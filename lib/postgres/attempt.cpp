@@ -3,6 +3,8 @@
 
 #include "attempt.hpp"
 
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <unistd.h>
@@ -74,7 +76,8 @@ asio::awaitable<void> connect_attempt::find(std::shared_ptr<helper_threads> look
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     const watched_fd done = watch_duplicate(executor, ends->read.get());
     waiting_on_ = done;
-    lookups->submit([looked, name = host_.name] { looked->resolve(name); }, std::move(ends->write));
+    lookups->submit([looked, name = host_.name] { looked->resolve(name); }, std::move(ends->write),
+                    clock_hold(asio::query(executor, asio::execution::context)));
     std::array<char, 1> nothing{};
     while (!given_up_ && ::read(done->native_handle(), nothing.data(), nothing.size()) != 0) {
         co_await wait_on(done, wait_type::wait_read);

@@ -32,9 +32,9 @@ std::optional<pipe_ends> pipe_ends::make() {
     return pipe_ends{unique_fd(ends[0]), unique_fd(ends[1])};
 }
 
-void helper_threads::submit(std::function<void()> call, unique_fd done) {
+void helper_threads::submit(std::function<void()> call, unique_fd done, clock_hold hold) {
     const std::lock_guard lock(mutex_);
-    requests_.push_back({std::move(call), std::move(done)});
+    requests_.push_back({std::move(hold), std::move(call), std::move(done)});
     if (threads_ == max_threads) {
         return;
     }
@@ -48,13 +48,13 @@ void helper_threads::submit(std::function<void()> call, unique_fd done) {
     }
 }
 
-void helper_threads::cancel(pq_cancel whom, unique_fd done) {
+void helper_threads::cancel(pq_cancel whom, unique_fd done, clock_hold hold) {
     submit(
         [shared = std::shared_ptr<PGcancel>(std::move(whom))] {
             std::array<char, 256> why;
             (void)PQcancel(shared.get(), why.data(), static_cast<int>(why.size()));
         },
-        std::move(done));
+        std::move(done), std::move(hold));
 }
 
 void helper_threads::work() noexcept {

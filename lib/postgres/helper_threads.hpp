@@ -11,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include <headgate/virtual_clock.hpp>
+
 #include "libpq.hpp"
 
 namespace headgate::detail {
@@ -45,14 +47,16 @@ struct pipe_ends {
 /// and touches nothing but what those own.
 class helper_threads : public std::enable_shared_from_this<helper_threads> {
 public:
-    /// Makes `call`, and closes `done` after that, or when it could not be made.
-    void submit(std::function<void()> call, unique_fd done);
+    /// Makes `call`, and closes `done` after that, or when it could not be made. Then it lets go of `hold`: whoever
+    /// waits for the pipe has one of the io_context that watches it.
+    void submit(std::function<void()> call, unique_fd done, clock_hold hold);
     /// Cancels what runs on a connection. Why it failed does not matter: who waits sees that the statement still runs,
     /// and asks again.
-    void cancel(pq_cancel whom, unique_fd done);
+    void cancel(pq_cancel whom, unique_fd done, clock_hold hold);
 
 private:
     struct request {
+        clock_hold hold;  // the last to go
         std::function<void()> call;
         unique_fd done;
     };

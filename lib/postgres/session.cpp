@@ -3,6 +3,8 @@
 
 #include "session.hpp"
 
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
 #include <boost/asio/this_coro.hpp>
 
 #include <poll.h>
@@ -272,7 +274,8 @@ asio::awaitable<void> postgres_session::request_cancel(steady_time until) {
     const asio::any_io_executor executor = co_await asio::this_coro::executor;
     // Destroyed before the io_context, whereas the thread that cancels has only the other end.
     const watched_fd done = watch_duplicate(executor, ends->read.get());
-    cancellers_->cancel(std::move(whom), std::move(ends->write));
+    cancellers_->cancel(std::move(whom), std::move(ends->write),
+                        clock_hold(asio::query(executor, asio::execution::context)));
     std::array<char, 1> nothing{};
     while (::read(done->native_handle(), nothing.data(), nothing.size()) != 0 && is_open() &&
            std::chrono::steady_clock::now() < until) {
@@ -287,7 +290,7 @@ void postgres_session::close() noexcept {
     if (running_ && is_open()) {
         try {
             if (pq_cancel whom{PQgetCancel(conn_.get())}) {
-                cancellers_->cancel(std::move(whom), unique_fd());
+                cancellers_->cancel(std::move(whom), unique_fd(), clock_hold());  // nobody waits for that
             }
         } catch (...) {  // NOLINT(bugprone-empty-catch): the server will notice by itself, later
         }

@@ -241,8 +241,8 @@ decision limiter_core::join(acquire_waiter& w, time_point now, duration max_wait
     if (zone().refusing() || queues_->closed) {
         return {.what = verdict::shut_down};
     }
-    if (w.decision_.what == verdict::canceled) {
-        return w.decision_;
+    if (w.canceled_early()) {
+        return {.what = verdict::canceled};
     }
     const limiter_request& r = w.request;
     const time_point until = max_wait == duration::max() ? time_point::max() : saturating_add(now, max_wait);
@@ -353,8 +353,7 @@ void limiter_core::cancel(acquire_waiter& w) noexcept {
     {
         change c(*this);
         ref = {w.queue_hash_, w.queue_overflow_};
-        if (w.number_ == 0 && !w.settled()) {
-            w.decision_.what = verdict::canceled;  // on another thread, and faster than `enqueue`
+        if (w.settled() || !w.note_cancel()) {
             return;
         }
         key_queue* queue = queues_->find(ref);

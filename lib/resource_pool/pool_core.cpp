@@ -240,8 +240,8 @@ void pool_core::abandon() noexcept {
         machine_.close();
         timer_.disarm(zone());
         timer_.abandon();
-        queue_.settle_all(zone(), ended, [](auto&) {});
-        drains_.settle_all(zone(), ended, [](auto&) {});
+        queue_.settle_all(zone(), ended, [](checkout_waiter& w) { w.refusal_ = errc::shut_down; });
+        drains_.settle_all(zone(), ended, [](pool_drain_waiter& w) { w.outcome_ = errc::shut_down; });
     }
     ended.abandon();
     abandon_tasks(tasks_);

@@ -101,6 +101,10 @@ bool pool_core::decide(checkout_waiter& w, duration timeout) noexcept {
         w.refusal_ = errc::shut_down;
         return true;
     }
+    if (w.canceled_early()) {
+        w.refusal_ = errc::canceled;
+        return true;
+    }
     const pool_decision d = machine_.join(w.asked_, timeout > duration::zero());
     switch (d.verdict) {
         case pool_verdict::granted:
@@ -142,6 +146,12 @@ void pool_core::cancel(checkout_waiter& w) noexcept {
 void pool_core::enqueue(pool_drain_waiter& w, duration limit) noexcept {
     change c(*this);
     machine_.drain();
+    if (w.canceled_early()) {
+        w.outcome_ = errc::canceled;
+        (void)w.settle(zone());
+        c.decided().add(w);
+        return;
+    }
     drains_.join(w, zone(), limit > duration::zero() ? saturating_add(zone().now(), limit) : time_point::max());
     if (limit <= duration::zero() && !machine_.drained()) {
         drains_.settle(w, zone(), c.decided());

@@ -29,6 +29,7 @@
 
 #include <headgate/call_context.hpp>
 #include <headgate/result.hpp>
+#include <headgate/virtual_clock.hpp>
 
 #include "sqlite/database.hpp"
 #include "sqlite/threads.hpp"
@@ -173,7 +174,9 @@ private:
         database_ = end_->session->database();
         watch(boost::asio::get_associated_cancellation_slot(end_->handler));
         watch(end_->context.slot());
-        room_ = waiting_room::of(boost::asio::query(end_->executor, boost::asio::execution::context));
+        auto& context = boost::asio::query(end_->executor, boost::asio::execution::context);
+        room_ = waiting_room::of(context);
+        hold_ = clock_hold(context);
         room_->enter(this->shared_from_this());
         return success();
     }
@@ -215,6 +218,7 @@ private:
             }
         }
         end_.reset();
+        hold_.reset();
     }
 
     [[nodiscard]] error misuse() const {
@@ -231,6 +235,7 @@ private:
     Work work_;
     std::shared_ptr<sqlite_database> database_;  // until it has ended
     std::shared_ptr<waiting_room> room_;
+    clock_hold hold_;  // until its end is posted
     std::optional<result<T>> result_;
 };
 

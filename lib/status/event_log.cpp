@@ -40,9 +40,9 @@ std::int64_t unix_ms(std::chrono::nanoseconds since_epoch) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count();
 }
 
-void event_log::note(const std::string& zone_name, duration offset, const event& e) noexcept {
+void event_log::note(const std::string& zone_name, const event& e) noexcept {
     try {
-        add({{"time", unix_ms(e.time.time_since_epoch() + offset)},
+        add({{"time", unix_ms(e.system_time.time_since_epoch())},
              {"zone", zone_name},
              {"event", name_of(e.kind)},
              {"kind", to_string(e.primitive)},

@@ -23,8 +23,8 @@ namespace headgate::detail {
 /// may be delivered while the site goes. Thread-safe; the lock is held for copies of pointers only.
 class event_log {
 public:
-    /// An event of a zone; `offset` leads from the zone's clock to the system's. Without memory it is lost.
-    void note(const std::string& zone_name, duration offset, const event& e) noexcept;
+    /// An event of a zone. Without memory it is lost.
+    void note(const std::string& zone_name, const event& e) noexcept;
     /// A failure of what the service gave the site.
     void note_failure(std::string_view event_name, const std::string& of, std::string_view why) noexcept;
 

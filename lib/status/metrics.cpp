@@ -71,7 +71,7 @@ void add_latency(families& out, const zone_snapshot& z, const primitive_snapshot
         m.histogram.bucket.push_back({counts[i], seconds(bounds[i])});
     }
     m.histogram.sample_count = l.durations.count();
-    m.histogram.sample_sum = seconds(l.durations.sum());
+    m.histogram.sample_sum = l.durations.sum_seconds();
     out.add("headgate_" + std::string(to_string(p.kind)) + '_' + std::string(l.name) + "_seconds",
             MetricType::Histogram,
             l.name == "wait" ? "How long callers that were queued waited." : "How long calls ran.", std::move(m));

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <list>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -208,6 +209,27 @@ bool is_carried_by_a_header(std::string_view token) {
                              std::all_of(token.begin(), token.end(), [&](char c) { return c == ' ' || visible(c); }));
 }
 
+// Where to listen, when nothing is wrong with the options.
+result<asio::ip::address> address_of(const status_options& options) {
+    error_code ec;
+    const auto address = asio::ip::make_address(options.address, ec);
+    if (ec) {
+        return error(errc::invalid_argument,
+                     "address is \"" + options.address + "\"; it must be an IP address such as 127.0.0.1");
+    }
+    if (!is_carried_by_a_header(options.admin_token)) {
+        return error(errc::invalid_argument,
+                     "admin_token must be visible ASCII, as a header carries it; a file's last newline is none");
+    }
+    for (const std::string& name : options.host_names) {
+        if (!detail::is_host_name(name)) {
+            return error(errc::invalid_argument,
+                         "host_names has \"" + name + "\"; it must be a name alone, such as status.example.com");
+        }
+    }
+    return address;
+}
+
 }  // namespace
 
 struct status_server::impl {
@@ -239,8 +261,7 @@ struct status_server::impl {
         for (bool more = true; more;) {
             try {
                 more = co_await accept_one();
-            } catch (
-                const std::exception&) {  // NOLINT(bugprone-empty-catch): out of memory; the next one may have some
+            } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory; the next one may have some
             }
         }
     }
@@ -367,27 +388,17 @@ status_server::status_server(std::unique_ptr<impl> made) : impl_(std::move(made)
 status_server::~status_server() = default;
 
 result<std::unique_ptr<status_server>> status_server::start(const status_options& options) {
-    error_code ec;
-    const auto address = asio::ip::make_address(options.address, ec);
-    if (ec) {
-        return error(errc::invalid_argument,
-                     "address is \"" + options.address + "\"; it must be an IP address such as 127.0.0.1");
-    }
-    if (!is_carried_by_a_header(options.admin_token)) {
-        return error(errc::invalid_argument,
-                     "admin_token must be visible ASCII, as a header carries it; a file's last newline is none");
-    }
-    for (const std::string& name : options.host_names) {
-        if (!detail::is_host_name(name)) {
-            return error(errc::invalid_argument,
-                         "host_names has \"" + name + "\"; it must be a name alone, such as status.example.com");
-        }
-    }
     try {
-        auto made = std::make_unique<impl>(options, address);
-        made->listen(tcp::endpoint(address, options.port));
+        auto address = address_of(options);
+        if (!address) {
+            return std::move(address).error();
+        }
+        auto made = std::make_unique<impl>(options, address.value());
+        made->listen(tcp::endpoint(address.value(), options.port));
         made->run();
         return std::unique_ptr<status_server>(new status_server(std::move(made)));
+    } catch (const std::bad_alloc&) {
+        return errc::out_of_memory;
     } catch (const boost::system::system_error& e) {
         return error(e.code());
     } catch (const std::system_error& e) {

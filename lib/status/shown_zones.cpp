@@ -12,7 +12,7 @@ namespace headgate::detail {
 zone* shown_zones::view::find(std::string_view name) const {
     for (const one& z : zones) {
         if (z.name == name) {
-            return z.where;
+            return z.where.get();
         }
     }
     return nullptr;
@@ -32,7 +32,7 @@ std::vector<zone_snapshot> shown_zones::view::snapshots() const {
 void shown_zones::add(zone& z) {
     {
         const std::lock_guard guard(mutex_);
-        zones_.push_back(&z);
+        zones_.emplace_back(std::shared_ptr<zone>(std::shared_ptr<zone>(), &z));
     }
     static_cast<void>(look());
 }
@@ -45,46 +45,42 @@ void shown_zones::add(zone_set& set) {
     static_cast<void>(look());
 }
 
-std::vector<zone*> shown_zones::all_of(view& out) const {
-    std::vector<zone*> all;
+std::vector<zone_ref> shown_zones::all() const {
+    std::vector<zone_ref> out;
     std::set<const zone*> seen;
-    const auto add = [&](zone* z) {
-        if (seen.insert(z).second) {
-            all.push_back(z);
+    const auto add = [&](const zone_ref& z) {
+        if (seen.insert(z.get()).second) {
+            out.push_back(z);
         }
     };
-    for (zone* z : zones_) {
+    for (const zone_ref& z : zones_) {
         add(z);
     }
     for (const zone_set* set : sets_) {
-        out.kept.push_back(set->zones());
-        for (zone* z : out.kept.back()) {
+        for (const zone_ref& z : set->zones()) {
             add(z);
         }
     }
-    return all;
+    return out;
 }
 
-void shown_zones::name_and_hear(const std::vector<zone*>& all) {
+void shown_zones::name_and_hear(const std::vector<zone_ref>& all) {
     std::erase_if(known_, [](const auto& k) { return k.first.expired(); });
     for (auto& [core, known] : known_) {
         known.shown = false;
     }
-    for (zone* z : all) {
+    for (const zone_ref& z : all) {
         known_[z->core()].shown = true;
     }
     unique_names names;
     for (auto& [core, known] : known_) {
         known.name = known.shown && !known.name.empty() ? names.take(known.name) : "";
     }
-    for (zone* z : all) {
+    for (const zone_ref& z : all) {
         known_zone& known = known_[z->core()];
         if (known.name.empty()) {
             known.name = names.take(z->name());
-            // The core calls this itself, so that it is there.
-            known.events = z->on_event([log = log_, name = known.name, core = z->core().get()](const event& e) {
-                log->note(name, core->system_offset(), e);
-            });
+            known.events = z->on_event([log = log_, name = known.name](const event& e) { log->note(name, e); });
         }
     }
 }
@@ -92,9 +88,9 @@ void shown_zones::name_and_hear(const std::vector<zone*>& all) {
 shown_zones::view shown_zones::look() {
     view out;
     const std::lock_guard guard(mutex_);
-    const std::vector<zone*> all = all_of(out);
-    name_and_hear(all);
-    for (zone* z : all) {
+    const std::vector<zone_ref> shown = all();
+    name_and_hear(shown);
+    for (const zone_ref& z : shown) {
         out.zones.push_back({known_[z->core()].name, z});
     }
     return out;

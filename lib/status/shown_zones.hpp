@@ -8,7 +8,6 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <headgate/snapshot.hpp>
@@ -22,16 +21,15 @@ namespace headgate::detail {
 /// The zones that a site shows, each under a name of its own, and what it has heard of them. Thread-safe.
 class shown_zones {
 public:
-    /// Zones to look at; keeps those of sets alive meanwhile.
+    /// Zones to look at. One of a set lives as long as this, also when a reload drops it.
     struct view {
         struct one {
             std::string name;  ///< Unique, and readable.
-            zone* where;
+            zone_ref where;
         };
         std::vector<one> zones;
-        std::vector<decltype(std::declval<const zone_set&>().zones())> kept;
 
-        /// The zone under that name; null when there is none.
+        /// The zone under that name; null when there is none. It lives as long as this.
         [[nodiscard]] zone* find(std::string_view name) const;
         /// Everything about them, names told apart.
         [[nodiscard]] std::vector<zone_snapshot> snapshots() const;
@@ -53,13 +51,13 @@ private:
     };
 
     // The zones in the order in which they are shown, each once.
-    [[nodiscard]] std::vector<zone*> all_of(view& out) const;
+    [[nodiscard]] std::vector<zone_ref> all() const;
     // Under the mutex. A name once given stays while its zone is shown; one that is shown no more may drain, and is
     // heard until it goes.
-    void name_and_hear(const std::vector<zone*>& all);
+    void name_and_hear(const std::vector<zone_ref>& all);
 
     std::mutex mutex_;
-    std::vector<zone*> zones_;
+    std::vector<zone_ref> zones_;  // these do not keep them: their owners do
     std::vector<zone_set*> sets_;
     std::shared_ptr<event_log> log_ = std::make_shared<event_log>();
     // By weak pointers: another zone may be made where one was that has gone.

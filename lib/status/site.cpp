@@ -130,6 +130,29 @@ result<std::string> reset_key(zone& z, const json& what) {
     return std::string(limiter.reset(text(what, "key")) ? "reset" : "nothing to reset");
 }
 
+// The JSON object that a body is; an error says what is wrong with it.
+result<json> object_of(std::string_view body) {
+    std::string member;
+    const auto note = [&](int /*depth*/, json::parse_event_t what, json& read) {
+        if (what == json::parse_event_t::key) {
+            member = read.get<std::string>();
+        }
+        return true;
+    };
+    try {
+        json out = json::parse(body, note);
+        if (out.is_object()) {
+            return out;
+        }
+    } catch (const json::out_of_range&) {
+        return error(errc::invalid_argument,
+                     '"' + detail::readable(member) + "\" has a number out of range; it must be at most 1.7e308");
+    } catch (const json::parse_error&) {  // NOLINT(bugprone-empty-catch): what it must be says it all
+    }
+    return error(errc::invalid_argument,
+                 "the body must be a JSON object with action, zone and name, and key for reset_key");
+}
+
 struct zone_action {
     std::string_view name;
     result<std::string> (*run)(zone&, const json&);
@@ -215,12 +238,8 @@ struct status_site::impl {
             out.headers.emplace_back("WWW-Authenticate", "Bearer");
             return out;
         }
-        const json what = json::parse(r.body, nullptr, false);
-        if (!what.is_object()) {
-            return refusal(400, "Bad Request",
-                           "the body must be a JSON object with action, zone and name, and key for reset_key");
-        }
-        const auto done = act(what);
+        const auto what = object_of(r.body);
+        const auto done = what ? act(what.value()) : result<std::string>(what.error());
         if (!done) {
             return refusal_of(done.error());
         }

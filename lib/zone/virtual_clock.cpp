@@ -23,6 +23,27 @@ duration offset_between(time_point start, system_time epoch) noexcept {
     return saturating_sub(time_point(since_1970), start);
 }
 
+/// While it lives, what comes due is noted; handlers may throw meanwhile.
+class trace {
+public:
+    explicit trace(detail::clock_state& clock) noexcept : clock_(clock) { clock_.tracing = true; }
+    trace(const trace&) = delete;
+    trace& operator=(const trace&) = delete;
+    ~trace() { (void)take(); }
+
+    /// What has come due. Ends it.
+    std::vector<std::string> take() noexcept {
+        clock_.tracing = false;
+        std::vector<std::string> due;
+        const std::lock_guard guard(clock_.mutex);
+        due.swap(clock_.due);
+        return due;
+    }
+
+private:
+    detail::clock_state& clock_;
+};
+
 bool poll(boost::asio::io_context& io) {
     io.restart();
     bool any = false;
@@ -111,16 +132,10 @@ void virtual_clock::run(boost::asio::io_context& io, std::uint64_t jumps) {
 
 // What comes due in some more jumps.
 std::string virtual_clock::find_culprits(boost::asio::io_context& io) {
-    state_->tracing = true;
+    trace traced(*state_);
     run_until(io, time_point::max(), 100);
-    state_->tracing = false;
-    std::vector<std::string> due;
-    {
-        const std::lock_guard guard(state_->mutex);
-        due.swap(state_->due);
-    }
     std::string out;
-    for (const std::string& one : due) {
+    for (const std::string& one : traced.take()) {
         out += (out.empty() ? "" : ", ") + one;
     }
     return out;

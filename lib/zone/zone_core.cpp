@@ -286,9 +286,10 @@ void zone_core::abandon() noexcept {
     {
         const std::lock_guard guard(state_->waiters_lock);
         state_->ended = true;
-        state_->sleeping.settle_all(*this, waiting, [](sleep_waiter&) {});
+        const auto shut_down = [](auto& w) { w.outcome = errc::shut_down; };
+        state_->sleeping.settle_all(*this, waiting, shut_down);
         for (auto& queue : state_->idle) {
-            queue.settle_all(*this, waiting, [](idle_waiter&) {});
+            queue.settle_all(*this, waiting, shut_down);
         }
     }
     for (auto p = state_->registry.next({}); p; p = state_->registry.next(p)) {
@@ -348,10 +349,18 @@ void zone_core::enqueue(idle_waiter& w, idle_wait wanted, duration limit) noexce
     const bool bounded = wanted == kind::drain && !looks && limit != duration::max();
     std::uint64_t number = 0;
     {
+        decided_waiters ended;
         const std::lock_guard guard(state_->waiters_lock);
-        w.waits_for = looks ? kind::look : wanted;
-        number = w.number = ++state_->joined;
-        state_->queue_of(w.waits_for).join(w, *this, bounded ? saturating_add(now(), limit) : time_point::max());
+        number = ++state_->joined;
+        if (w.canceled_early()) {
+            w.outcome = errc::canceled;
+            (void)w.settle(*this);
+            ended.add(w);
+        } else {
+            w.waits_for = looks ? kind::look : wanted;
+            w.number = number;
+            state_->queue_of(w.waits_for).join(w, *this, bounded ? saturating_add(now(), limit) : time_point::max());
+        }
     }
     if (wanted == kind::close) {
         close();
@@ -393,9 +402,8 @@ void zone_core::expire(idle_waiter& w) noexcept {
 void zone_core::cancel(idle_waiter& w) noexcept {
     decided_waiters ended;
     const std::lock_guard guard(state_->waiters_lock);
-    if (!w.settled()) {
+    if (state_->queue_of(w.waits_for).cancel(w, *this, ended)) {
         w.outcome = errc::canceled;
-        state_->queue_of(w.waits_for).settle(w, *this, ended);
     }
 }
 
@@ -404,11 +412,11 @@ void zone_core::cancel(idle_waiter& w) noexcept {
 void zone_core::enqueue(sleep_waiter& w, duration span) noexcept {
     decided_waiters ended;
     const std::lock_guard guard(state_->waiters_lock);
-    if (!refusing() && span > duration::zero()) {
+    if (!refusing() && span > duration::zero() && !w.canceled_early()) {
         state_->sleeping.join(w, *this, span == duration::max() ? time_point::max() : saturating_add(now(), span));
         return;
     }
-    w.outcome = refusing() ? errc::shut_down : errc{};
+    w.outcome = w.canceled_early() ? errc::canceled : refusing() ? errc::shut_down : errc{};
     (void)w.settle(*this);
     ended.add(w);
 }
@@ -422,9 +430,8 @@ void zone_core::expire(sleep_waiter& w) noexcept {
 void zone_core::cancel(sleep_waiter& w) noexcept {
     decided_waiters ended;
     const std::lock_guard guard(state_->waiters_lock);
-    if (!w.settled()) {
+    if (state_->sleeping.cancel(w, *this, ended)) {
         w.outcome = errc::canceled;
-        state_->sleeping.settle(w, *this, ended);
     }
 }
 

@@ -6,6 +6,7 @@
 #include <doctest/doctest.h>
 #include <malloc.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -13,16 +14,16 @@
 
 namespace {
 
-// One thread: every scenario runs on the virtual clock.
+// Allocations fail on the thread of the scenario alone; other threads are only counted.
 struct {
-    bool armed = false;
     bool failed = false;
     std::uint64_t left = 0;  // until the one that fails
-    std::int64_t live = 0;
+    std::atomic<std::int64_t> live{0};
 } heap;
+thread_local constinit bool armed = false;
 
 bool fails_now() noexcept {
-    if (!heap.armed || heap.failed || --heap.left != 0) {
+    if (!armed || heap.failed || --heap.left != 0) {
         return false;
     }
     heap.failed = true;
@@ -82,11 +83,11 @@ void operator delete(void* p, const std::nothrow_t&) noexcept {
 namespace headgate::allocation {
 
 failing::failing() {
-    heap.armed = true;
+    armed = true;
 }
 
 failing::~failing() {
-    heap.armed = false;
+    armed = false;
 }
 
 bool has_failed() noexcept {
@@ -98,7 +99,7 @@ void every_allocation(const std::function<void()>& scenario) {
         heap.failed = n == 0;
         heap.left = n;
         scenario();
-        return heap.live;
+        return heap.live.load();
     };
     run(0);
     for (std::uint64_t n = 1;; ++n) {

@@ -11,7 +11,7 @@
 
 namespace headgate::allocation {
 
-/// While one lives, the allocation that is to fail is looked for.
+/// While one lives, the allocation that is to fail is looked for, on this thread.
 class failing {
 public:
     failing();

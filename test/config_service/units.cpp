@@ -338,6 +338,15 @@ TEST_CASE("users: tokens are known by their digest") {
     CHECK(all.value().find("") == nullptr);
     CHECK_FALSE(users::parse("[]", {}, problems));
     problems.clear();
+    CHECK_FALSE(users::parse(R"({"users": [{"name": 1e999}]})", {}, problems));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].pointer == "/users/0/name");
+    CHECK(problems[0].found == "a number out of range");
+    problems.clear();
+    CHECK_FALSE(users::parse("{,", {}, problems));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].found == "no JSON at byte 2");
+    problems.clear();
     CHECK_FALSE(users::parse(R"({"users": [{"name": "", "sha256": "x", "tier": "gold", "admin": 1, "more": 2}, 7]})",
                              {}, problems));
     CHECK(problems.size() == 6);
@@ -351,6 +360,11 @@ TEST_CASE("users: tokens are known by their digest") {
 
 TEST_CASE("settings: all mistakes of both halves at once") {
     std::vector<headgate::config_problem> problems;
+    CHECK_FALSE(parse_settings(R"({"service": {"max_entries": 1e999}})", problems));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].pointer == "/service/max_entries");
+    CHECK(problems[0].valid == "a number of at most 1.7e308");
+    problems.clear();
     CHECK_FALSE(parse_settings(R"({"service": {"port": 1, "max_body": 1, "sync_interval": "0s", "parser_command": []},
                                    "zones": {"config": {"bulkheads": {"sync": {"max_wait": "x"}}}}})",
                                problems));

@@ -8,6 +8,8 @@ import socket
 import struct
 import subprocess
 import unittest
+import urllib.error
+import urllib.request
 
 import harness
 from harness import wait_for
@@ -274,6 +276,20 @@ class Logins(unittest.TestCase):
             self.assertEqual(rows(c.ask(query("SELECT 2"))), ["2"])
         self.assertEqual(self.refusal(proxy)["C"], "28P01")
         Client(proxy.port, password="a new one").close()
+
+    def test_the_page_answers_to_its_host_names(self):
+        proxy = self.start(proxy={"status_host_names": ["status.example.com"]})
+
+        def status_for(host):
+            try:
+                request = urllib.request.Request(proxy.status + "healthz", headers={"Host": host})
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as e:
+                with e:
+                    return e.code
+        self.assertEqual([status_for(h) for h in ("status.example.com", "localhost", "other.example.com")],
+                         [200, 200, 403])
 
     def test_drain_ends_transactions_first(self):
         proxy = self.start()

@@ -3,16 +3,27 @@
 
 #include <doctest/doctest.h>
 
+#include <headgate/bulkhead.hpp>
+#include <headgate/circuit_breaker.hpp>
+#include <headgate/virtual_clock.hpp>
+#include <headgate/zone.hpp>
+
+#include <boost/asio/io_context.hpp>
+
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "console.hpp"
+#include "relay.hpp"
 #include "settings.hpp"
+#include "upstream.hpp"
 #include "users.hpp"
 
 using namespace db_proxy;
 using headgate::config_problem;
+namespace asio = boost::asio;
 
 namespace {
 
@@ -81,13 +92,16 @@ std::string ask(console& c, const std::string& sql) {
 
 TEST_CASE("settings are read") {
     std::vector<config_problem> problems;
-    const auto s = parse_settings(
-        "{\"proxy\": {" + servers + "," + databases + R"(, "permit_wait": "250ms"},)" + zones + "}", problems);
+    const auto s =
+        parse_settings("{\"proxy\": {" + servers + "," + databases +
+                           R"(, "permit_wait": "250ms", "status_host_names": ["status.example.com"]},)" + zones + "}",
+                       problems);
     CHECK(headgate::to_string(problems).empty());
     REQUIRE(s);
     CHECK(s.value().servers.at("main").port == 5433);
     CHECK(s.value().databases.at("app").dbname == "app");
     CHECK(s.value().permit_wait == std::chrono::milliseconds(250));
+    CHECK(s.value().status_host_names == std::vector<std::string>{"status.example.com"});
 }
 
 TEST_CASE("all mistakes in settings are reported at once, with their places") {
@@ -105,6 +119,39 @@ TEST_CASE("all mistakes in settings are reported at once, with their places") {
           std::vector<std::string>{"/zones/proxy/resource_pools"});
     CHECK(mistakes("{\"proxy\": {" + servers + "," + databases + R"(, "admin_database": "app"},)" + zones + "}") ==
           std::vector<std::string>{"/proxy/databases/app"});
+    CHECK(mistakes("{\"proxy\": {" + servers + "," + databases + R"(, "status_host_names": ["a", ""]},)" + zones +
+                   "}") == std::vector<std::string>{"/proxy/status_host_names"});
+    CHECK(mistakes("{\"proxy\": {" + servers + "," + databases + R"(, "max_client_connections": 1e999},)" + zones +
+                   "}") == std::vector<std::string>{"/proxy/max_client_connections"});
+}
+
+TEST_CASE("what another host name of the page needs is a restart") {
+    settings from, to;
+    to.status_host_names = {"status.example.com"};
+    CHECK(places(fixed_while_running(from, to)) == std::vector<std::string>{"/proxy/status_host_names"});
+    CHECK(fixed_while_running(to, to).empty());
+}
+
+TEST_CASE("a new login timeout bounds the wait for a place among a server's connections too") {
+    asio::io_context io;
+    headgate::virtual_clock clock;
+    headgate::zone zone(io, "proxy", {.clock = &clock});
+    relay wires(io);
+    server_settings s{.max_connections = 1, .login_timeout = std::chrono::seconds(20)};
+    upstream server(zone, wires, "main", s, headgate::circuit_breaker::create(zone, "main").value());
+    headgate::bulkhead places_left = server.connections();
+    const auto held = places_left.try_enter();
+    REQUIRE(held);
+    s.login_timeout = std::chrono::milliseconds(300);
+    server.reconfigure(s);
+    const auto begun = clock.now();
+    headgate::duration waited{};
+    places_left.enter(headgate::checkout_options{}, [&](const headgate::result<headgate::bulkhead_permit>& r) {
+        CHECK(r.error() == headgate::errc::wait_timed_out);
+        waited = clock.now() - begun;
+    });
+    clock.run_for(io, std::chrono::seconds(30));
+    CHECK(waited == std::chrono::milliseconds(300));
 }
 
 TEST_CASE("users are read, and a report of mistakes contains no secret") {
@@ -120,9 +167,24 @@ TEST_CASE("users are read, and a report of mistakes contains no secret") {
           std::vector<std::string>{"/users/1/tier", "/users/1/name"});
     CHECK(mistakes_of_users(R"({"mock_secret": "short", "users": 3, "usres": []})") ==
           std::vector<std::string>{"/mock_secret", "/users", "/usres"});
+    for (const char* wrong : {R"({"name": "ann", "verifier": "hunter2"}]})", R"({"server_password": "hunter2)",
+                              R"({"server_password": "hunter2"}, hunter2)"}) {
+        std::vector<config_problem> problems;
+        CHECK_FALSE(user_list::parse(begin + wrong, {}, problems));
+        CHECK(headgate::to_string(problems).find("hunter2") == std::string::npos);
+    }
+}
+
+TEST_CASE("a number of a users' file that is out of range is told with its place, and is not called no JSON") {
     std::vector<config_problem> problems;
-    (void)user_list::parse(begin + R"({"name": "ann", "verifier": "hunter2"}]})", {}, problems);
-    CHECK(headgate::to_string(problems).find("hunter2") == std::string::npos);
+    CHECK_FALSE(user_list::parse(R"({"users": [{"name": "a"}, {"statement_timeout": 1e999}]})", {}, problems));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].pointer == "/users/1/statement_timeout");
+    CHECK(problems[0].found == "a number out of range");
+    problems.clear();
+    CHECK_FALSE(user_list::parse("{,", {}, problems));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].found == "no JSON at byte 2");
 }
 
 TEST_CASE("a user's timeout that is missing or zero is none") {

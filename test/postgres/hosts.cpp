@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <headgate/resource_pool.hpp>
+#include <headgate/virtual_clock.hpp>
 #include <headgate/with_timeout.hpp>
 
 #include "server.hpp"
@@ -104,6 +105,20 @@ TEST_CASE_FIXTURE(several, "postgres: a pool connects within its own time beside
     const auto op = [](postgres_connection& c) { return c.query("select 1"); };
     CHECK(finish(pool.with(op)));
     z.close();
+}
+
+TEST_CASE_FIXTURE(several, "postgres: virtual time does not pass while a name is looked up") {
+    virtual_clock virtual_time;
+    zone z(io, "test", {.clock = &virtual_time});
+    backend = postgres_backend::create({.url = url("nowhere.invalid", "5432")}).value();
+    std::string order;
+    z.sleep_for(5s, [&](const result<void>&) { order += "deadline "; });
+    spawn(io.get_executor(), backend.connect(), [&](const result<postgres_connection>& r) {
+        CHECK_FALSE(r.has_value());
+        order += "unknown ";
+    });
+    virtual_time.run(io);
+    CHECK(order == "unknown deadline ");
 }
 
 asio::awaitable<result<postgres_connection>> connect_to(postgres_backend& backend) {

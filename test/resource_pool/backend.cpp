@@ -224,6 +224,25 @@ TEST_CASE_FIXTURE(fixture, "pool: a close has a time limit, and closing the zone
     }
 }
 
+TEST_CASE_FIXTURE(fixture, "pool: a close has 30 seconds at most, also where a connect has all the time") {
+    for (const duration connect_timeout : {duration::max(), duration(1h)}) {
+        zone own(io, "own", {.clock = &clock});
+        s = script{.z = &outlives, .close_takes = 100h};
+        auto pool =
+            resource_pool<thing>::create(own, "db", {.size = 2, .connect_timeout = connect_timeout}, closing{{&s}})
+                .value();
+        settle();
+        bool closed = false;
+        own.close([&](const result<void>&) { closed = true; });
+        clock.run_for(io, max_pool_close - 1ns);
+        CHECK_FALSE(closed);
+        CHECK(s.alive == 2);
+        clock.run_for(io, 1ns);
+        CHECK(closed);
+        CHECK(s.alive == 0);
+    }
+}
+
 /// Between two waits when it is cancelled, and told by no exception.
 struct between_waits : basic {
     awaitable<void> close(thing) {

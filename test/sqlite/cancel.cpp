@@ -6,7 +6,9 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/post.hpp>
 
+#include <headgate/virtual_clock.hpp>
 #include <headgate/with_timeout.hpp>
 
 #include "fixture.hpp"
@@ -175,6 +177,32 @@ TEST_CASE_FIXTURE(cancelling, "sqlite: a connection that is destroyed cancels wh
         io.poll();
     }
     CHECK(wait(running).error() == errc::canceled);
+}
+
+TEST_CASE_FIXTURE(fixture, "sqlite: virtual time does not pass while an operation is out, and passes after it") {
+    const std::string slow =
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 300000) SELECT count(*) FROM n";
+    virtual_clock clock;
+    zone z(io, "test", {.clock = &clock});
+    auto c = connect();
+    const time_point begun = clock.now();
+    std::string order;
+    z.sleep_for(5s, [&](const result<void>&) { order += "deadline "; });
+    spawn(io.get_executor(), c.query(slow), [&](const result<sql_rows>& r) {
+        CHECK(r.has_value());
+        CHECK(clock.now() == begun);
+        order += "answer ";
+    });
+    clock.run(io);
+    CHECK(order == "answer deadline ");
+    // One that was cancelled holds no time either.
+    asio::cancellation_signal stop;
+    z.sleep_for(5s, [&](const result<void>&) { order += "deadline "; });
+    spawn(io.get_executor(), c.query(endless),
+          asio::bind_cancellation_slot(stop.slot(), [&](const result<sql_rows>&) { order += "canceled "; }));
+    asio::post(io, [&] { stop.emit(asio::cancellation_type::terminal); });
+    clock.run(io);
+    CHECK(order == "answer deadline canceled deadline ");
 }
 
 TEST_CASE("sqlite: a context that is destroyed does not wait for what runs") {

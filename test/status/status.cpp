@@ -17,8 +17,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "../allocation/failing.hpp"
 #include "status/http_rules.hpp"
 #include "status/names.hpp"
+#include "status/shown_zones.hpp"
 
 using namespace headgate;
 using namespace std::chrono_literals;
@@ -65,6 +67,20 @@ TEST_CASE("status: Prometheus text has a family a name, labels escaped, histogra
     // Each family stands once, with the metrics of all zones.
     const std::string type = "# TYPE headgate_resource_pool_leased gauge\n";
     CHECK(text.find(type) == text.rfind(type));
+}
+
+TEST_CASE("status: a sum of durations that is longer than a duration can be goes on") {
+    latency_histogram wait;
+    for (int i = 0; i < 3; ++i) {
+        wait.record(duration::max());
+    }
+    zone_snapshot z = sample();
+    z.primitives[0].latencies[0].durations = wait;
+    const std::string text = to_prometheus({z});
+    const std::string series = R"(headgate_resource_pool_wait_seconds_sum{zone="sh\"op\n",name="db"} )";
+    const auto at = text.find(series);
+    REQUIRE(at != std::string::npos);
+    CHECK(std::stod(text.substr(at + series.size())) == doctest::Approx(3 * 9'223'372'036.854775807));
 }
 
 TEST_CASE("status: JSON has all of it, and survives bytes that are no UTF-8") {
@@ -194,6 +210,23 @@ TEST_CASE("status: an address that is none, and a port that is taken, are errors
     CHECK(second.error().code == boost::system::errc::address_in_use);
 }
 
+TEST_CASE("status: every allocation of a start") {
+    const status_options right{.admin_token = "a token that is no short string",
+                               .host_names = {"status.of.this.machine.example.com"}};
+    const status_options wrong{.address = "a name that is no short string"};
+    allocation::every_allocation([&] {
+        std::optional<result<std::unique_ptr<status_server>>> started, refused;
+        {
+            const allocation::failing scope;
+            started.emplace(status_server::start(right));
+            refused.emplace(status_server::start(wrong));
+        }
+        CHECK((*started || started->error() == errc::out_of_memory));
+        REQUIRE_FALSE(*refused);
+        CHECK((refused->error() == errc::invalid_argument || refused->error() == errc::out_of_memory));
+    });
+}
+
 TEST_CASE("status: it may go before and after what it shows is used") {
     boost::asio::io_context io;
     zone z(io, "z");
@@ -238,6 +271,17 @@ TEST_CASE("site: answers without a server, and only who may act acts") {
     CHECK(ran == 2);
     CHECK(act(open_to_all, "", R"({"action": "run", "name": "Break"})") == 404);
     CHECK(act(open_to_all, "", "{") == 400);
+    const auto why = [&](std::string_view body) {
+        return nlohmann::json::parse(open_to_all.answer({.method = "POST", .target = "/admin", .body = body}).body)
+            .at("detail")
+            .get<std::string>();
+    };
+    CHECK(why("{").find("the body must be a JSON object") != std::string::npos);
+    CHECK(why("[]").find("the body must be a JSON object") != std::string::npos);
+    for (const char* body : {R"({"action": "pause", "cost": 1e999})", R"({"action": "pause", "cost": [1, -1e999]})"}) {
+        CHECK(act(open_to_all, "", body) == 400);
+        CHECK(why(body).find("\"cost\" has a number out of range") != std::string::npos);
+    }
     CHECK(bearer_token("") == nullptr);
     const auto tells = [](status_site& site) { return site.answer({.method = "GET", .target = "/status.json"}).body; };
     CHECK(tells(open_to_all).find("\"admin\":true,\"events\"") != std::string::npos);
@@ -342,6 +386,36 @@ TEST_CASE("site: a zone keeps its name while it is shown, and leaves it when a r
         REQUIRE(set->reload(only_b));
         io.poll();
     }
+}
+
+TEST_CASE("site: a look keeps the zones of a set that a reload drops meanwhile") {
+    boost::asio::io_context io;
+    const auto set = zone_set::create(io, config::parse(R"({"zones": {"a": {}}})").value()).value();
+    detail::shown_zones zones;
+    zones.add(*set);
+    const auto shown = zones.look();
+    REQUIRE(set->reload(config::parse(R"({"zones": {}})").value()));
+    io.poll();
+    REQUIRE(shown.find("a") != nullptr);
+    CHECK(shown.find("a")->name() == "a");
+    CHECK(shown.snapshots().size() == 1);
+    CHECK(zones.look().find("a") == nullptr);
+}
+
+TEST_CASE("site: an event has the system's time of its moment, also when the clock has stepped since") {
+    virtual_clock clock;
+    boost::asio::io_context io;
+    zone z(io, "z", {.clock = &clock});
+    auto breaker = circuit_breaker::create(z, "b").value();
+    status_site site;
+    site.add(z);
+    const auto then = clock.system_now();
+    breaker.trip();
+    clock.step_system(1h);
+    clock.run_for(io, 0s);
+    const auto events = shown_by(site)["events"];
+    REQUIRE(events.size() == 1);
+    CHECK(events[0]["time"] == std::chrono::duration_cast<std::chrono::milliseconds>(then.time_since_epoch()).count());
 }
 
 TEST_CASE("site: a target is a path or a whole URL, and since may stand anywhere in its query") {

@@ -12,10 +12,12 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -134,6 +136,28 @@ TEST_CASE("run is bounded beside work that comes again and again, and names it")
     other.sleep_for(24h * 365 * 50, [&](const result<void>&) { woke = true; });
     clock.run(io);
     CHECK(woke);
+}
+
+TEST_CASE("a handler that throws while run looks for what keeps it running leaves no trace on") {
+    virtual_clock clock;
+    asio::io_context io;
+    zone z(io, "z", {.clock = &clock});
+    int left = 15;  // jumps: more than `run` may take, fewer than it looks at
+    const std::function<void(const result<void>&)> again = [&](const result<void>& r) {
+        if (!r) {
+            return;
+        }
+        if (--left == 0) {
+            throw std::runtime_error("enough");
+        }
+        z.sleep_for(1s, again);
+    };
+    z.sleep_for(1s, again);
+    CHECK_THROWS_AS(clock.run(io, 10), std::runtime_error);
+    CHECK(left == 0);
+    const detail::clock_state* const state = z.core()->clock();
+    CHECK_FALSE(state->tracing.load());
+    CHECK(state->due.empty());
 }
 
 TEST_CASE("a handler that moves the clock is not undone by the run around it") {

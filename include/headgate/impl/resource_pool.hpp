@@ -202,9 +202,9 @@ private:
     void close_resource(void* resource) noexcept override {
         std::unique_ptr<T> owned(static_cast<T*>(resource));
         try {
-            this->zone().post([zone = this->zone_ptr(), name = this->name(), limit = this->options().connect_timeout,
-                               backend = backend_, owned = std::move(owned),
-                               count = counted_operation(this->zone_ptr())]() mutable {
+            const duration limit = std::min(this->options().connect_timeout, max_pool_close);
+            this->zone().post([zone = this->zone_ptr(), name = this->name(), limit, backend = backend_,
+                               owned = std::move(owned), count = counted_operation(this->zone_ptr())]() mutable {
                 close_on_strand(zone, std::move(name), limit, backend, *owned);
             });
         } catch (...) {  // NOLINT(bugprone-empty-catch): without memory it is only destroyed

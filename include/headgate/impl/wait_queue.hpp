@@ -10,8 +10,8 @@
 
 namespace headgate::detail {
 
-/// Waiters whose fate a primitive has decided under its lock. They complete when this is destroyed, which must be after
-/// the unlock: declare it before the lock is taken.
+/// Waiters whose fate a primitive has decided under its lock, and whose outcome is stored. They complete when this is
+/// destroyed, which must be after the unlock: declare it before the lock is taken.
 class decided_waiters {
 public:
     decided_waiters() = default;
@@ -27,7 +27,7 @@ public:
             w->complete();
         }
     }
-    /// Destroys them, and does not call their handlers: their io_context is being destroyed.
+    /// The zone's io_context is being destroyed: destroys them, but for those that complete on another one.
     void abandon() noexcept {
         while (waiter* const w = pop()) {
             w->abandon();
@@ -64,6 +64,7 @@ public:
     /// `w` joins as the last, until `when` at the latest.
     void join(Waiter& w, zone_core& zone, time_point when) noexcept {
         list_.push_back(w);
+        w.join();
         w.arm(zone, when);
     }
 
@@ -95,9 +96,10 @@ public:
         return decides;
     }
 
-    /// For `on_cancel` of `w`. True when the cancellation is what decides: `w` is out.
+    /// For `on_cancel` of `w`. True when the cancellation is what decides: `w` is out. One that has not joined yet
+    /// notes it.
     bool cancel(Waiter& w, zone_core& zone, decided_waiters& decided) noexcept {
-        if (w.settled()) {
+        if (w.settled() || !w.note_cancel()) {
             return false;
         }
         settle(w, zone, decided);

@@ -8,21 +8,26 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/execution/context.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/is_executor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 #include <boost/asio/strand.hpp>
 
 #include <boost/intrusive/list.hpp>
 
 #include <chrono>
+#include <concepts>
 #include <memory>
 #include <type_traits>
 #include <utility>
 
+#include <headgate/impl/sync.hpp>
 #include <headgate/impl/zone_core.hpp>
 
 namespace headgate::detail {
@@ -35,6 +40,9 @@ struct queue_tag;
 ///   take it out of the queue; store the outcome; `if (w.settle(zone))` remember to call `w.complete()` after
 ///   unlocking.
 /// `settle` is false when the driver holds its deadline: then `on_deadline()` finds it settled and completes it.
+///
+/// A cancellation may come before the primitive has it: while a pool asks its backend whether a resource is alive, for
+/// example. It is noted, and decides when the waiter would join the queue.
 class waiter : public deadline,
                public boost::intrusive::list_base_hook<boost::intrusive::tag<queue_tag>,
                                                        boost::intrusive::link_mode<boost::intrusive::normal_link>> {
@@ -59,11 +67,22 @@ public:
 
     [[nodiscard]] bool settled() const noexcept { return settled_; }
 
+    /// It joins its queue, under the primitive's lock.
+    void join() noexcept { joined_ = true; }
+    /// For `on_cancel()`, under the primitive's lock. False, and noted: it has not joined its queue yet.
+    [[nodiscard]] bool note_cancel() noexcept {
+        canceled_early_ = !joined_;
+        return joined_;
+    }
+    /// It was cancelled before it could join; under the primitive's lock.
+    [[nodiscard]] bool canceled_early() const noexcept { return canceled_early_; }
+
     /// Posts the completion to the handler's executor, as soon as there is memory for it. Called once, under no lock;
     /// afterwards it is gone.
     virtual void complete() noexcept = 0;
 
-    /// Destroys the operation and its handler without calling it. Called under no lock.
+    /// The zone's io_context is being destroyed: so are the operation and its handler, without a call of it. One that
+    /// completes on another io_context completes there, with its outcome. Called under no lock.
     virtual void abandon() noexcept = 0;
 
     /// The caller cancelled. Called where the cancellation signal is emitted.
@@ -75,6 +94,8 @@ protected:
 private:
     bool armed_ = false;
     bool settled_ = false;
+    bool joined_ = false;
+    bool canceled_early_ = false;
 };
 
 /// A FIFO of the waiters of one type.
@@ -105,6 +126,24 @@ struct outstanding_work<asio::strand<Inner>> {
             work_;
     };
 };
+
+/// The execution context of an executor; null where it does not tell.
+template <class Executor>
+const asio::execution_context* context_of(const Executor& executor) {
+    if constexpr (requires {
+                      {
+                          asio::query(executor, asio::execution::context)
+                      } -> std::convertible_to<const asio::execution_context&>;
+                  }) {
+        return &static_cast<const asio::execution_context&>(asio::query(executor, asio::execution::context));
+    } else if constexpr (requires {
+                             { executor.context() } -> std::convertible_to<const asio::execution_context&>;
+                         }) {
+        return &static_cast<const asio::execution_context&>(executor.context());
+    } else {
+        return nullptr;
+    }
+}
 
 /// The operation that this thread is posting, and whether what was posted was destroyed meanwhile.
 struct posting {
@@ -195,13 +234,16 @@ public:
         }
     }
 
+    // On another io_context threads run, and may cancel this at the same moment: only there may it end.
     void abandon() noexcept override {
-        unhook();
-        // The handler may own whatever the zone hands out: it goes last, when this operation is gone.
-        Handler handler(std::move(handler_));
-        auto zone = std::move(zone_);
-        release(handler);
-        zone->operation_finished();
+        const auto* const theirs = context_of(work_.get_executor());
+        if (theirs == nullptr || theirs == context_of(zone_->executor())) {
+            destroy();
+            return;
+        }
+        while (!post()) {
+            yield_thread();  // without memory: nobody else would try again
+        }
     }
 
 private:
@@ -239,7 +281,7 @@ private:
             return false;
         }
         if (attempt.dropped) {
-            abandon();  // the executor took it and threw it away
+            destroy();  // the executor took it and threw it away
         }
         return true;
     }
@@ -248,6 +290,15 @@ private:
         if (hooked_) {
             slot_.clear();
         }
+    }
+
+    void destroy() noexcept {
+        unhook();
+        // The handler may own whatever the zone hands out: it goes last, when this operation is gone.
+        Handler handler(std::move(handler_));
+        auto zone = std::move(zone_);
+        release(handler);
+        zone->operation_finished();
     }
 
     void release(Handler& handler) noexcept {
@@ -284,7 +335,7 @@ private:
         completion& operator=(completion&&) = delete;
         ~completion() {
             if (op_ != nullptr && !posting::drop(op_)) {
-                op_->abandon();
+                op_->destroy();
             }
         }
         void operator()() { std::exchange(op_, nullptr)->finish(); }
