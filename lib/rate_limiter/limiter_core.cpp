@@ -101,6 +101,21 @@ public:
         now_ = now;
     }
 
+    /// Takes nobody new, and ends some of those that wait; false when there are none.
+    bool end_some(decided_waiters& ended) noexcept {
+        queues_.closed = true;
+        queues_.sweep.disarm(core_.zone());
+        key_queue* const queue = queues_.next({});
+        if (queue == nullptr) {
+            return false;
+        }
+        queues_.end(*queue, {.what = verdict::shut_down}, answered_at_once, ended);
+        if (queue->waiting.empty()) {
+            queues_.remove(*queue);
+        }
+        return true;
+    }
+
     decided_waiters decided;
 
 private:
@@ -379,31 +394,16 @@ bool limiter_core::reset(std::uint64_t hash) noexcept {
 // ---- the end
 
 void limiter_core::close() noexcept {
-    for (;;) {
+    for (bool more = true; more;) {
         change c(*this);
-        queues_->closed = true;
-        queues_->sweep.disarm(zone());
-        key_queue* queue = queues_->next({});
-        if (queue == nullptr) {
-            return;
-        }
-        queues_->end(*queue, {.what = verdict::shut_down}, answered_at_once, c.decided);
-        if (queue->waiting.empty()) {
-            queues_->remove(*queue);
-        }
+        more = c.end_some(c.decided);
     }
 }
 
 void limiter_core::abandon() noexcept {
     decided_waiters gone;
-    {
-        const change c(*this);
-        queues_->closed = true;
-        queues_->sweep.disarm(zone());
-        while (key_queue* queue = queues_->next({})) {
-            queues_->end(*queue, {.what = verdict::shut_down}, queue->waiting.size(), gone);
-            queues_->remove(*queue);
-        }
+    for (bool more = true; more;) {
+        more = change(*this).end_some(gone);
     }
     gone.abandon();
 }

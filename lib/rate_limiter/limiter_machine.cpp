@@ -190,7 +190,7 @@ result<void> limiter_machine::change(std::vector<tier_spec> tiers, time_point no
         return *problem;
     }
     const std::lock_guard lock{admin_};
-    if (plans_.has_retired() && !finish_change()) {
+    if (plans_.is_short_of_ids() && !finish_change()) {
         return errc::out_of_memory;
     }
     BOOST_OUTCOME_TRY(auto prepared, plans_.prepare(std::move(tiers), now));

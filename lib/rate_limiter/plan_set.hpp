@@ -113,6 +113,8 @@ public:
 
     /// Whether there are plans that were replaced and slots may carry.
     [[nodiscard]] bool has_retired() const noexcept { return !retired_.empty(); }
+    /// Whether the next change may find too few ids for its plans.
+    [[nodiscard]] bool is_short_of_ids() const noexcept { return retired_.size() + 2 * max_tiers > max_id; }
     /// No slot carries a replaced plan any more.
     void free_retired() noexcept;
 
