@@ -12,7 +12,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
+#include <headgate/impl/serial_queue.hpp>
 #include <headgate/impl/sync.hpp>
 
 namespace headgate::detail {
@@ -89,7 +91,8 @@ bool is_serial(const asio::any_io_executor& executor) noexcept {
     if (const auto* plain = executor.target<plain_executor>()) [[likely]] {
         return is_for_one_thread(plain->context());
     }
-    return executor.target<asio::strand<plain_executor>>() != nullptr ||
+    return executor.target<serial_executor<plain_executor>>() != nullptr ||
+           executor.target<asio::strand<plain_executor>>() != nullptr ||
            executor.target<asio::strand<asio::any_io_executor>>() != nullptr ||
            executor.target<asio::strand<asio::thread_pool::executor_type>>() != nullptr;
 }
@@ -99,7 +102,7 @@ asio::any_io_executor make_serial(const asio::any_io_executor& executor) {
         return executor;
     }
     if (const auto* plain = executor.target<plain_executor>()) {
-        return asio::make_strand(*plain);
+        return serial_executor(std::make_shared<serial_queue>(plain->context()), *plain);  // without memory it throws
     }
     return asio::make_strand(executor);
 }

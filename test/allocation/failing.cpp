@@ -19,18 +19,11 @@ struct {
     bool failed = false;
     std::uint64_t left = 0;  // until the one that fails
     std::int64_t live = 0;
+    bool (*where)() = nullptr;
 } heap;
 
-bool fails_now() noexcept {
-    if (!heap.armed || heap.failed || --heap.left != 0) {
-        return false;
-    }
-    heap.failed = true;
-    return true;
-}
-
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
-    if (fails_now()) {
+    if (headgate::allocation::fails_now()) {
         return nullptr;
     }
     void* const p = alignment <= alignof(std::max_align_t)
@@ -87,6 +80,18 @@ failing::failing() {
 
 failing::~failing() {
     heap.armed = false;
+}
+
+void fail_only(bool (*where)()) noexcept {
+    heap.where = where;
+}
+
+bool fails_now() noexcept {
+    if (!heap.armed || heap.failed || (heap.where != nullptr && !heap.where()) || --heap.left != 0) {
+        return false;
+    }
+    heap.failed = true;
+    return true;
 }
 
 bool has_failed() noexcept {
