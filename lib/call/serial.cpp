@@ -97,12 +97,16 @@ bool is_serial(const asio::any_io_executor& executor) noexcept {
            executor.target<asio::strand<asio::thread_pool::executor_type>>() != nullptr;
 }
 
+asio::any_io_executor make_queue(const plain_executor& executor) {
+    return serial_executor(std::make_shared<serial_queue>(executor.context()), executor);
+}
+
 asio::any_io_executor make_serial(const asio::any_io_executor& executor) {
     if (is_serial(executor)) {
         return executor;
     }
     if (const auto* plain = executor.target<plain_executor>()) {
-        return serial_executor(std::make_shared<serial_queue>(plain->context()), *plain);  // without memory it throws
+        return make_queue(*plain);
     }
     return asio::make_strand(executor);
 }

@@ -251,6 +251,7 @@ TEST_CASE("memory: every allocation of a call with a token, and of spawn") {
               true);
     fail_each([](world& w) { return spawn(w.io, sleep_without(&w.z), asio::use_awaitable); }, true);
     fail_each([](world& w) { return spawn(w.io, at_once(), asio::use_awaitable); }, true);
+    fail_each([](world& w) { return spawn(w.z, sleep_without(&w.z), asio::use_awaitable); }, true);
 }
 
 }  // namespace
