@@ -90,7 +90,16 @@ struct apart {
     void emit(boost::asio::cancellation_type type) {
         wait_for_memory([&] { signal.emit(type); });
     }
-    static void emit(void* self, boost::asio::cancellation_type type) { static_cast<apart*>(self)->emit(type); }
+
+    // The deadline's, of an operation that has no context.
+    static void cut(void* self, boost::asio::cancellation_type type) {
+        auto& state = *static_cast<apart*>(self);
+        if (!state.begun) {
+            state.asked.fetch_or(static_cast<unsigned>(type), std::memory_order_release);
+        } else if (!state.ended) {
+            state.emit(type);
+        }
+    }
 
     [[nodiscard]] bool canceled_early() const noexcept {
         const unsigned heeded =
@@ -287,7 +296,7 @@ boost::asio::awaitable<result<T>, Executor> await_apart(Executor executor, call_
             state->has_signal = cancellable || !with_context;
             start_apart(state, executor, std::move(body), [&] {
                 if (!with_context) {
-                    deadline.cancel_through(&state_type::emit, state.get());
+                    deadline.cancel_through(&state_type::cut, state.get());
                 } else if (cancellable) {
                     deadline.listen();
                     state->passes_on = true;
