@@ -4,7 +4,6 @@
 #ifndef HEADGATE_SPAWN_HPP
 #define HEADGATE_SPAWN_HPP
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -19,7 +18,6 @@
 
 #include <headgate/impl/apart.hpp>
 #include <headgate/impl/invoke.hpp>
-#include <headgate/impl/serial.hpp>
 #include <headgate/result.hpp>
 #include <headgate/zone.hpp>
 
@@ -104,19 +102,13 @@ auto spawn(Context& context, boost::asio::awaitable<result<T>, Executor> operati
 /// however many run the io_context: the safe way to start whatever uses headgate.
 ///
 /// `operation` is an `awaitable<result<T>>`, an `awaitable<T>` or an `awaitable<void>`, on `any_io_executor` or on the
-/// type of Asio's strand; or a protected call such as `breaker.run(op)`. Everything else is as above. The token
+/// strand's own type; or a protected call such as `breaker.run(op)`. Everything else is as above. The token
 /// completes on its associated executor, by default on that strand. Thread-safe.
 template <class Operation, class Token>
     requires requires(Operation operation) { detail::as_operation(std::move(operation)); }
 auto spawn(const zone& owner, Operation operation, Token&& token) {
-    using body_executor = typename decltype(detail::as_operation(std::move(operation)))::executor_type;
-    if constexpr (std::is_same_v<body_executor, boost::asio::any_io_executor>) {
-        return spawn(detail::make_queue(owner.get_executor()), detail::as_operation(std::move(operation)),
-                     std::forward<Token>(token));
-    } else {
-        return spawn(boost::asio::make_strand(owner.get_executor()), detail::as_operation(std::move(operation)),
-                     std::forward<Token>(token));
-    }
+    return spawn(boost::asio::make_strand(owner.get_executor()), detail::as_operation(std::move(operation)),
+                 std::forward<Token>(token));
 }
 
 }  // namespace headgate

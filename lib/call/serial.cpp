@@ -12,9 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 
-#include <headgate/impl/serial_queue.hpp>
 #include <headgate/impl/sync.hpp>
 
 namespace headgate::detail {
@@ -91,14 +89,9 @@ bool is_serial(const asio::any_io_executor& executor) noexcept {
     if (const auto* plain = executor.target<plain_executor>()) [[likely]] {
         return is_for_one_thread(plain->context());
     }
-    return executor.target<serial_executor<plain_executor>>() != nullptr ||
-           executor.target<asio::strand<plain_executor>>() != nullptr ||
+    return executor.target<asio::strand<plain_executor>>() != nullptr ||
            executor.target<asio::strand<asio::any_io_executor>>() != nullptr ||
            executor.target<asio::strand<asio::thread_pool::executor_type>>() != nullptr;
-}
-
-asio::any_io_executor make_queue(const plain_executor& executor) {
-    return serial_executor(std::make_shared<serial_queue>(executor.context()), executor);
 }
 
 asio::any_io_executor make_serial(const asio::any_io_executor& executor) {
@@ -106,7 +99,7 @@ asio::any_io_executor make_serial(const asio::any_io_executor& executor) {
         return executor;
     }
     if (const auto* plain = executor.target<plain_executor>()) {
-        return make_queue(*plain);
+        return asio::make_strand(*plain);
     }
     return asio::make_strand(executor);
 }

@@ -471,6 +471,7 @@ TEST_CASE_FIXTURE(call_fixture, "spawn: in a zone, a coroutine of any kind runs 
     spawn(z, breaker.run(number), [&](const result<int>& r) { completed += r.value() == 7; });
     clock.run(io);
     CHECK(completed == 5);
+    REQUIRE(first.target<strand>() != nullptr);
     CHECK(detail::is_serial(first));
     CHECK(first != second);
 }

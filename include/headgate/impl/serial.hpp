@@ -5,7 +5,6 @@
 #define HEADGATE_IMPL_SERIAL_HPP
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include <type_traits>
 
@@ -16,10 +15,6 @@ namespace headgate::detail {
 /// Whether two handlers of `executor` never run at the same time, as far as that can be known: it is a strand, or of an
 /// io_context that was made for one thread (`io_context(1)`).
 [[nodiscard]] HEADGATE_DECL bool is_serial(const boost::asio::any_io_executor& executor) noexcept;
-
-/// As a strand over `executor`, but one that can be made, and used, where memory runs out: then it throws.
-[[nodiscard]] HEADGATE_DECL boost::asio::any_io_executor make_queue(
-    const boost::asio::io_context::executor_type& executor);
 
 /// `executor` when it is serial, else a strand over it.
 [[nodiscard]] HEADGATE_DECL boost::asio::any_io_executor make_serial(const boost::asio::any_io_executor& executor);
