@@ -15,6 +15,7 @@
 #include <headgate/export.hpp>
 #include <headgate/impl/bulkhead_core.hpp>
 #include <headgate/impl/call.hpp>
+#include <headgate/impl/initiation.hpp>
 #include <headgate/operation.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/result.hpp>
@@ -105,8 +106,10 @@ struct enter_request {
         using operation = waiter_operation<enter_waiter, Handler>;
         // A token that starts later, such as deferred, begins to wait then.
         const time_point begin = asked == time_point{} ? from->zone().now() : asked;
-        from->enqueue(operation::create(from->zone_ptr(), std::move(handler), from->shared_from_this()), timeout,
-                      begin);
+        detail::initiate<result<bulkhead_permit>>(from->zone().executor(), std::move(handler), [&](Handler&& then) {
+            from->enqueue(operation::create(from->zone_ptr(), std::move(then), from->shared_from_this()), timeout,
+                          begin);
+        });
     }
 };
 

@@ -41,7 +41,8 @@ struct call_owner {
 /// A deadline is a level, and Asio's signals are edges. So it goes on cancelling until `end`: at once whenever the slot
 /// is asked for or bound again, a few turns of the executor after each cancellation, and then every now and then, for
 /// what nobody can notice: a slot that was bound again while its last user was still there, and a coroutine that has
-/// reset its cancellation state.
+/// reset its cancellation state. A terminal cancellation of the caller is such a level too, from `pass_on` on; one of
+/// another type is an edge, which waits for the next user of the slot when there is none.
 class HEADGATE_DECL call_deadline final : public deadline {
 public:
     /// What is cancelled in place of the slot.
@@ -55,21 +56,34 @@ public:
         zone_ = &zone;
         executor_ = std::move(executor);
         owner_ = owner;
-        running_ = armed_ = true;
-        zone.arm(*this, until_);
+        running_ = true;
+        if (until_ != time_point::max()) {
+            armed_ = true;
+            armed_for_ = until_;
+            zone.arm(*this, until_);
+        }
     }
 
     /// The operation has ended, or is given up. It may be called twice.
     void end() noexcept {
         if (std::exchange(running_, false)) {
             armed_ = armed_ && !zone_->disarm(*this);
-            if (armed_ || fired_) [[unlikely]] {
+            if (armed_ || handed_) [[unlikely]] {
                 detach();
             }
         }
     }
 
-    /// Whether it has cancelled the operation.
+    /// For `pass_on`. Before `begin`; throws `std::bad_alloc`.
+    void listen() { handed_ = std::make_shared<handover>(this); }
+
+    /// The caller has cancelled: whatever is bound to the slot gets that `type`. After `listen`.
+    void pass_on(boost::asio::cancellation_type type);
+
+    /// Nothing will ever cancel the operation: there is no slot to bind.
+    void disconnect() noexcept { connected_ = false; }
+
+    /// Whether the deadline has cancelled the operation.
     [[nodiscard]] bool fired() const noexcept { return fired_; }
     /// For the time that is left, before `begin` too.
     void set_until(time_point when) noexcept { until_ = when; }
@@ -83,10 +97,10 @@ public:
 
     /// What the operation binds to its waits.
     [[nodiscard]] boost::asio::cancellation_slot slot() noexcept {
-        if (fired_) [[unlikely]] {
+        if (cancels()) [[unlikely]] {
             expect_bind();
         }
-        return signal_.slot();
+        return connected_ ? signal_.slot() : boost::asio::cancellation_slot();
     }
 
 private:
@@ -99,6 +113,8 @@ private:
     void on_deadline() noexcept override;
     void on_time();
     void arm_again(time_point now) noexcept;
+    void hold(time_point since) noexcept;
+    bool emit(boost::asio::cancellation_type type);
     void cancel();
     void watch();
     void expect_bind() noexcept;
@@ -106,6 +122,8 @@ private:
     void tell_overrun() noexcept;
     void await_handover() const noexcept;
     void detach() noexcept;
+    /// Whether what is bound next is to be cancelled.
+    [[nodiscard]] bool cancels() const noexcept { return level_ || held_ != boost::asio::cancellation_type::none; }
 
     zone_core* zone_ = nullptr;
     time_point until_ = time_point::max();
@@ -118,6 +136,11 @@ private:
     atomic<bool> handed_over_{false};
     bool running_ = false;  // between `begin` and `end`
     bool armed_ = false;    // in the zone's wheel, or on its way to the executor
+    time_point armed_for_{};
+    time_point since_{};                                                          // when the level began
+    boost::asio::cancellation_type held_ = boost::asio::cancellation_type::none;  // for what is bound next
+    bool level_ = false;                                                          // all that is bound is cancelled
+    bool connected_ = true;
     bool fired_ = false;
     bool told_ = false;      // that the operation ignores it
     bool wired_ = false;     // a tripwire is in the slot
@@ -127,15 +150,18 @@ private:
 
 }  // namespace detail
 
-/// What an operation may take as its first argument: the time it has left, and a slot that its deadline fires.
+/// What an operation may take as its first argument: the time it has left, and a slot that its deadline and the
+/// cancellation of its caller fire.
 ///
 /// The operation runs on one serial executor, and uses the slot there: see `with_timeout`. Bind the slot to what the
-/// operation waits for: `bind_cancellation_slot(context.slot(), use_awaitable)`. From the deadline on, whatever is
-/// bound to it ends at once (terminal), also what is bound later; it may be emitted more than once for the same wait.
-/// One wait at a time is bound to a slot, as everywhere in Asio. Valid until the operation ends. Cheap to copy.
+/// operation waits for: `bind_cancellation_slot(context.slot(), use_awaitable)`. From the deadline on, or from a
+/// terminal cancellation of the caller on, whatever is bound to it ends at once (terminal), also what is bound later;
+/// it may be emitted more than once for the same wait. A partial or total cancellation of the caller reaches what is
+/// bound at that moment or, when nothing is, what is bound next. One wait at a time is bound to a slot, as everywhere
+/// in Asio. Valid until the operation ends. Cheap to copy.
 class call_context {
 public:
-    /// Of a call without a deadline.
+    /// Of nothing that could end.
     call_context() = default;
     /// Of a running call; made by the library.
     call_context(detail::call_deadline& call, const detail::zone_core& zone) noexcept : call_(&call), zone_(&zone) {}
@@ -145,13 +171,13 @@ public:
 
     /// What is left until then, never negative; `duration::max()` when there is no deadline.
     [[nodiscard]] duration time_left() const noexcept {
-        if (call_ == nullptr) {
+        if (deadline() == time_point::max()) {
             return duration::max();
         }
         return std::max(duration::zero(), saturating_sub(call_->until(), zone_->now()));
     }
 
-    /// Fired from the deadline on; not connected when there is none.
+    /// Fired from the deadline on, and by the caller's cancellation; not connected when there can be neither.
     [[nodiscard]] boost::asio::cancellation_slot slot() const noexcept {
         return call_ != nullptr ? call_->slot() : boost::asio::cancellation_slot{};
     }

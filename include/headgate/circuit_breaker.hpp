@@ -120,12 +120,16 @@ public:
     /// accepts temporaries only when they are trivially destructible, see `headgate::take`.
     ///
     /// Gives `result<T>`. It is decided when it is awaited; a refusal is answered without suspending, and no frame but
-    /// that of the operation itself is made. Cancelling the awaiting coroutine cancels what the operation waits for, as
-    /// if it had been awaited without a breaker; a call that was cancelled counts for nothing. A call whose coroutine
-    /// is destroyed counts for nothing.
+    /// that of the operation itself is made.
+    ///
+    /// Cancelling the awaiting coroutine cancels what the operation waits for, with the same type, as if it had been
+    /// awaited without a breaker; in the form that takes a `call_context`, what is bound to its slot as well. For that
+    /// it runs as a coroutine of its own, on a serial executor, when its caller can be cancelled; see `with_timeout`. A
+    /// call that was cancelled counts for nothing, nor does one whose coroutine is destroyed.
     ///
     /// Errors: those of the operation; `operation_failed` with the exception that it threw as cause; `canceled` if that
-    /// was Asio's `operation_aborted`; `circuit_open` and `shut_down`, as `try_begin`, when it did not run.
+    /// was Asio's `operation_aborted`; `out_of_memory`; `circuit_open` and `shut_down`, as `try_begin`, when it did not
+    /// run.
     template <class Op, class... Args>
         requires(!detail::is_call_options<Op>)
     [[nodiscard]] auto run(Op&& op, Args&&... args) const {
@@ -135,8 +139,9 @@ public:
     /// The same with a timeout, or with another opinion on what counts.
     ///
     /// When the timeout passes, an operation that takes a `call_context` is cancelled through its slot (terminal), any
-    /// other by one `co_spawn` around it; the call ends when the operation ends. Further errors: `timed_out`, a
-    /// failure.
+    /// other by one `co_spawn` around it; the call ends when the operation ends. Whichever comes first, that or the
+    /// caller's cancellation, is what the operation gets. Serial execution: as `with_timeout`. Further errors:
+    /// `timed_out`, a failure.
     template <class Judge, class Op, class... Args>
     [[nodiscard]] auto run(const call_options<Judge>& options, Op&& op, Args&&... args) const {
         static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
@@ -147,11 +152,11 @@ public:
     }
 
     /// The same with a completion token, which comes first. The operation runs as a coroutine of its own on the
-    /// handler's associated executor, by default the zone's.
+    /// handler's associated executor, by default the zone's; it is serial, as `with_timeout` says.
     ///
-    /// Signature: `void(result<T>)`. Never completes inside the call. Each type of cancellation that the token's slot
-    /// gets is passed on to what the operation waits for, where `co_spawn` lets it: terminal only, unless the operation
-    /// resets its cancellation state.
+    /// Signature: `void(result<T>)`. Never completes inside the call, unless there is no memory to post it. Each type
+    /// of cancellation that the token's slot gets is passed on as with `run`; before the operation has begun, it does
+    /// not begin.
     template <class Token, class Op, class... Args>
         requires(!detail::is_call_options<Token>)
     auto async_run(Token&& token, Op&& op, Args&&... args) const {

@@ -103,8 +103,12 @@ public:
     /// The deadline cancels an operation that takes a `call_context` through it, any other by one `co_spawn` around it;
     /// the call ends when the operation has ended. Then it is `timed_out`, a failure for the breaker, and the resource
     /// is in doubt and closed; a deadline that passes while waiting is `wait_timed_out`, and neutral. An operation that
-    /// ignores its cancellation for a second raises an `overrun` event. Cancelling the awaiting coroutine cancels what
-    /// the call waits for; a call that was cancelled or destroyed counts for nothing.
+    /// ignores its cancellation for a second raises an `overrun` event.
+    ///
+    /// Cancelling the awaiting coroutine, with any of the three types, ends a wait for the pool, and reaches whatever
+    /// the operation waits for as the type that it is; in the form that takes a `call_context`, what is bound to its
+    /// slot as well. A call that was cancelled or destroyed counts for nothing. An operation with a deadline or a
+    /// `call_context` runs on one serial executor: `with_timeout` says when that is a strand of its own.
     ///
     /// Errors: those of the parts, `timed_out`, `operation_failed` with the exception as cause, and what `op` gives. A
     /// pool's `connect_failed` is a failure for the breaker.
@@ -125,7 +129,8 @@ public:
     }
 
     /// `run` with a completion token, which comes first. The operation runs as a coroutine of its own on the handler's
-    /// associated executor, by default the zone's. Signature: `void(result<T>)`. Never completes inside the call.
+    /// associated executor, by default the zone's. Signature: `void(result<T>)`. Never completes inside the call,
+    /// unless there is no memory to post it. Cancellation: as `run`, each type of the token's slot.
     template <class Token, class... Call>
     auto async_run(Token&& token, const key& key, Call&&... call) const {
         return detail::start_call(parts_->zone, std::forward<Token>(token), run(key, std::forward<Call>(call)...));

@@ -11,7 +11,10 @@
 #include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <new>
 #include <utility>
+
+#include <headgate/error.hpp>
 
 namespace headgate {
 
@@ -35,21 +38,43 @@ public:
     awaitable() noexcept = default;  // as the empty base of the operation
     awaitable(Operation&& operation) noexcept : operation_(&operation) {}
 
-    bool await_ready() { return operation_->decide(); }
-
-    template <class Handle>
-    void await_suspend(Handle caller) {
-        // The operation outlives the wait, so the frame of the wait refers to it and stays small.
-        use_awaitable_t<Executor> token;
-        waiting_ = async_initiate<use_awaitable_t<Executor>, void(Result)>(
-            [request = &operation_->request()](auto handler) { request->initiate(std::move(handler)); }, token);
-        waiting_.await_suspend(caller);
+    bool await_ready() {
+        try {
+            return operation_->decide();
+        } catch (const std::bad_alloc&) {
+            operation_ = nullptr;
+            return true;
+        }
     }
 
-    value_type await_resume() { return waiting_.valid() ? waiting_.await_resume() : std::move(*operation_).answer(); }
+    // False when there is no memory to wait.
+    template <class Handle>
+    bool await_suspend(Handle caller) {
+        try {
+            // The operation outlives the wait, so the frame of the wait refers to it and stays small.
+            use_awaitable_t<Executor> token;
+            waiting_ = async_initiate<use_awaitable_t<Executor>, void(Result)>(
+                [request = &operation_->request()](auto handler) { request->initiate(std::move(handler)); }, token);
+        } catch (const std::bad_alloc&) {
+            operation_ = nullptr;
+            return false;
+        }
+        waiting_.await_suspend(caller);
+        return true;
+    }
+
+    value_type await_resume() {
+        if (waiting_.valid()) {
+            return waiting_.await_resume();
+        }
+        if (operation_ == nullptr) [[unlikely]] {
+            return value_type(headgate::error(headgate::errc::out_of_memory));
+        }
+        return std::move(*operation_).answer();
+    }
 
 private:
-    Operation* operation_ = nullptr;
+    Operation* operation_ = nullptr;  // null when there was no memory
     awaitable<value_type, Executor> waiting_;
 };
 /// @endcond
@@ -63,7 +88,8 @@ namespace headgate {
 /// `co_spawn`.
 ///
 /// `Operation` brings `decide()`, true when the answer is there; `answer()`, the result then; `request()`, a copyable
-/// object whose `initiate(handler)` starts it as an asynchronous operation; and `owner()`, what that object refers to.
+/// object whose `initiate(handler)` starts it as an asynchronous operation, without memory with `out_of_memory`; and
+/// `owner()`, what that object refers to.
 template <class Operation, class Result>
 class operation : public boost::asio::awaitable<eager<Operation, Result>, boost::asio::any_io_executor>,
                   public boost::asio::awaitable<eager<Operation, Result>, boost::asio::io_context::executor_type>,

@@ -17,6 +17,7 @@
 #include <headgate/busy_key.hpp>
 #include <headgate/export.hpp>
 #include <headgate/grant.hpp>
+#include <headgate/impl/initiation.hpp>
 #include <headgate/impl/limiter_core.hpp>
 #include <headgate/key.hpp>
 #include <headgate/operation.hpp>
@@ -106,8 +107,10 @@ struct acquire_request {
     template <class Handler>
     void initiate(Handler handler) {
         using operation = waiter_operation<acquire_waiter, Handler>;
-        auto& w = operation::create(from->zone_ptr(), std::move(handler), from->shared_from_this(), what);
-        from->enqueue(w, now == time_point::min() ? from->zone().now() : now, max_wait);
+        detail::initiate<result<grant>>(from->zone().executor(), std::move(handler), [&](Handler&& then) {
+            auto& w = operation::create(from->zone_ptr(), std::move(then), from->shared_from_this(), what);
+            from->enqueue(w, now == time_point::min() ? from->zone().now() : now, max_wait);
+        });
     }
 };
 

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include <headgate/impl/call.hpp>
+#include <headgate/impl/initiation.hpp>
 #include <headgate/impl/pool_backend.hpp>
 #include <headgate/impl/pool_core.hpp>
 #include <headgate/operation.hpp>
@@ -127,8 +128,10 @@ struct checkout_request {
         using operation = waiter_operation<lease_waiter<T>, Handler>;
         // A token that starts later, such as deferred, begins to wait then.
         const time_point begin = asked == time_point{} ? from->zone().now() : asked;
-        from->enqueue(operation::create(from->zone_ptr(), std::move(handler), from->shared_from_this(), place), timeout,
-                      begin);
+        detail::initiate<result<lease<T>>>(from->zone().executor(), std::move(handler), [&](Handler&& then) {
+            from->enqueue(operation::create(from->zone_ptr(), std::move(then), from->shared_from_this(), place),
+                          timeout, begin);
+        });
     }
 };
 
@@ -265,7 +268,7 @@ public:
     /// the same moment goes to the next waiter. A connect begun for a waiter goes on.
     ///
     /// Errors: those of `try_checkout`, where `exhausted` is only for a timeout that is not positive; `queue_full`;
-    /// `wait_timed_out`; `canceled`.
+    /// `wait_timed_out`; `canceled`; `out_of_memory`, when there is none to wait with.
     checkout_operation<T> checkout(std::source_location where = std::source_location::current()) const {
         return {*core_, core_->checkout_timeout(), where};
     }
@@ -276,7 +279,8 @@ public:
     }
 
     /// The same with a completion token. Signature: `void(result<lease<T>>)`. Completes on the token's associated
-    /// executor, by default the io_context's, never inside this call.
+    /// executor, by default the io_context's, never inside this call, unless there is no memory to post an
+    /// `out_of_memory`.
     template <class Token>
     auto checkout(const checkout_options& options, Token&& token,
                   std::source_location where = std::source_location::current()) const {
@@ -296,6 +300,10 @@ public:
     /// becomes `operation_failed` with the exception as cause, and the resource is returned. With a `timeout`, the
     /// operation is cancelled when it has passed, and the result is `timed_out`; a resource whose operation timed out,
     /// was cancelled (by whatever name, see `is_canceled`), or never ended is in doubt and closed.
+    ///
+    /// Cancelling the awaiting coroutine, with any of the three types, leaves the queue, and reaches whatever the
+    /// operation waits for as the type that it is; in the form that takes a `call_context`, what is bound to its slot
+    /// as well. An operation with a timeout or a `call_context` runs on one serial executor: see `with_timeout`.
     ///
     /// A lease that it holds past `leak_threshold` is blamed on the type of `op`, which for a closure names the
     /// function that it stands in; `with_options` names the place of the call.
@@ -350,7 +358,10 @@ public:
             [](auto handler, std::shared_ptr<detail::pool_core> pool, duration span) {
                 using waiter = detail::waiter_operation<detail::pool_drain_waiter, decltype(handler)>;
                 detail::pool_core& core = *pool;
-                core.enqueue(waiter::create(core.zone_ptr(), std::move(handler), std::move(pool)), span);
+                detail::initiate<result<void>>(
+                    core.zone().executor(), std::move(handler), [&](decltype(handler)&& then) {
+                        core.enqueue(waiter::create(core.zone_ptr(), std::move(then), std::move(pool)), span);
+                    });
             },
             token, core_, limit);
     }

@@ -5,24 +5,18 @@
 #define HEADGATE_SPAWN_HPP
 
 #include <boost/asio/associated_cancellation_slot.hpp>
-#include <boost/asio/associator.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/executor.hpp>
 #include <boost/asio/is_executor.hpp>
 #include <boost/asio/strand.hpp>
 
-#include <exception>
 #include <memory>
-#include <optional>
+#include <new>
 #include <type_traits>
 #include <utility>
 
-#include <headgate/export.hpp>
+#include <headgate/impl/apart.hpp>
 #include <headgate/impl/invoke.hpp>
 #include <headgate/result.hpp>
 #include <headgate/zone.hpp>
@@ -36,40 +30,6 @@
 namespace headgate {
 
 namespace detail {
-
-/// The error that an exception of an operation becomes: `canceled` when it says so by whatever name (`is_canceled`),
-/// `out_of_memory` for `std::bad_alloc`, else `operation_failed`; with the exception as cause.
-[[nodiscard]] HEADGATE_DECL error error_of(std::exception_ptr cause) noexcept;
-
-/// What a spawned coroutine and its handler share. Cancellation goes through it: from Boost 1.83 on, one that comes
-/// before the coroutine has begun would be thrown out of `io_context::run`.
-template <class T>
-struct spawned {
-    std::optional<result<T>> value;
-    boost::asio::cancellation_signal signal;
-    bool begun = false;
-    bool canceled = false;  // before it has begun
-
-    void cancel(boost::asio::cancellation_type type) {
-        if (begun) {
-            signal.emit(type);
-        } else {
-            canceled =
-                canceled || (type & boost::asio::cancellation_type::terminal) != boost::asio::cancellation_type::none;
-        }
-    }
-};
-
-template <class T, class Executor>
-boost::asio::awaitable<void, Executor> fill(boost::asio::awaitable<result<T>, Executor> operation,
-                                            std::shared_ptr<spawned<T>> out) {
-    out->begun = true;
-    if (out->canceled) {
-        out->value.emplace(error(errc::canceled));
-        co_return;
-    }
-    out->value.emplace(co_await std::move(operation));
-}
 
 template <class Executor>
 concept spawns = boost::asio::execution::is_executor<Executor>::value || boost::asio::is_executor<Executor>::value;
@@ -89,20 +49,20 @@ auto as_operation(Call call) {
     return std::move(call).as_awaitable();
 }
 
-/// Completes `Handler` with a result when a spawned coroutine has ended; has the handler's associated properties.
-template <class T, class Handler>
-struct spawn_handler {
-    std::shared_ptr<spawned<T>> out;
-    Handler handler;
-
-    void operator()(std::exception_ptr thrown) {
-        if (thrown) {
-            // Through `out`, where g++ cannot see that there is no value, and warn that it is read uninitialised.
-            out->value.emplace(error_of(std::move(thrown)));
-        }
-        std::move(handler)(std::move(*out->value));
+/// Starts `operation` on `executor`, and completes `handler` with its result.
+template <class BodyExecutor, class T, class Executor, class Handler>
+void spawn_with(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Executor> operation, Handler handler,
+                heed what) {
+    using state_type = apart<T, Handler>;
+    std::shared_ptr<state_type> state;
+    try {
+        state = std::make_shared<state_type>(std::move(handler), what);
+    } catch (const std::bad_alloc&) {
+        return complete_without_memory<result<T>>(executor, std::move(handler));
     }
-};
+    state->has_signal = boost::asio::get_associated_cancellation_slot(*state->caller).is_connected();
+    start_apart(state, executor, std::move(operation), [] {});
+}
 
 }  // namespace detail
 
@@ -112,26 +72,14 @@ struct spawn_handler {
 ///
 /// Signature: `void(result<T>)`. An exception that leaves the operation becomes `operation_failed` with the exception
 /// as cause, one that says that it was cancelled becomes `canceled`. Cancellation of the token cancels the operation:
-/// terminal only, as with `co_spawn`, unless the operation resets its cancellation state.
+/// terminal only, as with `co_spawn`, unless the operation resets its cancellation state. Without memory to start it:
+/// `out_of_memory`.
 template <class BodyExecutor, class T, class Executor, class Token>
     requires detail::spawns<BodyExecutor>
 auto spawn(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Executor> operation, Token&& token) {
     return boost::asio::async_initiate<Token, void(result<T>)>(
         [executor](auto handler, boost::asio::awaitable<result<T>, Executor> body) {
-            auto out = std::make_shared<detail::spawned<T>>();
-            if (auto slot = boost::asio::get_associated_cancellation_slot(handler); slot.is_connected()) {
-                // A slot fires on the thread of whoever emits, and may do so when all is over; what is shared belongs
-                // to the executor.
-                slot.assign([executor, weak = std::weak_ptr(out)](boost::asio::cancellation_type type) {
-                    if (auto shared = weak.lock()) {
-                        boost::asio::dispatch(executor, [shared, type] { shared->cancel(type); });
-                    }
-                });
-            }
-            using handler_type = detail::spawn_handler<T, decltype(handler)>;
-            boost::asio::co_spawn(
-                executor, detail::fill(std::move(body), out),
-                boost::asio::bind_cancellation_slot(out->signal.slot(), handler_type{out, std::move(handler)}));
+            detail::spawn_with(executor, std::move(body), std::move(handler), detail::heed::terminal);
         },
         token, std::move(operation));
 }
@@ -154,8 +102,8 @@ auto spawn(Context& context, boost::asio::awaitable<result<T>, Executor> operati
 /// however many run the io_context: the safe way to start whatever uses headgate.
 ///
 /// `operation` is an `awaitable<result<T>>`, an `awaitable<T>` or an `awaitable<void>`, on `any_io_executor` or on the
-/// strand's own type; or a protected call such as `breaker.run(op)`. Everything else is as above. The token completes
-/// on its associated executor, by default on that strand. Thread-safe.
+/// strand's own type; or a protected call such as `breaker.run(op)`. Everything else is as above. The token
+/// completes on its associated executor, by default on that strand. Thread-safe.
 template <class Operation, class Token>
     requires requires(Operation operation) { detail::as_operation(std::move(operation)); }
 auto spawn(const zone& owner, Operation operation, Token&& token) {
@@ -164,16 +112,6 @@ auto spawn(const zone& owner, Operation operation, Token&& token) {
 }
 
 }  // namespace headgate
-
-/// @cond
-template <template <class, class> class Associator, class T, class Handler, class Default>
-struct boost::asio::associator<Associator, headgate::detail::spawn_handler<T, Handler>, Default>
-    : Associator<Handler, Default> {
-    static auto get(const headgate::detail::spawn_handler<T, Handler>& h, const Default& d = Default()) noexcept {
-        return Associator<Handler, Default>::get(h.handler, d);
-    }
-};
-/// @endcond
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop

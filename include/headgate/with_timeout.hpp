@@ -59,17 +59,21 @@ private:
 /// thread runs. An operation that takes no `call_context` always does: it runs as a coroutine of its own, on a strand
 /// where that is needed. One that takes a `call_context` runs inside of the awaiting coroutine when that is known to be
 /// on a serial executor, because `headgate::spawn(zone, ...)` or `co_spawn` on a strand started it or its io_context
-/// was made for one thread (`io_context(1)`); that costs no more than to arm the deadline. Elsewhere it runs as the
-/// others, for about a microsecond. **Where the awaitables have an executor type of their own**, as `awaitable<T,
-/// io_context::executor_type>` has, headgate can put no strand in between: that executor must be serial, or the
-/// deadline races with the operation.
+/// was made for one thread (`io_context(1)`), and nobody can cancel that coroutine; this costs no more than to arm the
+/// deadline. Elsewhere it runs as the others, for about a microsecond. **Where the awaitables have an executor type of
+/// their own**, as `awaitable<T, io_context::executor_type>` has, headgate can put no strand in between: that executor
+/// must be serial, or the deadline races with the operation.
 ///
 /// From the deadline until the operation has ended, whatever it waits for ends at once: what is bound to the context's
 /// slot, or without a context every wait of its coroutine; a wait that began unnoticed ends within a millisecond or a
 /// 64th of the time since the deadline, whichever is longer. The call ends when the operation has ended: one that
-/// ignores its cancellation for a second raises an `overrun` event with its type. Cancellation of the awaiting
-/// coroutine reaches the operation, whichever of the three types it is. `op` and `args` are stored by value; see `take`
-/// for what some compilers refuse. Await what it returns plainly, or `as_awaitable()`.
+/// ignores its cancellation for a second raises an `overrun` event with its type.
+///
+/// **Cancellation** of the awaiting coroutine reaches whatever the operation waits for, bound to the context's slot or
+/// not, as the type that it is: terminal, partial or total. From a terminal one on, whatever is bound to the slot ends
+/// at once; a partial or total one ends what is bound to it, or else what is bound next. Where the awaiting coroutine
+/// can be cancelled, an operation that takes a `call_context` runs as a coroutine of its own, too. `op` and `args` are
+/// stored by value; see `take` for what some compilers refuse. Await what it returns plainly, or `as_awaitable()`.
 ///
 /// `duration::max()` is no timeout. A timeout of zero or less is no time left: the operation does not run.
 ///

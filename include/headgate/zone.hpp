@@ -16,6 +16,7 @@
 #include <utility>
 
 #include <headgate/event.hpp>
+#include <headgate/impl/initiation.hpp>
 #include <headgate/impl/zone_core.hpp>
 #include <headgate/impl/zone_waiters.hpp>
 #include <headgate/result.hpp>
@@ -122,14 +123,16 @@ public:
     /// time when it is `duration::max()`. A zone that is closed or drains starts no sleep.
     ///
     /// Signature: `void(result<void>)`. Completes on the token's associated executor, by default the io_context's.
-    /// Cancellation: terminal, partial and total end it with `canceled`. Errors: `canceled`, `shut_down`. Throws
-    /// `std::bad_alloc` when it starts. Thread-safe.
+    /// Cancellation: terminal, partial and total end it with `canceled`. Errors: `canceled`, `shut_down`,
+    /// `out_of_memory`; `use_awaitable` may throw `std::bad_alloc` before it is awaited. Thread-safe.
     template <class Token = boost::asio::use_awaitable_t<>>
     auto sleep_for(duration span, Token&& token = {}) {
         return boost::asio::async_initiate<Token, void(result<void>)>(
             [core = core_](auto handler, duration length) {
                 using operation = detail::waiter_operation<detail::sleep_waiter, decltype(handler)>;
-                core->enqueue(operation::create(core, std::move(handler), *core), length);
+                detail::initiate<result<void>>(core->executor(), std::move(handler), [&](decltype(handler)&& then) {
+                    core->enqueue(operation::create(core, std::move(then), *core), length);
+                });
             },
             token, span);
     }
@@ -154,8 +157,9 @@ public:
     /// this goes on to wait for leases and permits.
     ///
     /// A limit that is not positive looks once; `duration::max()` is none. Signature: `void(result<void>)`.
-    /// Cancellation: terminal, partial and total end only this wait. Errors: `wait_timed_out`, `canceled`, `shut_down`
-    /// when the io_context is destroyed first. Throws `std::bad_alloc` when it starts. Thread-safe.
+    /// Cancellation: terminal, partial and total end only this wait. Errors: `wait_timed_out`, `canceled`,
+    /// `out_of_memory`, `shut_down` when the io_context is destroyed first; `use_awaitable` may throw `std::bad_alloc`
+    /// before it is awaited. Thread-safe.
     template <class Token = boost::asio::use_awaitable_t<>>
     auto drain(duration limit, Token&& token = {}) {
         return end(detail::idle_wait::drain, limit, std::forward<Token>(token));
@@ -178,7 +182,9 @@ private:
         return boost::asio::async_initiate<Token, void(result<void>)>(
             [core = core_](auto handler, detail::idle_wait wanted, duration span) {
                 using operation = detail::waiter_operation<detail::idle_waiter, decltype(handler)>;
-                core->enqueue(operation::create(core, std::move(handler), *core), wanted, span);
+                detail::initiate<result<void>>(core->executor(), std::move(handler), [&](decltype(handler)&& then) {
+                    core->enqueue(operation::create(core, std::move(then), *core), wanted, span);
+                });
             },
             token, what, limit);
     }

@@ -6,6 +6,10 @@
 #include <boost/asio/post.hpp>
 #include <boost/core/demangle.hpp>
 
+#include <algorithm>
+#include <new>
+#include <utility>
+
 namespace headgate::detail {
 
 namespace {
@@ -25,7 +29,7 @@ constexpr signed char looks_later = 8;
 
 }  // namespace
 
-/// Lies in the slot while nothing is bound to it after the deadline. It goes when something is.
+/// Lies in the slot while nothing is bound to it that is to be cancelled. It goes when something is.
 class call_deadline::tripwire {
 public:
     explicit tripwire(call_deadline* call) noexcept : call_(call) { call_->wired_ = true; }
@@ -37,7 +41,7 @@ public:
             call_->expect_bind();  // what replaces it is not in its place yet
         }
     }
-    void operator()(boost::asio::cancellation_type /*type*/) const noexcept {}
+    void operator()(asio::cancellation_type /*type*/) const noexcept {}
 
 private:
     call_deadline* call_;
@@ -49,7 +53,7 @@ void call_deadline::on_deadline() noexcept {
         if (!handed_) {
             handed_ = std::make_shared<handover>(this);
         }
-        boost::asio::post(executor_, [handed = handed_] {
+        asio::post(executor_, [handed = handed_] {
             if (handed->call != nullptr) {
                 handed->call->on_time();
             }
@@ -67,29 +71,68 @@ void call_deadline::on_time() {
     await_handover();  // the strand may still be in the last line of `on_deadline`
     handed_over_.store(false, std::memory_order_relaxed);
     armed_ = false;
-    looks_ = std::exchange(fired_, true) ? looks_later : looks_at_first;
-    if (!told_ && zone_->now() >= saturating_add(until_, overrun_grace)) {
+    if (armed_for_ >= until_ && !std::exchange(fired_, true)) {
+        hold(until_);
+    } else {
+        looks_ = looks_later;
+    }
+    if (fired_ && !told_ && zone_->now() >= saturating_add(until_, overrun_grace)) {
         told_ = true;
         tell_overrun();
     }
     cancel();
 }
 
+// False when what is bound had no memory to take notice: it is tried again.
+bool call_deadline::emit(asio::cancellation_type type) {
+    try {
+        signal_.emit(type);
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+}
+
+void call_deadline::pass_on(asio::cancellation_type type) {
+    if (type == asio::cancellation_type::none || level_) {
+        return;
+    }
+    if ((type & asio::cancellation_type::terminal) != asio::cancellation_type::none) {
+        hold(zone_->now());
+    } else {
+        since_ = zone_->now();
+        held_ = held_ | type;
+        looks_ = looks_later;
+    }
+    cancel();
+}
+
+// From now on it is a level.
+void call_deadline::hold(time_point since) noexcept {
+    if (!std::exchange(level_, true)) {
+        since_ = since;
+    }
+    looks_ = looks_at_first;
+}
+
 // Cancels what is bound now, and sees to it that what is bound next is noticed.
 void call_deadline::cancel() {
     const std::shared_ptr<handover> here = handed_;
     if (cancel_ != nullptr) {
-        cancel_(object_, boost::asio::cancellation_type::terminal);
-    } else {
-        signal_.emit(boost::asio::cancellation_type::terminal);
+        cancel_(object_, asio::cancellation_type::terminal);
+    } else if (level_) {
+        emit(asio::cancellation_type::terminal);
+    } else if (!wired_ && signal_.slot().has_handler()) {
+        const auto type = std::exchange(held_, asio::cancellation_type::none);
+        if (!emit(type) && here->call != nullptr) {
+            held_ = type;
+        }
     }
-    if (here->call == nullptr) {
-        return;  // that has ended the call
+    if (here->call == nullptr || !cancels()) {
+        return;  // that has ended the call, or was all
     }
     watch();
-    if (!armed_) {
-        arm_again(zone_->now());
-    }
+    arm_again(zone_->now());
 }
 
 // What was cancelled may end within a few turns, and its successor be bound in the same turn. When nothing is bound, a
@@ -106,17 +149,24 @@ void call_deadline::watch() {
     }
 }
 
+// For the next repetition, or the deadline, or the end of the grace, whichever is first.
 void call_deadline::arm_again(time_point now) noexcept {
-    const duration overdue = saturating_sub(now, until_);
     time_point next = time_point::max();
-    if (!wired_) {
+    if (cancels() && !wired_) {
+        const duration overdue = saturating_sub(now, since_);
         next = saturating_add(now, std::max(shortest_repetition, overdue / repetitions_in_overdue_time));
     }
-    if (!told_) {
+    if (!fired_) {
+        next = std::min(next, until_);
+    } else if (!told_) {
         next = std::min(next, saturating_add(until_, overrun_grace));
     }
-    if (next != time_point::max()) {
-        armed_ = true;
+    if (armed_ && (armed_for_ <= next || !zone_->disarm(*this))) {
+        return;  // it comes soon enough, or is on its way
+    }
+    armed_ = next != time_point::max();
+    if (armed_) {
+        armed_for_ = next;
         zone_->arm(*this, next);
     }
 }
@@ -132,7 +182,7 @@ void call_deadline::look_soon() noexcept {
         return;
     }
     try {
-        boost::asio::post(executor_, [handed = handed_] {
+        asio::post(executor_, [handed = handed_] {
             if (handed->call != nullptr) {
                 handed->call->looking_ = false;
                 handed->call->cancel();
@@ -140,9 +190,7 @@ void call_deadline::look_soon() noexcept {
         });
         looking_ = true;
     } catch (...) {
-        if (!armed_) {
-            arm_again(zone_->now());  // for lack of memory it is the next repetition that looks
-        }
+        arm_again(zone_->now());  // for lack of memory it is the next repetition that looks
     }
 }
 

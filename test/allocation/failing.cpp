@@ -18,20 +18,13 @@ namespace {
 struct {
     bool failed = false;
     std::uint64_t left = 0;  // until the one that fails
+    bool (*where)() = nullptr;
     std::atomic<std::int64_t> live{0};
 } heap;
 thread_local constinit bool armed = false;
 
-bool fails_now() noexcept {
-    if (!armed || heap.failed || --heap.left != 0) {
-        return false;
-    }
-    heap.failed = true;
-    return true;
-}
-
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
-    if (fails_now()) {
+    if (headgate::allocation::fails_now()) {
         return nullptr;
     }
     void* const p = alignment <= alignof(std::max_align_t)
@@ -88,6 +81,18 @@ failing::failing() {
 
 failing::~failing() {
     armed = false;
+}
+
+void fail_only(bool (*where)()) noexcept {
+    heap.where = where;
+}
+
+bool fails_now() noexcept {
+    if (!armed || heap.failed || (heap.where != nullptr && !heap.where()) || --heap.left != 0) {
+        return false;
+    }
+    heap.failed = true;
+    return true;
 }
 
 bool has_failed() noexcept {

@@ -24,6 +24,12 @@ public:
 /// none failed. Fails the doctest case when a run leaks.
 void every_allocation(const std::function<void()>& scenario);
 
+/// Fails only what is allocated where `where` is true; null: everywhere.
+void fail_only(bool (*where)()) noexcept;
+
+/// Counts an allocation that is not made with `new`: whether it is the one that is to fail.
+[[nodiscard]] bool fails_now() noexcept;
+
 /// Whether the allocation that was to fail has failed in this run.
 [[nodiscard]] bool has_failed() noexcept;
 

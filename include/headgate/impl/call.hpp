@@ -79,6 +79,18 @@ auto executor_of(Handle caller) {
     return caller.promise().await_transform(boost::asio::this_coro::executor).await_resume();
 }
 
+/// Its cancellation state; the slot is not connected when it can not be cancelled at all.
+template <class Handle>
+boost::asio::cancellation_state cancellation_of(Handle caller) {
+    return caller.promise().await_transform(boost::asio::this_coro::cancellation_state).await_resume();
+}
+
+/// Whether that coroutine throws at its next wait when it was cancelled.
+template <class Handle>
+bool throws_if_cancelled(Handle caller) {
+    return caller.promise().await_transform(boost::asio::this_coro::throw_if_cancelled()).await_resume();
+}
+
 /// A call of an operation that something protects: what admits and settles it, the operation, its arguments, its
 /// deadline, and its awaitable.
 ///
@@ -177,12 +189,11 @@ public:
     template <class Handle>
     bool suspend(Handle caller) {
         try {
-            if (admission_ == admission::run && (!limited() || begin_in_place(executor_of(caller)))) [[likely]] {
+            if (admission_ == admission::run && in_place(caller)) [[likely]] {
                 plain_.await_suspend(caller);
-            } else {
-                suspend_slowly(caller);
+                return true;
             }
-            return true;
+            return suspend_slowly(caller);
         } catch (...) {
             early_.emplace(error_of(std::current_exception()));
             return false;
@@ -223,55 +234,84 @@ private:
             co_return value_type(std::move(*refusal));
         }
         self.make();
-        if (self.limited()) {
-            const executor_type executor = co_await boost::asio::this_coro::executor;
-            if (!self.begin_in_place(executor)) {
-                co_return co_await self.run_apart(executor);
-            }
+        const executor_type executor = co_await boost::asio::this_coro::executor;
+        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
+        if (!self.begin_in_place(state.slot().is_connected(), [&executor] { return executor; })) {
+            const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
+            co_return co_await self.run_apart(executor, throws);
         }
         co_return co_await as_result(std::move(self.plain_));
     }
 
     template <class Handle>
-    void suspend_slowly(Handle caller) {
+    bool suspend_slowly(Handle caller) {
         if constexpr (may_wait<Policy>) {
-            slow_ = admission_ == admission::wait ? wait_and_run(*this) : run_apart(executor_of(caller));
-        } else {
-            slow_ = run_apart(executor_of(caller));
-        }
-        slow_.await_suspend(caller);
-    }
-
-    // Starts the deadline of an operation that runs inside of the awaiting coroutine. False when it must not: it takes
-    // no context, or nothing keeps the deadline off it while it runs.
-    bool begin_in_place(const executor_type& executor) {
-        if constexpr (shape::with_context && chosen_serial<executor_type>) {
-            start_deadline(executor);
-            return true;
-        } else if constexpr (shape::with_context) {
-            const bool serial = is_serial(executor);
-            if (serial) [[likely]] {
-                start_deadline(executor);
+            if (admission_ == admission::wait) {
+                slow_ = wait_and_run(*this);
+                slow_.await_suspend(caller);
+                return true;
             }
-            return serial;
-        } else {
+        }
+        const bool throws = throws_if_cancelled(caller);
+        if (throws && cancellation_of(caller).cancelled() != boost::asio::cancellation_type::none) {
+            early_.emplace(errc::canceled);  // while the operation was made: Asio has looked just before
             return false;
         }
+        slow_ = run_apart(executor_of(caller), throws);
+        slow_.await_suspend(caller);
+        return true;
     }
 
-    // The operation as a coroutine of its own, on a serial executor.
-    boost::asio::awaitable<value_type, executor_type> run_apart(executor_type executor) {
+    // Starts the deadline of an operation that runs inside of the awaiting coroutine. False when it must not: it has a
+    // deadline and takes no context, or it takes one, and either the caller's cancellation has to reach its slot too or
+    // nothing keeps the deadline off it while it runs.
+    template <class GetExecutor>
+    bool begin_in_place(bool cancellable, const GetExecutor& get_executor) {
+        if constexpr (!shape::with_context) {
+            return !limited();
+        } else {
+            if (cancellable) [[unlikely]] {
+                return false;
+            }
+            if (!limited()) {
+                deadline_.disconnect();
+                return true;
+            }
+            const executor_type executor = get_executor();
+            if constexpr (!chosen_serial<executor_type>) {
+                if (!is_serial(executor)) [[unlikely]] {
+                    return false;
+                }
+            }
+            start_deadline(executor);
+            return true;
+        }
+    }
+
+    template <class Handle>
+    bool in_place(Handle caller) {
+        if constexpr (shape::with_context) {
+            return begin_in_place(cancellation_of(caller).slot().is_connected(),
+                                  [caller] { return executor_of(caller); });
+        } else {
+            return !limited();
+        }
+    }
+
+    // The operation as a coroutine of its own, on a serial executor. Without a context it throws at the first wait
+    // after its cancellation; with one it does as its caller, so that its place makes no difference.
+    boost::asio::awaitable<value_type, executor_type> run_apart(executor_type executor, bool throws) {
         if constexpr (!chosen_serial<executor_type>) {
             executor = make_serial(executor);
         }
         return await_apart(
             executor, deadline_, [this](const executor_type& own) { start_deadline(own); },
-            as_result(std::move(plain_)), !shape::with_context);
+            as_result(std::move(plain_)), shape::with_context, throws || !shape::with_context);
     }
 
     void make() {
         deadline_.set_until(policy_.until());
-        const call_context context = limited() ? call_context(deadline_, policy_.zone()) : call_context();
+        const call_context context(deadline_, policy_.zone());
         plain_ = std::apply(
             [&](auto&&... leading) {
                 return std::apply(
@@ -329,10 +369,14 @@ boost::asio::awaitable<typename Call::value_type, typename Call::executor_type> 
 /// Runs a protected call as a coroutine of its own, for any completion token.
 template <class Token, class Call>
 auto start_call(const std::shared_ptr<zone_core>& zone, Token&& token, Call call) {
-    return boost::asio::async_initiate<Token, void(typename Call::value_type)>(
+    using value_type = typename Call::value_type;
+    return boost::asio::async_initiate<Token, void(value_type)>(
         [zone](auto handler, Call protected_one) {
             const auto executor = boost::asio::get_associated_executor(handler, zone->executor());
-            spawn(executor, counted_call(counted_operation(zone), std::move(protected_one)), std::move(handler));
+            initiate<value_type>(executor, std::move(handler), [&](decltype(handler)&& then) {
+                auto body = counted_call(counted_operation(zone), std::move(protected_one));
+                spawn_with(executor, std::move(body), std::move(then), heed::all);
+            });
         },
         token, std::move(call));
 }

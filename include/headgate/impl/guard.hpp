@@ -167,14 +167,14 @@ public:
     template <class Executor>
     boost::asio::awaitable<std::optional<error>, Executor> wait() {
         const guard_parts& parts = *parts_;
+        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
+        const boost::asio::cancellation_type before = state.cancelled();
         typename lender::operation checkout(*lender::of(parts), longest_wait(), lease_place({}, *operation_), now_);
         result<lease_type> lent = co_await std::move(checkout);
         std::optional<error> refusal;
         now_ = parts.zone->now();
         // Cancelled when the resource was on its way: the operation would not begin, and is not paid for.
-        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
-        const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
-        if (throws && state.cancelled() != boost::asio::cancellation_type::none) {
+        if (state.cancelled() != before) {
             refusal.emplace(errc::canceled);
         } else if (!lent) {
             refusal.emplace(std::move(lent).error());

@@ -287,14 +287,14 @@ public:
 
     template <class Executor>
     boost::asio::awaitable<std::optional<error>, Executor> wait() {
+        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
+        const boost::asio::cancellation_type before = state.cancelled();
         std::optional<error> refusal;
         operation checkout(*from_, wait_, place_, asked_);
         take(co_await std::move(checkout), refusal);
         // Cancelled, or out of time, when the resource was on its way: the operation does not begin, and leaves no
         // doubt.
-        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
-        const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
-        if (lease_ && throws && state.cancelled() != boost::asio::cancellation_type::none) {
+        if (lease_ && state.cancelled() != before) {
             lease_.reset();
             refusal.emplace(errc::canceled);
         } else if (lease_ && until_ != time_point::max() && zone().now() >= until_) {
