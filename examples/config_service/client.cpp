@@ -44,9 +44,8 @@ void cut(std::array<unsigned char, 16>& bytes, unsigned bits) {
 
 bool is_number(std::string_view text, unsigned most) {
     unsigned n = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stop, failed] = std::from_chars(text.data(), end, n);
-    return stop == end && failed == std::errc{} && n <= most;
+    const auto [stop, failed] = std::from_chars(text.data(), text.data() + text.size(), n);
+    return stop == text.data() + text.size() && failed == std::errc{} && n <= most;
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -118,7 +117,7 @@ std::optional<ip::address> forwarded_for(std::string_view element) {
     bool seen = false;
     for (const std::string_view pair : split(element, ';').value_or(std::vector<std::string_view>{})) {
         const auto equals = std::min(pair.find('='), pair.size());
-        if (boost::beast::iequals({pair.data(), equals}, "for")) {
+        if (boost::beast::iequals(pair.substr(0, equals), "for")) {
             if (std::exchange(seen, true)) {
                 return {};
             }
@@ -189,7 +188,7 @@ ip::address plain(const ip::address& address) {
 
 ip::address client_address(const ip::address& peer, std::string_view x_forwarded_for, std::string_view forwarded,
                            const std::vector<network>& trusted_proxies) {
-    const ip::address near = plain(peer);
+    ip::address near = plain(peer);
     if (!is_one_of(near, trusted_proxies) || (x_forwarded_for.empty() && forwarded.empty())) {
         return near;
     }

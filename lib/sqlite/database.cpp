@@ -100,8 +100,9 @@ constexpr std::string_view looking_pragmas[] = {
 
 bool only_looks(std::string_view pragma) noexcept {
     return std::ranges::any_of(looking_pragmas, [&](std::string_view looking) {
-        return sqlite3_strnicmp(pragma.data(), looking.data(), static_cast<int>(looking.size())) == 0 &&
-               pragma.size() == looking.size();
+        return pragma.size() == looking.size() &&
+               // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): as many as `looking` has
+               sqlite3_strnicmp(pragma.data(), looking.data(), static_cast<int>(looking.size())) == 0;
     });
 }
 

@@ -50,7 +50,7 @@ void complete_without_memory(const Executor& fallback, Handler handler) {
 /// Without memory for it the operation ends with `out_of_memory`. An exception here would leave through
 /// `io_context::run` where a coroutine awaits the operation, and destroy that coroutine.
 template <class Result, class Executor, class Handler, class Create>
-void initiate(const Executor& fallback, Handler&& handler, const Create& create) {
+void initiate(const Executor& fallback, Handler handler, const Create& create) {
     try {
         create(std::move(handler));
         return;
