@@ -11,7 +11,6 @@ namespace {
 
 constexpr std::uint32_t ssl_code = 80'877'103;
 constexpr std::uint32_t gss_code = 80'877'104;
-constexpr std::uint32_t cancel_code = 80'877'102;
 constexpr std::string_view protocol_option = "_pq_.";
 
 first_packet malformed(std::string_view problem) {

@@ -9,7 +9,6 @@ namespace db_proxy {
 
 namespace {
 
-constexpr std::uint32_t cancel_code = 80'877'102;
 constexpr std::uint32_t text_oid = 25;
 
 void set_uint32(std::string& out, std::size_t at, std::uint32_t value) {

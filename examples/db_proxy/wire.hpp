@@ -21,6 +21,9 @@ namespace db_proxy {
 /// A message begins with its type and its length. The length counts itself.
 inline constexpr std::size_t header_size = 5;
 
+/// A first packet with this in place of a version is a CancelRequest.
+inline constexpr std::uint32_t cancel_code = 80'877'102;
+
 /// A whole message without its header.
 struct message {
     char type;
