@@ -53,7 +53,7 @@ struct http_response {
 struct http_options {
     bool log_requests = true;
     std::uint32_t max_header = 16 * 1024;
-    std::uint64_t max_body = 1024 * 1024;
+    std::uint64_t max_body = std::uint64_t{1} << 20;
     std::size_t max_connections = 20'000;
     std::vector<network> trusted_proxies{};
     std::chrono::nanoseconds idle_timeout = std::chrono::seconds{60};  ///< Between two requests.

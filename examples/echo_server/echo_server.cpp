@@ -133,7 +133,7 @@ asio::awaitable<void> drain(asio::io_context& io, tcp::acceptor& acceptor, servi
     acceptor.close();
     for (tcp::socket* one : s.open) {
         boost::system::error_code gone;
-        one->shutdown(tcp::socket::shutdown_receive, gone);
+        (void)one->shutdown(tcp::socket::shutdown_receive, gone);
     }
     for (auto waited = 0ms; !s.open.empty() && waited < drain_timeout; waited += 10ms) {
         (void)co_await s.zone.sleep_for(10ms);
@@ -145,11 +145,13 @@ asio::awaitable<void> drain(asio::io_context& io, tcp::acceptor& acceptor, servi
 
 bool parse(int argc, char** argv, std::array<std::uint16_t, 3>& numbers) {
     for (int i = 1; i < argc; ++i) {
-        const std::string_view text = argv[i];
-        const char* const end = text.data() + text.size();
         const auto at = static_cast<std::size_t>(i) - 1;
-        if (at == numbers.size() ||
-            std::from_chars(text.data(), end, numbers[at]) != std::from_chars_result{end, std::errc{}}) {
+        if (at == numbers.size()) {
+            return false;
+        }
+        const std::string_view text = argv[i];
+        const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), numbers[at]);
+        if (failed != std::errc{} || end != text.data() + text.size()) {
             return false;
         }
     }

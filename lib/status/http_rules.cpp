@@ -40,9 +40,8 @@ std::string_view without_last_dot(std::string_view name) {
 // RFC 9110 lets a port be empty.
 bool is_port(std::string_view text) {
     std::uint16_t port = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stop, failed] = std::from_chars(text.data(), end, port);
-    return text.empty() || (stop == end && failed == std::errc{});
+    const auto [stop, failed] = std::from_chars(text.data(), text.data() + text.size(), port);
+    return text.empty() || (stop == text.data() + text.size() && failed == std::errc{});
 }
 
 // An IPv4 address that stands in an IPv6 one counts as itself.

@@ -156,8 +156,7 @@ void driver::trace(const deadline& node) noexcept {
         if (clock.due.size() < 20 && std::find(clock.due.begin(), clock.due.end(), whose) == clock.due.end()) {
             clock.due.push_back(std::move(whose));
         }
-    } catch (const std::bad_alloc&) {
-        // One name less.
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): one name less
     }
 }
 

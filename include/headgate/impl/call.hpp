@@ -234,7 +234,7 @@ private:
             co_return value_type(std::move(*refusal));
         }
         self.make();
-        const executor_type executor = co_await boost::asio::this_coro::executor;
+        executor_type executor = co_await boost::asio::this_coro::executor;
         const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
         if (!self.begin_in_place(state.slot().is_connected(), [&executor] { return executor; })) {
             const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
