@@ -223,7 +223,7 @@ TEST_CASE("an io_context goes while threads of others call a zone on it: nothing
         auto limiter = rate_limiter::create(*z, "l", quota::per(1000, 1s).value()).value();
         auto breaker = circuit_breaker::create(*z, "b", {.consecutive_failures = 1}).value();
         std::atomic<bool> stop{false};
-        std::atomic<int> started{0}, ended{0};
+        std::atomic<int> started{0};
         std::vector<std::thread> callers;
         for (int t = 0; t < 2; ++t) {
             callers.emplace_back([&] {
@@ -234,8 +234,6 @@ TEST_CASE("an io_context goes while threads of others call a zone on it: nothing
                     core->post([] {});
                     (void)core->snapshot();
                     ++started;
-                    zone* const there = &*z;
-                    static_cast<void>(there);
                 }
             });
         }
