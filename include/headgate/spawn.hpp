@@ -53,15 +53,15 @@ auto as_operation(Call call) {
 template <class BodyExecutor, class T, class Executor, class Handler>
 void spawn_with(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Executor> operation, Handler handler,
                 heed what) {
-    using state_type = apart<T, Handler>;
+    using state_type = apart<T, Handler, BodyExecutor>;
     std::shared_ptr<state_type> state;
     try {
-        state = std::make_shared<state_type>(std::move(handler), what);
+        state = std::make_shared<state_type>(std::move(handler), what, executor);
     } catch (const std::bad_alloc&) {
         return complete_without_memory<result<T>>(executor, std::move(handler));
     }
     state->has_signal = boost::asio::get_associated_cancellation_slot(*state->caller).is_connected();
-    start_apart(state, executor, std::move(operation), [] {});
+    start_apart(state, std::move(operation), [] {});
 }
 
 }  // namespace detail

@@ -176,21 +176,19 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a place is free when its call has ended, h
     };
     const auto fails = []() -> asio::awaitable<int> { throw std::runtime_error("no"); };
     const auto quick = []() -> asio::awaitable<int> { co_return 1; };
-    asio::co_spawn(
-        io,
-        [&](zone* where) -> asio::awaitable<void> {
-            for (int i = 0; i < 3; ++i) {
-                const auto late = co_await g.run("k", slow, where);
-                timed_out += late.error() == errc::timed_out ? 1 : 0;
-                refused += (co_await g.run("k", quick)) ? 0 : 1;
-                const auto again = co_await calls.with({.timeout = 1s}, slow, where);
-                timed_out += again.error() == errc::timed_out ? 1 : 0;
-                refused += (co_await calls.with(quick)) ? 0 : 1;
-                (void)co_await calls.with(fails);
-                refused += calls.try_enter() ? 0 : 1;
-            }
-        }(&*z),
-        asio::detached);
+    const auto all_ends = [&](zone* where) -> asio::awaitable<void> {
+        for (int i = 0; i < 3; ++i) {
+            const auto late = co_await g.run("k", slow, where);
+            timed_out += late.error() == errc::timed_out ? 1 : 0;
+            refused += (co_await g.run("k", quick)) ? 0 : 1;
+            const auto again = co_await calls.with({.timeout = 1s}, slow, where);
+            timed_out += again.error() == errc::timed_out ? 1 : 0;
+            refused += (co_await calls.with(quick)) ? 0 : 1;
+            (void)co_await calls.with(fails);
+            refused += calls.try_enter() ? 0 : 1;
+        }
+    };
+    asio::co_spawn(io, all_ends(&*z), asio::detached);
     clock.run(io);
     CHECK(timed_out == 6);
     CHECK(refused == 0);

@@ -113,7 +113,7 @@ private:
                                    std::numeric_limits<double>::infinity()};
         return one_in(3) ? some[below(std::size(some))] : static_cast<double>(random_() >> 11U) * 0x1p-53;
     }
-    std::uint32_t count() { return static_cast<std::uint32_t>(random_() >> (32 + below(33))); }
+    std::uint32_t count() { return static_cast<std::uint32_t>((random_() >> 32U) >> below(32)); }
 
     quota any_quota() {
         const auto permits = 1 + below(std::uint64_t{1} << below(33));

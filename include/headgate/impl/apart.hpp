@@ -52,15 +52,18 @@ enum class heed : std::uint8_t { terminal, all };
 /// for that executor.
 ///
 /// The coroutine owns it and it owns the caller, so that the operation always goes before what it refers to. Nothing of
-/// it touches the caller's cancellation slot after the call: the slot has a weak reference.
-template <class T, class Handler>
+/// it touches the caller's cancellation slot after the call. The slot, which may live longer than the io_context, has a
+/// weak reference and nothing else.
+template <class T, class Handler, class Executor>
 struct apart {
     using value_type = T;
     using handler_type = Handler;
 
-    apart(Handler&& handler, heed what) noexcept : caller(std::move(handler)), heeds(what) {}
+    apart(Handler&& handler, heed what, const Executor& executor) noexcept
+        : caller(std::move(handler)), own(executor), heeds(what) {}
 
     std::optional<Handler> caller;  // until it is called
+    Executor own;
     std::optional<result<T>> value;
     boost::asio::cancellation_signal signal;
     call_deadline* deadline = nullptr;  // ends with the operation
@@ -232,31 +235,31 @@ boost::asio::awaitable<void, Executor> run_body(std::shared_ptr<State> state,
     state->value.emplace(co_await std::move(body));
 }
 
-/// Starts `operation` on `executor`; the caller's cancellation reaches it through the state. `prepare()` comes before
-/// all that. What fails before it has begun is its result.
-template <class State, class BodyExecutor, class T, class Executor, class Prepare>
-void start_apart(const std::shared_ptr<State>& state, const BodyExecutor& executor,
-                 boost::asio::awaitable<result<T>, Executor> operation, const Prepare& prepare) {
-    const auto home = boost::asio::get_associated_executor(*state->caller, executor);
+/// Starts `operation` on the state's executor; the caller's cancellation reaches it through the state. `prepare()`
+/// comes before all that. What fails before it has begun is its result.
+template <class State, class T, class Executor, class Prepare>
+void start_apart(const std::shared_ptr<State>& state, boost::asio::awaitable<result<T>, Executor> operation,
+                 const Prepare& prepare) {
+    const auto home = boost::asio::get_associated_executor(*state->caller, state->own);
     bool failed = false;
     try {
         apart_end end(state, home);
         if (auto slot = boost::asio::get_associated_cancellation_slot(*state->caller); slot.is_connected()) {
             // A slot fires on the thread of whoever emits, and may do so when all is over; what is shared belongs to
             // the executor.
-            slot.assign([executor, weak = std::weak_ptr(state)](boost::asio::cancellation_type type) {
+            slot.assign([weak = std::weak_ptr(state)](boost::asio::cancellation_type type) {
                 if (auto shared = weak.lock()) {
                     shared->asked.fetch_or(static_cast<unsigned>(type), std::memory_order_release);
                     // Whoever emits may be Asio itself, and could tell nobody.
                     State::wait_for_memory(
-                        [&] { boost::asio::dispatch(executor, [shared, type] { shared->cancel(type); }); });
+                        [&] { boost::asio::dispatch(shared->own, [shared, type] { shared->cancel(type); }); });
                 }
             });
         }
         auto run = run_body(state, std::move(operation));
         prepare();
         boost::asio::co_spawn(
-            executor, std::move(run),
+            state->own, std::move(run),
             boost::asio::bind_cancellation_slot(
                 state->has_signal ? state->signal.slot() : boost::asio::cancellation_slot(), std::move(end)));
     } catch (...) {
@@ -282,10 +285,10 @@ boost::asio::awaitable<result<T>, Executor> await_apart(Executor executor, call_
     return boost::asio::async_initiate<boost::asio::use_awaitable_t<Executor>, void(result<T>)>(
         [executor = std::move(executor), &deadline, start, with_context, throws](
             auto handler, boost::asio::awaitable<result<T>, Executor> body) {
-            using state_type = apart<T, decltype(handler)>;
+            using state_type = apart<T, decltype(handler), Executor>;
             std::shared_ptr<state_type> state;
             try {
-                state = std::make_shared<state_type>(std::move(handler), heed::all);
+                state = std::make_shared<state_type>(std::move(handler), heed::all, executor);
             } catch (const std::bad_alloc&) {
                 return complete_without_memory<result<T>>(executor, std::move(handler));
             }
@@ -294,7 +297,7 @@ boost::asio::awaitable<result<T>, Executor> await_apart(Executor executor, call_
             state->every_type = true;
             state->throws = throws;
             state->has_signal = cancellable || !with_context;
-            start_apart(state, executor, std::move(body), [&] {
+            start_apart(state, std::move(body), [&] {
                 if (!with_context) {
                     deadline.cancel_through(&state_type::cut, state.get());
                 } else if (cancellable) {
