@@ -340,8 +340,8 @@ awaitable<void> govern(town& t, dice& d) {
 }
 
 awaitable<void> watch(town& t, dice& d) {
-    std::uint64_t last = 0;
-    const auto listening = t.owner.on_event([&last](const event& e) {
+    // The handler owns what it uses: it may still run on the strand when this thread ends the subscription.
+    const auto listening = t.owner.on_event([last = std::uint64_t{0}](const event& e) mutable {
         CHECK(e.sequence > last);
         last = e.sequence;
     });
