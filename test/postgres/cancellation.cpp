@@ -131,7 +131,7 @@ TEST_CASE_FIXTURE(cancelling, "postgres: no cancellation reaches a later stateme
     const unsigned seed = std::random_device{}();
     CAPTURE(seed);
     std::mt19937 random(seed);
-    std::uniform_int_distribution<int> deadline_us(0, 20'000);
+    std::uniform_int_distribution<int> deadline_us(1, 20'000);
     int cancelled = 0;
     for (int i = 0; i < 300; ++i) {
         const auto r = within(std::chrono::microseconds(deadline_us(random)), c, "select pg_sleep(0.015)");
@@ -146,7 +146,7 @@ TEST_CASE_FIXTURE(cancelling, "postgres: no cancellation reaches a later stateme
 // that is late could be lost.
 asio::awaitable<result<int>> race(zone& z, postgres_connection& c, std::mt19937& random) {
     int cancelled = 0;
-    std::uniform_int_distribution<int> deadline_us(0, 20'000);
+    std::uniform_int_distribution<int> deadline_us(1, 20'000);
     for (int i = 0; i < 200; ++i) {
         const auto limit = std::chrono::microseconds(deadline_us(random));
         const std::string quick = "select pg_sleep(0.015)";
