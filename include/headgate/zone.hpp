@@ -112,10 +112,10 @@ public:
     [[nodiscard]] zone_snapshot snapshot() const { return core_->snapshot(); }
 
     /// Calls `handler(const event&)` on the zone's strand for every event from now on, in order, until the subscription
-    /// is destroyed; one that is destroyed on another thread may still be in a call that began before. A handler may end
-    /// subscriptions, its own too, and make new ones, which hear of what comes after.
-    /// An exception of the handler leaves through `io_context::run`; the events behind it, and this one for the
-    /// subscribers behind it, are delivered when the io_context goes on. Throws `std::bad_alloc`.
+    /// is destroyed; one that is destroyed on another thread may still be in a call that began before. A handler may
+    /// end subscriptions, its own too, and make new ones, which hear of what comes after. An exception of the handler
+    /// leaves through `io_context::run`; the events behind it, and this one for the subscribers behind it, are
+    /// delivered when the io_context goes on. Throws `std::bad_alloc`.
     [[nodiscard]] subscription on_event(std::function<void(const event&)> handler) {
         return {core_, core_->subscribe(std::move(handler))};
     }
