@@ -17,7 +17,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "../allocation/failing.hpp"
 #include "status/http_rules.hpp"
 #include "status/names.hpp"
 #include "status/shown_zones.hpp"
@@ -208,23 +207,6 @@ TEST_CASE("status: an address that is none, and a port that is taken, are errors
     const auto second = status_server::start({.port = first.value()->port()});
     REQUIRE_FALSE(second);
     CHECK(second.error().code == boost::system::errc::address_in_use);
-}
-
-TEST_CASE("status: every allocation of a start") {
-    const status_options right{.admin_token = "a token that is no short string",
-                               .host_names = {"status.of.this.machine.example.com"}};
-    const status_options wrong{.address = "a name that is no short string"};
-    allocation::every_allocation([&] {
-        std::optional<result<std::unique_ptr<status_server>>> started, refused;
-        {
-            const allocation::failing scope;
-            started.emplace(status_server::start(right));
-            refused.emplace(status_server::start(wrong));
-        }
-        CHECK((*started || started->error() == errc::out_of_memory));
-        REQUIRE_FALSE(*refused);
-        CHECK((refused->error() == errc::invalid_argument || refused->error() == errc::out_of_memory));
-    });
 }
 
 TEST_CASE("status: it may go before and after what it shows is used") {
