@@ -133,7 +133,7 @@ asio::awaitable<void> drain(asio::io_context& io, tcp::acceptor& acceptor, servi
     acceptor.close();
     for (tcp::socket* one : s.open) {
         boost::system::error_code gone;
-        (void)one->shutdown(tcp::socket::shutdown_receive, gone);
+        one->shutdown(tcp::socket::shutdown_receive, gone);  // NOLINT(bugprone-unused-return-value)
     }
     for (auto waited = 0ms; !s.open.empty() && waited < drain_timeout; waited += 10ms) {
         (void)co_await s.zone.sleep_for(10ms);
