@@ -60,7 +60,7 @@ void queue_line::start_over() noexcept {
 
 bool queue_line::walk(const wait_queue<acquire_waiter>& queue, limiter_machine::open_bucket& bucket,
                       time_point now) noexcept {
-    if ((exact_ && end_.is_of_now()) || queue.empty()) {
+    if (exact_ && end_.is_of_now()) {
         return false;
     }
     if (!walking_ || !walk_.is_of_now()) {
@@ -86,8 +86,8 @@ bool queue_line::walk(const wait_queue<acquire_waiter>& queue, limiter_machine::
 
 duration queue_line::behind(const wait_queue<acquire_waiter>& queue, limiter_machine::open_bucket& bucket,
                             const limiter_request& r, time_point now) noexcept {
-    walk(queue, bucket, now);
-    const bool whole = end_.is_of_now();
+    // Asked once: quotas may change at any time, and what was read under the lock of the bucket serves until its end.
+    const bool whole = !walk(queue, bucket, now);
     auto line = whole ? end_ : walk_;
     const auto at = line.add(r.tier, r.cost);
     if (!at) {

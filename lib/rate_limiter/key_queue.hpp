@@ -35,10 +35,11 @@ public:
     void served(const acquire_waiter& w, time_point now) noexcept;
     /// What the bucket holds has changed otherwise.
     void start_over() noexcept;
-    /// How long a request behind all of `queue` has to wait. Upper bound; exact when nobody left before.
+    /// How long a request behind all of `queue` has to wait. Upper bound; exact when nobody left before. Precondition:
+    /// somebody waits.
     [[nodiscard]] duration behind(const wait_queue<acquire_waiter>& queue, limiter_machine::open_bucket& bucket,
                                   const limiter_request& r, time_point now) noexcept;
-    /// Walks along a piece of the line when that is due. True when there is more to walk.
+    /// Walks along a piece of the line when that is due. True when there is more to walk. Precondition: somebody waits.
     bool walk(const wait_queue<acquire_waiter>& queue, limiter_machine::open_bucket& bucket, time_point now) noexcept;
 
 private:
@@ -93,7 +94,7 @@ public:
 
     /// A queue for a bucket that has none; null when memory is out.
     key_queue* add(limiter_machine::open_bucket& bucket) noexcept;
-    /// Under no lock of a bucket. Precondition: nobody waits in it.
+    /// Under no lock of a bucket. Precondition: nobody waits in it. A queue goes under the same lock as the last of it.
     void remove(key_queue& queue) noexcept;
 
     /// `w` waits as the last, until `until` at the latest.

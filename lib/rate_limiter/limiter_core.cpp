@@ -349,6 +349,7 @@ void limiter_core::serve_all() noexcept {
 void limiter_core::expire(acquire_waiter& w) noexcept {
     const bucket_ref ref{w.queue_hash_, w.queue_overflow_};
     serve_queue(ref.hash, ref.overflow);
+    bool more = false;
     {
         change c(*this);
         key_queue* queue = queues_->find(ref);
@@ -356,15 +357,16 @@ void limiter_core::expire(acquire_waiter& w) noexcept {
             c.decided.add(w);  // decided before, and left to the deadline to complete
             return;
         }
-        if (!queues_->expire(*queue, w, c.decided)) {
-            return;
-        }
+        more = queues_->expire(*queue, w, c.decided) && serve(*queue, zone().now(), c);
     }
-    serve_queue(ref.hash, ref.overflow);
+    if (more) {
+        serve_queue(ref.hash, ref.overflow);
+    }
 }
 
 void limiter_core::cancel(acquire_waiter& w) noexcept {
     bucket_ref ref;
+    bool more = false;
     {
         change c(*this);
         ref = {w.queue_hash_, w.queue_overflow_};
@@ -372,11 +374,11 @@ void limiter_core::cancel(acquire_waiter& w) noexcept {
             return;
         }
         key_queue* queue = queues_->find(ref);
-        if (queue == nullptr || !queues_->cancel(*queue, w, c.decided)) {
-            return;
-        }
+        more = queue != nullptr && queues_->cancel(*queue, w, c.decided) && serve(*queue, zone().now(), c);
     }
-    serve_queue(ref.hash, ref.overflow);
+    if (more) {
+        serve_queue(ref.hash, ref.overflow);
+    }
 }
 
 bool limiter_core::reset(std::uint64_t hash) noexcept {

@@ -97,7 +97,10 @@ limiter_machine::projection limiter_machine::open_bucket::project(std::uint32_t 
     out.at_ = now;
     if (slot_ != nullptr) {
         out.plan_ = machine_.states_of(slot_, out.states_);
-    } else if (out.plan_ = machine_.plans_.current(tier); out.plan_ != nullptr) {
+    } else {
+        // Nothing is used: as well the states of the first tier, when the one that waits has a tier that is no more.
+        const plan* asked = machine_.plans_.current(tier);
+        out.plan_ = asked != nullptr ? asked : machine_.plans_.first();
         out.plan_->quotas.fresh(out.states_.data(), now);
     }
     return out;
@@ -106,7 +109,7 @@ limiter_machine::projection limiter_machine::open_bucket::project(std::uint32_t 
 std::optional<time_point> limiter_machine::projection::add(std::uint32_t tier, std::uint64_t cost) noexcept {
     const plan* p = machine_->plans_.current(tier);
     const std::int64_t n = clamp_cost(cost);
-    if (p == nullptr || plan_ == nullptr || n == 0 || n > p->quotas.largest_cost()) {
+    if (p == nullptr || n == 0 || n > p->quotas.largest_cost()) {
         return {};
     }
     const int128 wait = p == plan_ ? p->quotas.wait_ns(states_.data(), n, at_)

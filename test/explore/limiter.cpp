@@ -217,5 +217,30 @@ TEST_CASE("limiter: two tiers of one key, and a change of both") {
     });
 }
 
+// Half of what the waiter needs is back. A call is refused behind it, or granted when it has gone; nothing between.
+TEST_CASE("limiter: the only one that waits is canceled beside a call that would pass and a change") {
+    every_schedule(
+        "limiter: the only one that waits is canceled beside a call that would pass and a change",
+        [](together& threads) {
+            limiter_world w({.tiers = {{"default", {rate(2, 1s)}}, {"other", {rate(1, 1s)}}}});
+            require(w.limiter.try_acquire("k", {.cost = 2}).has_value(), "the first is refused");
+            granted waits;
+            w.limiter.acquire("k", {.cost = 2, .max_wait = 1h}, w.cancellable_into(waits));
+            w.pass(500ms);
+            w.post_cancel();
+            std::optional<result<grant>> comes;
+            threads.run({[&] { w.poll(); }, [&] { comes = w.limiter.try_acquire("k"); },
+                         [&] {
+                             const auto changed =
+                                 w.limiter.reconfigure({{"default", {rate(2, 1s)}}, {"other", {rate(2, 1s)}}});
+                             require(changed.has_value(), "the change is refused");
+                         }});
+            require(comes->has_value() || comes->error().retry_after == 1s, "it is refused behind nobody");
+            w.settle();
+            require(waits.times == 1 && waits.with(errc::canceled), "the canceled one ends in another way");
+            w.finish_limiter();
+        });
+}
+
 }  // namespace
 }  // namespace headgate::explore
