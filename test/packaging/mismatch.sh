@@ -31,7 +31,7 @@ refused() { # SENTENCE [FLAG ...]
   compile refused.o "${@:2}"
   for library in "${libraries[@]}"; do
     # Also where the linker drops what nobody uses.
-    if "${compiler[@]}" refused.o "$library" -Wl,--gc-sections -pthread -o refused 2>said; then
+    if "${compiler[@]}" "${@:2}" refused.o "$library" -Wl,--gc-sections -pthread -o refused 2>said; then
       fail "a program with ${*:2} links to $library"
     fi
     grep -q "undefined reference to .$sentence" said || fail "$(cat said)"
@@ -41,7 +41,7 @@ refused() { # SENTENCE [FLAG ...]
 accepted() { # [FLAG ...]
   compile accepted.o "$@"
   for library in "${libraries[@]}"; do
-    "${compiler[@]}" accepted.o "$library" -pthread -o accepted
+    "${compiler[@]}" "$@" accepted.o "$library" -pthread -o accepted
     [ "$(LD_LIBRARY_PATH="$installed/$libdir" ./accepted)" = "consumed: the rate limit is reached" ] ||
       fail "a program with $* says something else"
   done
