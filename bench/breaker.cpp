@@ -67,7 +67,8 @@ void add_breaker() {
                 },
             .baseline_name = "clock/now",
             .baseline = clock_now(),
-            .target = 1.3});
+            .target = 1.3,
+            .count = [f] { return counter(f->zone, "open", "refused"); }});
     add(row{.name = "breaker/run",
             .run =
                 [f](std::size_t n) {
@@ -81,7 +82,8 @@ void add_breaker() {
             .baseline_name = "asio/co_await_awaitable",
             .baseline = co_await_awaitable(),
             .target = 2.5,
-            .minus = plain});
+            .minus = plain,
+            .count = [f] { return counter(f->zone, "closed", "successes"); }});
     add(row{.name = "breaker/two_threads",
             .run =
                 [plain](std::size_t n) {

@@ -136,33 +136,6 @@ std::vector<value_row> measure_recording() {
     return {{"latency/record_above_clock", above[above.size() / 2], 5, "ns"}};
 }
 
-/// The longest of many admissions while `work` goes on beside, in the quietest of several runs; and without it.
-template <class Work>
-double longest_admission(headgate::rate_limiter limiter, Work work) {
-    double quietest = 1e18;
-    for (int run = 0; run < 7; ++run) {
-        std::atomic<bool> done{false};
-        std::thread beside([&] { work(done); });
-        double longest = 0;
-        for (int i = 0; i < 300'000; ++i) {
-            const auto start = std::chrono::steady_clock::now();
-            benchmark::DoNotOptimize(limiter.try_acquire("user-0000000001"));
-            longest = std::max(longest, static_cast<double>((std::chrono::steady_clock::now() - start).count()));
-        }
-        done = true;
-        beside.join();
-        quietest = std::min(quietest, longest);
-    }
-    return quietest;
-}
-
-// Another thread is busy in both: what is left is what the locks do.
-void only_busy(std::atomic<bool>& done) {
-    while (!done) {
-        benchmark::DoNotOptimize(std::chrono::steady_clock::now());
-    }
-}
-
 headgate::config many(int zones, int of_each, std::uint64_t permits) {
     headgate::config c;
     for (int z = 0; z < zones; ++z) {
@@ -181,8 +154,9 @@ std::vector<value_row> measure_reload() {
     const auto a = many(10, 50, 1'000'000'000), b = many(10, 50, 2'000'000'001);
     const auto set = headgate::zone_set::create(io, a).value();
     auto limiter = headgate::rate_limiter::find(*set->find("3").value(), "7").value();
-    const double quiet = longest_admission(limiter, only_busy);
-    const double loaded = longest_admission(limiter, [&](std::atomic<bool>& done) {
+    const auto admit = [&] { benchmark::DoNotOptimize(limiter.try_acquire("user-0000000001")); };
+    const double quiet = longest(admit, only_busy);
+    const double loaded = longest(admit, [&](std::atomic<bool>& done) {
         for (bool which = false; !done; which = !which) {
             (void)set->reload(which ? a : b);
         }
@@ -203,8 +177,9 @@ std::vector<value_row> measure_metrics() {
         took.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
     }
     std::sort(took.begin(), took.end());
-    const double quiet = longest_admission(limiter, only_busy);
-    const double scraped = longest_admission(limiter, [&](std::atomic<bool>& done) {
+    const auto admit = [&] { benchmark::DoNotOptimize(limiter.try_acquire("user-0000000001")); };
+    const double quiet = longest(admit, only_busy);
+    const double scraped = longest(admit, [&](std::atomic<bool>& done) {
         while (!done) {
             benchmark::DoNotOptimize(headgate::to_prometheus(set->snapshot()).size());
         }
@@ -235,16 +210,17 @@ void add_guard() {
     against_awaitable("guard/run/enforced", runs(f, all, plain), 20);
     against_awaitable("with_timeout/call_context", timeouts(f, at_once_with_context), 3);
     against_awaitable("with_timeout/enforced", timeouts(f, at_once), 20);
-    const auto refused = [&](const char* name, auto g) {
+    const auto refused = [&](const char* name, const char* by, auto g) {
         add(row{.name = name,
                 .run = runs(f, g, plain),
                 .baseline_name = "clock/now",
                 .baseline = clock_now(),
-                .target = 2.5});
+                .target = 2.5,
+                .count = [f, by] { return counter(f->zone, by, "refused"); }});
     };
-    refused("guard/refused/breaker", guard(f->limiter, f->open, f->pool, limit));
-    refused("guard/refused/pool", guard(f->limiter, f->breaker, f->empty, limit));
-    refused("guard/refused/limiter", guard(f->shut, f->breaker, f->pool, limit));
+    refused("guard/refused/breaker", "open", guard(f->limiter, f->open, f->pool, limit));
+    refused("guard/refused/pool", "empty", guard(f->limiter, f->breaker, f->empty, limit));
+    refused("guard/refused/limiter", "shut", guard(f->shut, f->breaker, f->pool, limit));
     const guard theirs(f->limiter, other->breaker, other->pool, limit);
     add(row{.name = "guard/two_threads/own_breaker_and_pool",
             .run = both(whole, runs(f, theirs, with_context, "user-0000000002")),

@@ -9,10 +9,15 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include <headgate/zone.hpp>
 
 namespace bench {
 
@@ -67,6 +72,16 @@ void add_limiter();
 void add_pool();
 void add_breaker();
 void add_guard();
+void add_holds();
+
+/// What a primitive of the zone has counted. Throws when there is no such counter.
+std::uint64_t counter(const headgate::zone& zone, std::string_view primitive, std::string_view metric);
+
+/// The longest of many calls while `beside` runs on another thread until it is told to end, in the quietest of several
+/// runs: what the locks do is in all of them, what the machine does is not.
+double longest(const std::function<void()>& call, const std::function<void(std::atomic<bool>& done)>& beside);
+/// Keeps the other thread busy with nothing: what `longest` is without any work beside it.
+void only_busy(std::atomic<bool>& done);
 
 /// The bare things that rows are measured against.
 body clock_now();

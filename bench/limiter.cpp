@@ -153,6 +153,7 @@ void add_limiter() {
         map->emplace(k->at(i), 1);
         (void)f->open.try_acquire(k->at(i));
     }
+    const auto granted = [f] { return counter(f->zone, "open", "granted"); };
     const body one_key = [f](std::size_t n) {
         for (std::size_t i = 0; i < n; ++i) {
             benchmark::DoNotOptimize(f->open.try_acquire("user-0000000001"));
@@ -162,7 +163,8 @@ void add_limiter() {
             .run = one_key,
             .baseline_name = "clock/now",
             .baseline = clock_now(),
-            .target = 1.4});
+            .target = 1.4,
+            .count = granted});
     add(row{.name = "limiter/try_acquire/1key_time_passed",
             .run =
                 [f](std::size_t n) {
@@ -194,7 +196,8 @@ void add_limiter() {
             .baseline_name = "baseline/now_and_flat_map_find_1M",
             .baseline = now_and_find,
             .target = 0.8,
-            .n = million});
+            .n = million,
+            .count = granted});
     add(row{.name = "limiter/refused",
             .run =
                 [f](std::size_t n) {
@@ -205,7 +208,8 @@ void add_limiter() {
                 },
             .baseline_name = "limiter/try_acquire/1key",
             .baseline = one_key,
-            .target = 1.0});
+            .target = 1.0,
+            .count = [f] { return counter(f->zone, "shut", "refused"); }});
 #if defined(__clang__)
     constexpr double eager_target = 1.1;
 #else
@@ -223,7 +227,8 @@ void add_limiter() {
             .baseline_name = "asio/co_await_awaitable",
             .baseline = co_await_awaitable(),
             .target = eager_target,
-            .minus = one_key});
+            .minus = one_key,
+            .count = granted});
     const auto work = [f](bool distinct) {
         return [f, distinct](int thread, std::size_t n) {
             const char* key = distinct && thread == 1 ? "user-0000000002" : "user-0000000001";

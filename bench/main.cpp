@@ -21,6 +21,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string_view>
+#include <thread>
 
 #include "harness.hpp"
 
@@ -178,6 +179,39 @@ std::size_t heap_bytes() noexcept {
     return info.uordblks + info.hblkhd;
 }
 
+std::uint64_t counter(const headgate::zone& zone, std::string_view primitive, std::string_view metric) {
+    for (const auto& p : zone.snapshot().primitives) {
+        for (const auto& m : p.metrics) {
+            if (p.name == primitive && m.name == metric) {
+                return static_cast<std::uint64_t>(m.value);
+            }
+        }
+    }
+    throw std::runtime_error("there is no " + std::string(metric) + " of " + std::string(primitive));
+}
+
+double longest(const std::function<void()>& call, const std::function<void(std::atomic<bool>& done)>& beside) {
+    double quietest = 1e18;
+    for (int run = 0; run < 7; ++run) {
+        std::atomic<bool> done{false};
+        std::thread other([&] { beside(done); });
+        double most = 0;
+        for (int i = 0; i < 300'000; ++i) {
+            most = std::max(most, nanoseconds([&](std::size_t) { call(); }, 1));
+        }
+        done = true;
+        other.join();
+        quietest = std::min(quietest, most);
+    }
+    return quietest;
+}
+
+void only_busy(std::atomic<bool>& done) {
+    while (!done) {
+        benchmark::DoNotOptimize(std::chrono::steady_clock::now());
+    }
+}
+
 void drive(asio::io_context& io, asio::awaitable<void> coroutine) {
     asio::co_spawn(io, std::move(coroutine), asio::detached);
     io.restart();
@@ -249,6 +283,7 @@ int main(int argc, char** argv) try {
     bench::add_pool();
     bench::add_breaker();
     bench::add_guard();
+    bench::add_holds();
     std::printf("%-52s %9s %17s %7s %s\n", "row", "ns", "spread", "allocs", "ratio to its baseline, target");
     auto all = nlohmann::json::array();
     for (const auto& r : bench::rows()) {

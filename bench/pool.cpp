@@ -11,9 +11,6 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <memory>
-#include <stdexcept>
-#include <string>
-#include <string_view>
 #include <thread>
 
 #include "harness.hpp"
@@ -62,15 +59,6 @@ asio::awaitable<void> take_turns(asio::io_context& io, headgate::resource_pool<i
         benchmark::DoNotOptimize(lease);
         co_await asio::post(io, asio::deferred);
     }
-}
-
-std::uint64_t metric_of(const headgate::zone& zone, std::string_view name) {
-    for (const auto& m : zone.snapshot().primitives.at(0).metrics) {
-        if (m.name == name) {
-            return static_cast<std::uint64_t>(m.value);
-        }
-    }
-    throw std::runtime_error("there is no metric " + std::string(name));
 }
 
 asio::awaitable<void> contend(headgate::resource_pool<int> pool, std::size_t n) {
@@ -163,7 +151,7 @@ void add_pool() {
             .baseline = co_await_post(),
             .target = 1.5,
             .minus = co_await_post(),
-            .count = [single] { return metric_of(single->zone, "queued"); }});
+            .count = [single] { return counter(single->zone, "pool", "queued"); }});
     add(row{.name = "pool/two_threads",
             .run =
                 [plain](std::size_t n) {

@@ -14,22 +14,22 @@
 
 namespace {
 
-// Allocations fail on the thread of the scenario alone; other threads are only counted.
 struct {
-    bool failed = false;
-    std::uint64_t left = 0;  // until the one that fails
+    std::atomic<std::int64_t> left{0};  // until the first that fails
+    std::int64_t in_a_row = 1;
+    std::atomic<bool> failed{false};
     bool (*where)() = nullptr;
     std::atomic<std::int64_t> live{0};
+    std::atomic<bool> armed{false};  // on all threads
 } heap;
-thread_local constinit bool armed = false;
+thread_local constinit bool armed_here = false;
 
 void* allocate(std::size_t size, std::size_t alignment) noexcept {
     if (headgate::allocation::fails_now()) {
         return nullptr;
     }
-    void* const p = alignment <= alignof(std::max_align_t)
-                        ? std::malloc(size == 0 ? 1 : size)
-                        : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    void* const p =
+        alignment <= alignof(std::max_align_t) ? std::malloc(size == 0 ? 1 : size) : memalign(alignment, size);
     heap.live += p != nullptr ? 1 : 0;
     return p;
 }
@@ -75,12 +75,18 @@ void operator delete(void* p, const std::nothrow_t&) noexcept {
 
 namespace headgate::allocation {
 
-failing::failing() {
-    armed = true;
+failing::failing(threads whose) {
+    armed_here = true;
+    heap.armed = whose == threads::all;
 }
 
 failing::~failing() {
-    armed = false;
+    stop();
+}
+
+void failing::stop() noexcept {
+    armed_here = false;
+    heap.armed = false;
 }
 
 void fail_only(bool (*where)()) noexcept {
@@ -88,7 +94,11 @@ void fail_only(bool (*where)()) noexcept {
 }
 
 bool fails_now() noexcept {
-    if (!armed || heap.failed || (heap.where != nullptr && !heap.where()) || --heap.left != 0) {
+    if ((!armed_here && !heap.armed) || (heap.where != nullptr && !heap.where())) {
+        return false;
+    }
+    const std::int64_t left = --heap.left;
+    if (left > 0 || left <= -heap.in_a_row) {
         return false;
     }
     heap.failed = true;
@@ -99,25 +109,45 @@ bool has_failed() noexcept {
     return heap.failed;
 }
 
-void every_allocation(const std::function<void()>& scenario) {
-    const auto run = [&](std::uint64_t n) {
-        heap.failed = n == 0;
-        heap.left = n;
-        scenario();
-        return heap.live.load();
-    };
-    run(0);
-    for (std::uint64_t n = 1;; ++n) {
+namespace {
+
+constexpr std::int64_t none = std::int64_t{1} << 62;
+
+/// Gives how many blocks live afterwards.
+std::int64_t run(const std::function<void()>& scenario, std::int64_t first_that_fails) {
+    heap.failed = false;
+    heap.left = first_that_fails;
+    scenario();
+    return heap.live;
+}
+
+std::uint64_t each(const std::function<void(std::int64_t)>& run_with) {
+    for (std::int64_t n = 1;; ++n) {
         CAPTURE(n);
-        // Twice: what was made once and is kept, such as what a thread caches, is there the second time.
-        const std::int64_t before = run(n);
-        CHECK(run(n) == before);
+        run_with(n);
         REQUIRE(n < 10'000);
         if (!heap.failed) {
             MESSAGE((n - 1) << " allocations, each failed once");
-            return;
+            return static_cast<std::uint64_t>(n - 1);
         }
     }
+}
+
+}  // namespace
+
+std::uint64_t every_allocation(const std::function<void()>& scenario, std::uint64_t in_a_row) {
+    heap.in_a_row = static_cast<std::int64_t>(in_a_row);
+    run(scenario, none);
+    return each([&](std::int64_t n) {
+        // Twice: what was made once and is kept, such as what a thread caches, is there the second time.
+        const std::int64_t before = run(scenario, n);
+        CHECK(run(scenario, n) == before);
+    });
+}
+
+std::uint64_t every_allocation_of_threads(const std::function<void()>& scenario) {
+    heap.in_a_row = 1;
+    return each([&](std::int64_t n) { run(scenario, n); });
 }
 
 }  // namespace headgate::allocation

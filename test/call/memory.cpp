@@ -6,19 +6,12 @@
 
 #include <boost/asio/recycling_allocator.hpp>
 
-#include <malloc.h>
-
 #include <cstddef>
 #include <new>
 #include <vector>
 
 #include "../allocation/failing.hpp"
 #include "fixture.hpp"
-
-// What Asio takes the memory of its handlers and coroutines with.
-extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) {
-    return headgate::allocation::fails_now() ? nullptr : memalign(alignment, size);
-}
 
 namespace headgate::test {
 namespace {

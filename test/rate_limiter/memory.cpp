@@ -7,61 +7,24 @@
 
 #include <doctest/doctest.h>
 
-#include <boost/asio/detached.hpp>
-
 #include <unistd.h>
 
-#include <cstdlib>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <new>
 #include <optional>
 #include <string>
 
-namespace {
-
-/// Allocations until one fails; not positive: none does.
-long until_failure = 0;
-
-bool fails() noexcept {
-    return until_failure > 0 && --until_failure == 0;
-}
-
-}  // namespace
-
-[[gnu::noinline]] void* operator new(std::size_t size) {
-    void* p = fails() ? nullptr : std::malloc(size);
-    if (p == nullptr) {
-        throw std::bad_alloc{};
-    }
-    return p;
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align) {
-    const auto alignment = static_cast<std::size_t>(align);
-    void* p = fails() ? nullptr : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-    if (p == nullptr) {
-        throw std::bad_alloc{};
-    }
-    return p;
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept {
-    std::free(p);
-}
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
-    std::free(p);
-}
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept {
-    std::free(p);
-}
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-    std::free(p);
-}
+#include "../allocation/failing.hpp"
 
 namespace headgate {
 namespace {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
+using allocation::every_allocation;
+using allocation::failing;
 
 struct fixture {
     virtual_clock clock;
@@ -77,59 +40,50 @@ struct fixture {
     }
 };
 
-/// Runs `scenario` with the n-th allocation failing, for n = 1 until it needs fewer. Each time in a limiter of its own,
-/// which is then asked whether it is as it was. Gives how many allocations there are.
-int each_fails(const std::function<void(fixture&)>& prepare, const std::function<bool(fixture&)>& scenario,
-               const std::function<void(fixture&)>& check) {
-    for (int n = 1;; ++n) {
-        REQUIRE(n < 10'000);
+/// Fails each allocation of `scenario` once, each time in a limiter of its own, which is then asked whether it is as it
+/// was. Gives how many allocations there are.
+std::uint64_t each_fails(const std::function<void(fixture&)>& prepare, const std::function<bool(fixture&)>& scenario,
+                         const std::function<void(fixture&)>& check) {
+    return every_allocation([&] {
         fixture f;
         f.make();
         prepare(f);
         bool done = false;
-        until_failure = n;
-        try {
-            done = scenario(f);
-        } catch (const std::bad_alloc&) {
+        {
+            const failing scope;
+            try {
+                done = scenario(f);
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): at the call, as it may
+            }
         }
-        const bool failed = until_failure <= 0;
-        until_failure = 0;
-        CAPTURE(n);
+        CHECK((done || allocation::has_failed()));
         check(f);
         f.clock.run_for(f.io, 2h);
         CHECK(f.limiter->snapshot()["waiting"] == 0);
         f.z->close();
         f.clock.run(f.io);
-        if (!failed) {
-            CHECK(done);
-            return n - 1;
-        }
-    }
+    });
 }
 
 const auto nothing = [](fixture&) {};
 
 TEST_CASE("memory: a limiter that can't be made is not there") {
-    fixture whole;
-    for (int n = 1;; ++n) {
+    const auto allocations = every_allocation([] {
         fixture f;
-        until_failure = n;
-        try {
-            f.make();
-        } catch (const std::bad_alloc&) {
+        {
+            const failing scope;
+            try {
+                f.make();
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): at the call, as it may
+            }
         }
-        const bool failed = until_failure <= 0;
-        until_failure = 0;
         CHECK(f.limiter.has_value() == rate_limiter::find(*f.z, "limiter").has_value());
-        if (!failed) {
-            CHECK(n > 5);
-            return;
-        }
         if (!f.limiter) {
             f.make();
         }
         CHECK(f.limiter->try_acquire("k"));
-    }
+    });
+    CHECK(allocations > 5);
 }
 
 TEST_CASE("memory: decisions in place") {
@@ -146,29 +100,28 @@ TEST_CASE("memory: decisions in place") {
 }
 
 TEST_CASE("memory: who can't be queued is told so, and those who wait are served") {
-    int told = 0;
-    const int allocations = each_fails(
-        [](fixture& f) {
+    int served = 0, told = 0;
+    const auto count = [&](result<grant> r) {
+        served += r.has_value();
+        told += r.has_error() && r.error() == errc::out_of_memory;
+    };
+    const auto allocations = each_fails(
+        [&](fixture& f) {
+            served = 0;
             CHECK(f.limiter->try_acquire("k", {.cost = 10}));
             CHECK(f.limiter->try_acquire("l", {.cost = 10}));
             f.limiter->acquire("l", {.max_wait = 1h}, [](result<grant> r) { CHECK(r); });
         },
         [&](fixture& f) {
-            int served = 0;
-            const auto count = [&](result<grant> r) {
-                served += r.has_value();
-                told += r.has_error() && r.error() == errc::out_of_memory;
-            };
             f.limiter->acquire("k", {.max_wait = 1h}, count);
             f.limiter->acquire("l", {.max_wait = 1h}, count);
-            until_failure = until_failure > 0 ? 1'000'000 : 0;  // what follows is the io_context's
-            const bool failed = until_failure == 0;
-            until_failure = 0;
-            f.clock.run_for(f.io, 1h);
-            until_failure = failed ? 0 : 1'000'000;
-            return served == 2;
+            return true;
         },
-        [](fixture& f) { CHECK(f.limiter->try_acquire("fresh", {.cost = 10})); });
+        [&](fixture& f) {
+            f.clock.run_for(f.io, 1h);
+            CHECK((served == 2 || allocation::has_failed()));
+            CHECK(f.limiter->try_acquire("fresh", {.cost = 10}));
+        });
     CHECK(allocations > 0);
     CHECK(told > 0);
 }

@@ -3,55 +3,14 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <functional>
 #include <new>
 #include <string>
 
+#include "../allocation/failing.hpp"
 #include "fixture.hpp"
 
-// Every allocation fails once: the n-th of a scenario, for n = 1, 2, … until the scenario passes. SQLite has its own.
-
-namespace {
-
-std::atomic<long> allocations_left{-1};  // until one fails; negative: none does
-
-bool fails_now() noexcept {
-    long left = allocations_left.load(std::memory_order_relaxed);
-    while (left > 0 && !allocations_left.compare_exchange_weak(left, left - 1)) {
-    }
-    return left == 1;
-}
-
-void* allocate(std::size_t size) {
-    void* memory = fails_now() ? nullptr : std::malloc(size != 0 ? size : 1);
-    if (memory == nullptr) {
-        throw std::bad_alloc();
-    }
-    return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-    return allocate(size);
-}
-void* operator new[](std::size_t size) {
-    return allocate(size);
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
-void operator delete[](void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
+// Each allocation of an operation fails once, on whichever thread. SQLite takes its own memory.
 
 namespace headgate {
 namespace {
@@ -65,46 +24,31 @@ struct memory : fixture {
 
     memory() { query(observer, "CREATE TABLE t(a)").value(); }
 
-    // Does it with memory for `n - 1` allocations.
     template <class T>
-    static awaitable<result<T>> with_memory_for(long n, std::function<awaitable<result<T>>()> operation) {
-        result<T> out = error(errc::operation_failed);
-        allocations_left = n;
+    static awaitable<result<T>> short_of_memory(std::function<awaitable<result<T>>()> operation) {
+        const allocation::failing scope(allocation::threads::all);
         try {
-            out = co_await operation();
+            co_return co_await operation();
         } catch (const std::bad_alloc&) {
-            out = error(errc::out_of_memory);
+            co_return error(errc::out_of_memory);
         }
-        const bool failed = allocations_left.exchange(-1) == 0;
-        if (!failed && !out) {
-            FAIL("it failed, though there was memory: " << out.error().message());
-        }
-        if (!failed) {
-            done_ = true;
-        }
-        co_return out;
     }
 
     // `after` gets whether it succeeded, each time.
     template <class T>
     void every_allocation_fails(const std::function<void()>& before, std::function<awaitable<result<T>>()> operation,
                                 const std::function<void(bool)>& after) {
-        done_ = false;
-        long n = 0;
-        while (!done_) {
-            REQUIRE(++n < 1000);
-            CAPTURE(n);
+        const auto allocations = allocation::every_allocation_of_threads([&] {
             before();
-            const auto r = finish(with_memory_for<T>(n, operation));
-            const bool told = r || r.error() == errc::out_of_memory || r.error().code == std::errc::not_enough_memory;
+            const auto r = finish(short_of_memory<T>(operation));
+            const bool told =
+                r || r.error() == errc::out_of_memory || r.error().code == std::errc::not_enough_memory;
             CHECK_MESSAGE(told, r.error().message());
+            CHECK((r || allocation::has_failed()));
             after(r.has_value());
-        }
-        MESSAGE(n << " allocations");
-        CHECK(n > 2);
+        });
+        CHECK(allocations > 1);
     }
-
-    static inline bool done_ = false;
 };
 
 TEST_CASE_FIXTURE(memory, "sqlite: a connect whose memory runs out is told so, and the next one works") {
@@ -202,12 +146,11 @@ TEST_CASE_FIXTURE(memory, "sqlite: upkeep whose memory runs out") {
                                      [&] { return backend.reset(c); }, works);
     }
     SUBCASE("close, of which nobody hears") {
-        for (long n = 1; n < 5; ++n) {
+        allocation::every_allocation_of_threads([&] {
             auto last = connect(backend);
-            allocations_left = n;
+            const allocation::failing scope(allocation::threads::all);
             backend.close(std::move(last));
-            allocations_left = -1;
-        }
+        });
         CHECK(number(c, "SELECT 1") == 1);
     }
 }
