@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Each allocation of an operation fails once, on whichever thread. libpq takes its own memory.
+// Each allocation of an operation fails once, on whichever thread. libpq and Asio take their own memory.
 
 #include <functional>
 #include <new>
@@ -37,18 +37,20 @@ struct memory : postgres_fixture {
         }
     }
 
-    // `after` gets whether it succeeded, each time.
+    // `after` gets whether it succeeded, each time. A statement that has ended and whose rows there is no memory for is
+    // `operation_failed`: it must not be run again.
     template <class T>
-    void every_allocation_fails(const std::function<void()>& before, std::function<awaitable<result<T>>()> operation,
-                                const std::function<void(bool)>& after) {
-        const auto allocations = allocation::every_allocation_of_threads([&] {
+    std::uint64_t every_allocation_fails(const std::function<void()>& before,
+                                         std::function<awaitable<result<T>>()> operation,
+                                         const std::function<void(bool)>& after) {
+        return allocation::every_allocation_of_threads([&] {
             before();
             const auto r = finish(short_of_memory<T>(operation));
-            CHECK_MESSAGE((r || r.error() == errc::out_of_memory), r.error().message());
+            const bool told = r || r.error() == errc::out_of_memory || r.error() == errc::operation_failed;
+            CHECK_MESSAGE(told, r.error().message());
             CHECK((r || allocation::has_failed()));
             after(r.has_value());
         });
-        CHECK(allocations > 1);
     }
 
     // The pool would do the same: what is not open, or cannot be reset, is replaced.
@@ -63,15 +65,16 @@ struct memory : postgres_fixture {
 TEST_CASE_FIXTURE(memory,
                   "postgres: a connect whose memory runs out is told so, leaves nothing, and the next one works") {
     const std::size_t descriptors = open_descriptors();
-    every_allocation_fails<void>([] {},
-                                 [&]() -> awaitable<result<void>> {
-                                     auto made = co_await backend.connect();
-                                     if (!made) {
-                                         co_return made.error();
-                                     }
-                                     co_return success();
-                                 },
-                                 [&](bool) { CHECK(open_descriptors() == descriptors); });
+    const auto allocations = every_allocation_fails<void>([] {},
+                                                          [&]() -> awaitable<result<void>> {
+                                                              auto made = co_await backend.connect();
+                                                              if (!made) {
+                                                                  co_return made.error();
+                                                              }
+                                                              co_return success();
+                                                          },
+                                                          [&](bool) { CHECK(open_descriptors() == descriptors); });
+    CHECK(allocations > 10);
     auto c = connect();
     CHECK(value<std::int64_t>(c, "select 1::bigint") == 1);
 }
@@ -126,24 +129,11 @@ TEST_CASE_FIXTURE(memory,
                                  });
 }
 
-TEST_CASE_FIXTURE(memory, "postgres: upkeep whose memory runs out") {
+TEST_CASE_FIXTURE(memory, "postgres: a ping whose memory runs out") {
     auto c = connect();
-    SUBCASE("ping") {
+    const auto allocations =
         every_allocation_fails<void>([] {}, [&] { return backend.ping(c); }, [&](bool) { mend(c); });
-    }
-    SUBCASE("reset of a transaction") {
-        every_allocation_fails<void>([&] { REQUIRE(finish(c.begin())); }, [&] { return backend.reset(c); },
-                                     [&](bool) { mend(c); });
-    }
-    SUBCASE("close, of which nobody hears") {
-        const std::size_t descriptors = open_descriptors();
-        allocation::every_allocation_of_threads([&] {
-            auto last = connect();
-            const allocation::failing scope(allocation::threads::all);
-            backend.close(std::move(last));
-        });
-        CHECK(open_descriptors() == descriptors);
-    }
+    CHECK(allocations > 0);
 }
 
 }  // namespace

@@ -117,8 +117,6 @@ TEST_CASE("an event for which there is no memory is lost, and no other") {
 }
 
 TEST_CASE("what a zone cannot do for want of memory has not happened") {
-    virtual_clock clock;
-    asio::io_context io;
     const auto throws = [](const auto& f) {
         try {
             f();
@@ -126,19 +124,23 @@ TEST_CASE("what a zone cannot do for want of memory has not happened") {
         }
     };
     auto failures = every_allocation([&] {
-        failing scope;
+        virtual_clock clock;
+        asio::io_context io;
+        const failing scope;
         throws([&] { zone z(io, std::string(100, 'z'), {.clock = &clock}); });
     });
     CHECK(failures > 3);
+    virtual_clock clock;
+    asio::io_context io;
     zone z(io, "z", {.clock = &clock});
     failures = every_allocation([&] {
-        failing scope;
+        const failing scope;
         throws([&] { const auto s = z.on_event([](const event&) {}); });
     });
     CHECK(failures > 0);
     auto gate = bulkhead::create(z, "gate").value();
     failures = every_allocation([&] {
-        failing scope;
+        const failing scope;
         throws([&] { (void)z.snapshot(); });
         throws([&] { (void)z.core()->find(primitive_kind::bulkhead, "gate"); });
         throws([&] { (void)z.core()->find(primitive_kind::bulkhead, "another").error(); });
