@@ -34,8 +34,10 @@ struct large {
             (void)limiter.try_acquire(i);
         }
     }
-    static std::vector<headgate::tier> tiers(std::uint64_t permits) {
-        return {{"default", {quota::per(permits, 24h).value()}}, {"other", {quota::per(permits + 1, 12h).value()}}};
+    static headgate::rate_limiter_options options(std::uint64_t permits) {
+        return {.tiers = {{"default", {quota::per(permits, 24h).value()}},
+                          {"other", {quota::per(permits + 1, 12h).value()}}},
+                .max_keys = 2'000'000};
     }
     /// One round of the sweep.
     void pass_a_minute() { clock.run_for(io, 1min); }
@@ -43,9 +45,7 @@ struct large {
     headgate::virtual_clock clock;
     asio::io_context io{1};
     headgate::zone zone{io, "large", {.clock = &clock}};
-    rate_limiter limiter =
-        rate_limiter::create(zone, "l", headgate::rate_limiter_options{.tiers = tiers(1000), .max_keys = 2'000'000})
-            .value();
+    rate_limiter limiter = rate_limiter::create(zone, "l", options(1000)).value();
 };
 
 value_row above_quiet(std::string name, double loaded, double quiet) {
@@ -69,7 +69,7 @@ std::vector<value_row> beside_large_tables() {
     std::filesystem::remove(path);
     const double changed = longest(ask, [&](std::atomic<bool>& done) {
         for (std::uint64_t permits = 2000; !done; ++permits) {
-            l.limiter.reconfigure(large::tiers(permits)).value();
+            l.limiter.reconfigure(large::options(permits)).value();
             l.pass_a_minute();
         }
     });
@@ -82,11 +82,9 @@ std::vector<value_row> behind_waiters() {
     headgate::virtual_clock clock;
     asio::io_context io(1);
     headgate::zone zone(io, "line", {.clock = &clock});
-    auto limiter =
-        rate_limiter::create(
-            zone, "l",
-            headgate::rate_limiter_options{.tiers = {{"default", {quota::per(1, 1s).value()}}}, .max_waiters = 200'000})
-            .value();
+    headgate::rate_limiter_options options{.tiers = {{"default", {quota::per(1, 1s).value()}}},
+                                           .max_waiters = 200'000};
+    auto limiter = rate_limiter::create(zone, "l", options).value();
     (void)limiter.try_acquire("key");
     for (int i = 0; i < 100'000; ++i) {
         limiter.acquire("key", {.max_wait = 240h}, [](headgate::result<headgate::grant>) {});
@@ -101,7 +99,8 @@ std::vector<value_row> behind_waiters() {
     // All that wait are looked at again, since what they wait for has changed.
     const double changed = longest(ask, [&](std::atomic<bool>& done) {
         for (std::uint64_t burst = 1; !done; burst = 3 - burst) {
-            limiter.reconfigure({{"default", {quota::per(burst, burst * 1s).value()}}}).value();
+            options.tiers[0].quotas = {quota::per(burst, burst * 1s).value()};
+            limiter.reconfigure(options).value();
         }
     });
     zone.close();

@@ -143,22 +143,33 @@ std::vector<value_row> measure_expiry(const keys& k) {
     return out;
 }
 
-}  // namespace
-
-void add_limiter() {
-    auto k = std::make_shared<keys>();
-    auto f = std::make_shared<fixture>();
-    auto map = std::make_shared<text_map>();
-    for (std::size_t i = 0; i < million; ++i) {
-        map->emplace(k->at(i), 1);
-        (void)f->open.try_acquire(k->at(i));
+/// What all rows share: a million keys that are known, in a limiter and in a hash table.
+struct limiter_rows {
+    limiter_rows() {
+        for (std::size_t i = 0; i < million; ++i) {
+            map->emplace(k->at(i), 1);
+            (void)f->open.try_acquire(k->at(i));
+        }
     }
-    const auto granted = [f] { return counter(f->zone, "open", "granted"); };
-    const body one_key = [f](std::size_t n) {
+
+    void add_one_key() const;
+    void add_many_keys() const;
+    void add_refused() const;
+    void add_awaited() const;
+    void add_two_threads() const;
+
+    std::shared_ptr<keys> k = std::make_shared<keys>();
+    std::shared_ptr<fixture> f = std::make_shared<fixture>();
+    std::shared_ptr<text_map> map = std::make_shared<text_map>();
+    std::function<std::uint64_t()> granted = [f = f] { return counter(f->zone, "open", "granted"); };
+    body one_key = [f = f](std::size_t n) {
         for (std::size_t i = 0; i < n; ++i) {
             benchmark::DoNotOptimize(f->open.try_acquire("user-0000000001"));
         }
     };
+};
+
+void limiter_rows::add_one_key() const {
     add(row{.name = "limiter/try_acquire/1key",
             .run = one_key,
             .baseline_name = "clock/now",
@@ -167,7 +178,7 @@ void add_limiter() {
             .count = granted});
     add(row{.name = "limiter/try_acquire/1key_time_passed",
             .run =
-                [f](std::size_t n) {
+                [f = f](std::size_t n) {
                     const auto now = f->zone.now();
                     for (std::size_t i = 0; i < n; ++i) {
                         benchmark::DoNotOptimize(f->open.try_acquire("user-0000000001", {.now = now}));
@@ -175,8 +186,12 @@ void add_limiter() {
                 },
             .baseline_name = "clock/now",
             .baseline = clock_now(),
-            .target = 0.5});
-    const body now_and_find = [map, k](std::size_t n) {
+            .target = 0.5,
+            .count = granted});
+}
+
+void limiter_rows::add_many_keys() const {
+    const body now_and_find = [map = map, k = k](std::size_t n) {
         for (std::size_t i = 0; i < n; ++i) {
             benchmark::DoNotOptimize(std::chrono::steady_clock::now());
             benchmark::DoNotOptimize(map->find(k->random(i)));
@@ -188,7 +203,7 @@ void add_limiter() {
             .baseline = clock_now()});
     add(row{.name = "limiter/try_acquire/1M_keys",
             .run =
-                [f, k](std::size_t n) {
+                [f = f, k = k](std::size_t n) {
                     for (std::size_t i = 0; i < n; ++i) {
                         benchmark::DoNotOptimize(f->open.try_acquire(k->random(i)));
                     }
@@ -198,10 +213,13 @@ void add_limiter() {
             .target = 0.8,
             .n = million,
             .count = granted});
+}
+
+void limiter_rows::add_refused() const {
+    (void)f->shut.try_acquire("user-0000000001");
     add(row{.name = "limiter/refused",
             .run =
-                [f](std::size_t n) {
-                    (void)f->shut.try_acquire("user-0000000001");
+                [f = f](std::size_t n) {
                     for (std::size_t i = 0; i < n; ++i) {
                         benchmark::DoNotOptimize(f->shut.try_acquire("user-0000000001"));
                     }
@@ -209,7 +227,10 @@ void add_limiter() {
             .baseline_name = "limiter/try_acquire/1key",
             .baseline = one_key,
             .target = 1.0,
-            .count = [f] { return counter(f->zone, "shut", "refused"); }});
+            .count = [f = f] { return counter(f->zone, "shut", "refused"); }});
+}
+
+void limiter_rows::add_awaited() const {
 #if defined(__clang__)
     constexpr double eager_target = 1.1;
 #else
@@ -217,7 +238,7 @@ void add_limiter() {
 #endif
     add(row{.name = "limiter/co_await_acquire",
             .run =
-                [f](std::size_t n) {
+                [f = f](std::size_t n) {
                     drive(f->io, [](rate_limiter l, std::size_t count) -> asio::awaitable<void> {
                         for (std::size_t i = 0; i < count; ++i) {
                             benchmark::DoNotOptimize(co_await l.acquire("user-0000000001"));
@@ -229,7 +250,10 @@ void add_limiter() {
             .target = eager_target,
             .minus = one_key,
             .count = granted});
-    const auto work = [f](bool distinct) {
+}
+
+void limiter_rows::add_two_threads() const {
+    const auto work = [f = f](bool distinct) {
         return [f, distinct](int thread, std::size_t n) {
             const char* key = distinct && thread == 1 ? "user-0000000002" : "user-0000000001";
             for (std::size_t i = 0; i < n; ++i) {
@@ -237,20 +261,30 @@ void add_limiter() {
             }
         };
     };
-    add(row{.name = "limiter/two_threads/distinct_keys",
-            .run = on_two_threads(work(true)),
-            .baseline_name = "limiter/try_acquire/1key (throughput)",
-            .baseline = one_key,
-            .target = -1.6,
-            .n = 2'000'000});
-    add(row{.name = "limiter/two_threads/one_key",
-            .run = on_two_threads(work(false)),
-            .baseline_name = "limiter/try_acquire/1key (throughput)",
-            .baseline = one_key,
-            .target = -0.6,
-            .n = 2'000'000});
-    add(study{"memory/key", [k] { return measure_memory(*k); }});
-    add(study{"delay/1M_keys", [k] { return measure_expiry(*k); }});
+    const auto against_one = [&](const char* name, const body& run, double target) {
+        add(row{.name = name,
+                .run = run,
+                .baseline_name = "limiter/try_acquire/1key (throughput)",
+                .baseline = one_key,
+                .target = target,
+                .n = 2'000'000,
+                .count = granted});
+    };
+    against_one("limiter/two_threads/distinct_keys", on_two_threads(work(true)), -1.6);
+    against_one("limiter/two_threads/one_key", on_two_threads(work(false)), -0.6);
+}
+
+}  // namespace
+
+void add_limiter() {
+    const limiter_rows rows;
+    rows.add_one_key();
+    rows.add_many_keys();
+    rows.add_refused();
+    rows.add_awaited();
+    rows.add_two_threads();
+    add(study{"memory/key", [k = rows.k] { return measure_memory(*k); }});
+    add(study{"delay/1M_keys", [k = rows.k] { return measure_expiry(*k); }});
 }
 
 }  // namespace bench

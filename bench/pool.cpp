@@ -55,7 +55,7 @@ body checkout_and_return(const std::shared_ptr<fixture>& f) {
 /// Holds the resource over a turn of the loop, so that the others are in the queue when it comes back.
 asio::awaitable<void> take_turns(asio::io_context& io, headgate::resource_pool<int> pool, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
-        auto lease = co_await pool.checkout({.timeout = 1h});
+        auto lease = co_await pool.checkout({.max_wait = 1h});
         benchmark::DoNotOptimize(lease);
         co_await asio::post(io, asio::deferred);
     }
@@ -63,7 +63,7 @@ asio::awaitable<void> take_turns(asio::io_context& io, headgate::resource_pool<i
 
 asio::awaitable<void> contend(headgate::resource_pool<int> pool, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
-        auto lease = co_await pool.checkout({.timeout = 1h});
+        auto lease = co_await pool.checkout({.max_wait = 1h});
         benchmark::DoNotOptimize(lease);
     }
 }
@@ -98,6 +98,21 @@ std::vector<value_row> measure_waiters() {
     return {{"memory/waiter/callback", callback, 512},
             {"memory/waiter/spawned_coroutine", spawned, 512},
             {"memory/waiter/spawned_coroutine_on_a_bare_timer", on_timer}};
+}
+
+void add_two_threads(const std::shared_ptr<fixture>& plain, const body& direct) {
+    add(row{.name = "pool/two_threads",
+            .run =
+                [plain](std::size_t n) {
+                    const body work = checkout_and_return(plain);
+                    std::thread other([&] { work(n / 2); });
+                    work(n / 2);
+                    other.join();
+                },
+            .baseline_name = "pool/try_checkout_return (throughput)",
+            .baseline = direct,
+            .target = -0.6,
+            .n = 2'000'000});
 }
 
 }  // namespace
@@ -152,19 +167,7 @@ void add_pool() {
             .target = 1.5,
             .minus = co_await_post(),
             .count = [single] { return counter(single->zone, "pool", "queued"); }});
-    add(row{.name = "pool/two_threads",
-            .run =
-                [plain](std::size_t n) {
-                    const body work = checkout_and_return(plain);
-                    std::thread other([&] { work(n / 2); });
-                    work(n / 2);
-                    other.join();
-                },
-            .baseline_name = "pool/try_checkout_return (throughput)",
-            .baseline = direct,
-            .target = -0.6,
-            .n = 2'000'000});
-
+    add_two_threads(plain, direct);
     add(study{"memory/waiter", measure_waiters});
 }
 

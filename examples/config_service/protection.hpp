@@ -54,22 +54,22 @@ public:
     /// One update that has to ask the database first: spends a permit only when the breaker and the pool let it.
     template <class Op, class... Args>
     auto look_up_for_update(const user& u, Op op, const Args&... args) {
-        return new_path_.run(u.name, headgate::guard_call<>{.tier = u.tier, .timeout = look_up_timeout_}, op, args...);
+        return new_path_.run(u.name, {.tier = u.tier, .timeout = look_up_timeout_}, op, args...);
     }
     /// A question to the database.
     template <class Op, class... Args>
     auto look_up(Op op, const Args&... args) {
-        return look_up_.run(everyone, headgate::guard_call<>{.timeout = look_up_timeout_}, op, args...);
+        return look_up_.run(everyone, {.timeout = look_up_timeout_}, op, args...);
     }
     /// A transaction.
     template <class Op, class... Args>
     auto write(Op op, const Args&... args) {
-        return write_.run(everyone, headgate::guard_call<>{.timeout = sync_timeout_}, op, args...);
+        return write_.run(everyone, {.timeout = sync_timeout_}, op, args...);
     }
     /// A source text for a worker.
     template <class Op, class... Args>
     auto parse(const user& u, Op op, const Args&... args) {
-        return parse_.run(u.name, headgate::guard_call<>{.tier = u.tier, .timeout = parser_timeout_}, op, args...);
+        return parse_.run(u.name, {.tier = u.tier, .timeout = parser_timeout_}, op, args...);
     }
 #else
     headgate::result<headgate::grant> admit_update(const user&) { return headgate::grant(); }

@@ -104,7 +104,7 @@ void server_link::took_parameter(std::string_view shown) {
 
 void server_link::end() noexcept {
     close();
-    place_.reset();
+    place_.give_back();
 }
 
 void server_link::lost() {

@@ -124,7 +124,7 @@ void server_pool::end_return(const std::shared_ptr<returning>& one, bool usable)
 }
 
 bool server_pool::another_user_needs_the_place() const {
-    return upstream_.is_crowded() && pool_.status().waiting == 0;
+    return upstream_.is_crowded() && pool_.snapshot().waiting == 0;
 }
 
 void server_pool::check_returns(headgate::time_point now) {

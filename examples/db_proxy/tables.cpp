@@ -18,7 +18,7 @@ console_table pools_table(const backends& servers) {
     console_table out{
         "POOLS", {"database", "user", "server", "pool_mode", "leased", "idle", "waiting", "connecting"}, {}};
     for (const auto& [key, pool] : servers.pools()) {
-        const headgate::pool_status s = pool->pool().status();
+        const headgate::pool_snapshot s = pool->pool().snapshot();
         out.rows.push_back({key.first, key.second, pool->server().name(),
                             pool->database().mode == pool_mode::session ? "session" : "transaction",
                             to_string(s.leased), to_string(s.idle), to_string(s.waiting), to_string(s.connecting)});
@@ -42,7 +42,7 @@ console_table clients_table(const backends& servers, const session_registry& ses
 console_table servers_table(const backends& servers) {
     console_table out{"SERVERS", {"server", "host", "port", "connections", "max", "waiting", "breaker"}, {}};
     for (const auto& [name, server] : servers.servers()) {
-        const headgate::bulkhead_status s = server->connections().status();
+        const headgate::bulkhead_snapshot s = server->connections().snapshot();
         out.rows.push_back({name, server->settings().host, to_string(server->settings().port), to_string(s.running),
                             to_string(server->settings().max_connections), to_string(s.waiting),
                             std::string(to_string(server->breaker().snapshot().state))});
@@ -76,11 +76,11 @@ console_table limits_table(const backends& servers, const headgate::rate_limiter
 console_table stats_table(const session_registry& sessions, const headgate::rate_limiter& transactions,
                           std::size_t logins) {
     console_table out{"STATS", {"name", "value"}, {}};
-    for (const headgate::metric& m : transactions.snapshot().metrics) {
-        out.rows.push_back({"transactions_" + std::string(m.name), to_string(static_cast<std::int64_t>(m.value))});
-    }
-    out.rows.push_back({"clients", to_string(sessions.size())});
-    out.rows.push_back({"logins", to_string(logins)});
+    const headgate::rate_limiter_snapshot s = transactions.snapshot();
+    out.rows = {{"transactions_granted", to_string(s.granted)}, {"transactions_refused", to_string(s.refused)},
+                {"transactions_keys", to_string(s.keys)},       {"transactions_bytes", to_string(s.bytes)},
+                {"transactions_waiting", to_string(s.waiting)}, {"transactions_overflowing", s.overflowing ? "1" : "0"},
+                {"clients", to_string(sessions.size())},        {"logins", to_string(logins)}};
     return out;
 }
 

@@ -108,7 +108,7 @@ asio::awaitable<void> echo(tcp::socket socket, headgate::bulkhead_permit /*held*
 asio::awaitable<void> accept(tcp::acceptor& acceptor, service& s) {
     for (;;) {
         // First a place, then a client. Nobody else asks for places, so that this waits only while all are taken.
-        result<headgate::bulkhead_permit> place = co_await s.connections.enter({.timeout = headgate::duration::max()});
+        result<headgate::bulkhead_permit> place = co_await s.connections.enter({.max_wait = headgate::duration::max()});
         if (!place) {
             co_return;  // the zone is closed
         }

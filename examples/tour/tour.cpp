@@ -56,7 +56,7 @@ service make_service(headgate::zone& zone, tcp::endpoint backend, database& db) 
 
 /// What the breaker protects. A connection is given back whatever happens, a permit is spent: so it is taken last.
 asio::awaitable<result<std::string>> fetch(service& s, std::string client, std::string name) {
-    auto connection = co_await s.pool.checkout({.timeout = 300ms});
+    auto connection = co_await s.pool.checkout({.max_wait = 300ms});
     if (!connection) {
         co_return connection.error();
     }
@@ -78,10 +78,9 @@ asio::awaitable<result<std::string>> fetch(service& s, std::string client, std::
 
 std::string status(const service& s) {
     const auto limiter = s.limiter.snapshot();
-    const auto pool = s.pool.status();
+    const auto pool = s.pool.snapshot();
     const auto breaker = s.breaker.snapshot();
-    const auto number = [](double d) { return std::to_string(static_cast<std::uint64_t>(d)); };
-    return "limiter: granted " + number(limiter["granted"]) + ", refused " + number(limiter["refused"]) +
+    return "limiter: granted " + std::to_string(limiter.granted) + ", refused " + std::to_string(limiter.refused) +
            " | pool: idle " + std::to_string(pool.idle) + ", leased " + std::to_string(pool.leased) +
            " | breaker: " + std::string(to_string(breaker.state)) + ", failures " + std::to_string(breaker.failures) +
            ", refused " + std::to_string(breaker.refused);

@@ -4,186 +4,25 @@
 #ifndef HEADGATE_BULKHEAD_HPP
 #define HEADGATE_BULKHEAD_HPP
 
-#include <chrono>
-#include <cstdint>
+#include <concepts>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
-#include <headgate/export.hpp>
+#include <headgate/bulkhead_options.hpp>
+#include <headgate/bulkhead_permit.hpp>
 #include <headgate/impl/bulkhead_core.hpp>
 #include <headgate/impl/call.hpp>
-#include <headgate/impl/initiation.hpp>
-#include <headgate/operation.hpp>
-#include <headgate/resource_pool.hpp>
+#include <headgate/impl/enter_operation.hpp>
+#include <headgate/impl/lender_policy.hpp>
 #include <headgate/result.hpp>
+#include <headgate/wait_options.hpp>
 #include <headgate/zone.hpp>
 
 namespace headgate {
 
-/// How a `bulkhead` behaves.
-struct bulkhead_options {
-    /// Calls that may run at once; 1 to `max_pool_resources`.
-    std::uint32_t max_concurrent = 10;
-    /// Callers that may wait at once; one more gets `queue_full`. Zero: nobody waits.
-    std::uint32_t max_waiters = 10'000;
-    /// How long a caller waits unless it says otherwise; `duration::max()` for no limit. Zero: not at all, `exhausted`
-    /// at once.
-    duration max_wait = std::chrono::seconds{5};
-
-    friend bool operator==(const bulkhead_options&, const bulkhead_options&) = default;
-};
-
-/// Says what is wrong with `options`: `invalid_argument`, whose detail names the member and what would be right.
-[[nodiscard]] HEADGATE_DECL result<void> validate(const bulkhead_options& options);
-
-/// The counts of a bulkhead at one moment.
-struct bulkhead_status {
-    std::uint32_t max_concurrent = 0;  ///< Calls that may run at once.
-    std::uint32_t running = 0;         ///< Calls that run.
-    std::uint32_t waiting = 0;         ///< Callers in the queue.
-};
-
-/// A bulkhead's yes: gives the place back when it is destroyed, on any thread. Move-only; a moved-from permit is empty.
-class [[nodiscard]] bulkhead_permit {
-public:
-    bulkhead_permit() = default;
-    /// Of a place; made by the bulkhead.
-    explicit bulkhead_permit(detail::bulkhead_core* from) noexcept : from_(from) {}
-    /// Takes over what `other` holds.
-    bulkhead_permit(bulkhead_permit&& other) noexcept : from_(std::exchange(other.from_, nullptr)) {}
-    /// Gives back its own, and takes over what `other` holds.
-    bulkhead_permit& operator=(bulkhead_permit&& other) noexcept {
-        if (this != &other) {
-            reset();
-            from_ = std::exchange(other.from_, nullptr);
-        }
-        return *this;
-    }
-    ~bulkhead_permit() { reset(); }
-
-    /// Whether there is a place.
-    explicit operator bool() const noexcept { return from_ != nullptr; }
-
-    /// Gives the place back now; the permit is empty afterwards.
-    void reset() noexcept {
-        if (from_ != nullptr) {
-            std::exchange(from_, nullptr)->give_back();
-        }
-    }
-
-private:
-    detail::bulkhead_core* from_ = nullptr;
-};
-
-namespace detail {
-
-class enter_waiter : public bulkhead_waiter {
-public:
-    using bulkhead_waiter::bulkhead_waiter;
-
-    result<bulkhead_permit> take() noexcept {
-        if (granted()) {
-            return bulkhead_permit(&from());
-        }
-        return refusal();
-    }
-
-protected:
-    ~enter_waiter() = default;
-};
-
-/// An `enter` that may have to wait.
-struct enter_request {
-    bulkhead_core* from;
-    duration timeout;
-    time_point asked{};  ///< When it was decided that it waits.
-
-    template <class Handler>
-    void initiate(Handler handler) {
-        using operation = waiter_operation<enter_waiter, Handler>;
-        // A token that starts later, such as deferred, begins to wait then.
-        const time_point begin = asked == time_point{} ? from->zone().now() : asked;
-        detail::initiate<result<bulkhead_permit>>(from->zone().executor(), std::move(handler), [&](Handler&& then) {
-            from->enqueue(operation::create(from->zone_ptr(), std::move(then), from->shared_from_this()), timeout,
-                          begin);
-        });
-    }
-};
-
-}  // namespace detail
-
-/// What `bulkhead::enter` gives without a completion token; await it in the expression that makes it.
-class [[nodiscard]] enter_operation : public operation<enter_operation, result<bulkhead_permit>> {
-public:
-    /// What `enter` makes. The bulkhead does not look at the place.
-    enter_operation(detail::bulkhead_core& from, duration timeout, const detail::lease_place& = {}) noexcept
-        : request_{&from, timeout} {}
-    /// Of one that was decided before, at `asked`: it waits.
-    enter_operation(detail::bulkhead_core& from, duration timeout, const detail::lease_place&,
-                    time_point asked) noexcept
-        : request_{&from, timeout, asked} {}
-
-    /// In place: true when there is a place, or a refusal.
-    bool decide() noexcept {
-        if (request_.asked != time_point{}) {
-            return false;
-        }
-        if (request_.from->take(request_.timeout, verdict_)) {
-            granted_ = bulkhead_permit(request_.from);
-            return true;
-        }
-        if (verdict_ != detail::bulkhead_verdict::wait) {
-            return true;
-        }
-        request_.asked = request_.from->zone().now();
-        return false;
-    }
-    /// When it was decided that it waits.
-    [[nodiscard]] time_point asked() const noexcept { return request_.asked; }
-    /// The result, once `decide` was true.
-    result<bulkhead_permit> answer() && {
-        if (granted_) {
-            return std::move(granted_);
-        }
-        return detail::code_of(verdict_);
-    }
-
-    /// What starts it, and what that refers to.
-    [[nodiscard]] detail::enter_request& request() noexcept { return request_; }
-    /// Keeps the bulkhead.
-    [[nodiscard]] std::shared_ptr<void> owner() const { return request_.from->shared_from_this(); }
-
-private:
-    detail::enter_request request_;
-    bulkhead_permit granted_;
-    detail::bulkhead_verdict verdict_{};
-};
-
-namespace detail {
-
-/// Where `with` and the guard get what they hold during a call: here a place, which is nothing to the operation.
-struct bulkhead_lender {
-    using core = bulkhead_core;
-    using lease = bulkhead_permit;
-    using operation = enter_operation;
-    using refusal = bulkhead_verdict;
-
-    static lease take(core& from, const lease_place&, duration wait, refusal& why) noexcept {
-        return from.take(wait, why) ? lease(&from) : lease();
-    }
-    [[nodiscard]] static bool may_wait(refusal why) noexcept { return why == bulkhead_verdict::wait; }
-    [[nodiscard]] static error to_error(const core&, refusal why) noexcept { return code_of(why); }
-    [[nodiscard]] static std::tuple<> leading(const lease&) noexcept { return {}; }
-    /// Nothing can be wrong with a place.
-    static void discard(lease& l) noexcept { l.reset(); }
-};
-
-}  // namespace detail
-
-/// Limits how many calls run at once; who has to wait, waits in a FIFO queue.
+/// Limits how many calls run at once. Further callers wait in a FIFO queue.
 ///
 /// A handle: copies refer to the same bulkhead, which the zone owns. All members are thread-safe.
 class bulkhead {
@@ -220,15 +59,21 @@ public:
     /// Takes a place, or waits for one: `co_await bulkhead.enter()`. Completion and cancellation are those of
     /// `resource_pool::checkout`. Errors: `exhausted` for a timeout that is not positive; `queue_full`;
     /// `wait_timed_out`; `canceled`; `shut_down`.
-    enter_operation enter() const noexcept { return {*core_, core_->checkout_timeout()}; }
+    enter_operation enter() const noexcept { return {*core_, core_->max_wait()}; }
     /// The same with options.
-    enter_operation enter(const checkout_options& options) const noexcept {
-        return {*core_, options.timeout.value_or(core_->checkout_timeout())};
+    enter_operation enter(const wait_options& options) const noexcept {
+        return {*core_, options.max_wait.value_or(core_->max_wait())};
     }
     /// The same with a completion token. Signature: `void(result<bulkhead_permit>)`.
     template <class Token>
-    auto enter(const checkout_options& options, Token&& token) const {
+    auto enter(const wait_options& options, Token&& token) const {
         return enter(options).start(std::forward<Token>(token));
+    }
+    /// The same with a completion token and without options.
+    template <class Token>
+        requires(!std::convertible_to<Token, wait_options>)
+    auto enter(Token&& token) const {
+        return enter().start(std::forward<Token>(token));
     }
 
     /// Takes a place, runs `op(args...)` or `op(call_context, args...)`, and gives the place back; as
@@ -242,6 +87,18 @@ public:
     template <class Op, class... Args>
     [[nodiscard]] auto with(const with_options& options, Op&& op, Args&&... args) const {
         return run_with(options, options.where, std::forward<Op>(op), std::forward<Args>(args)...);
+    }
+
+    /// `with` with a completion token, which comes first. Signature: `void(result<U>)`.
+    template <class Token, class... Call>
+    auto async_with(Token&& token, Call&&... call) const {
+        return detail::start_call(core_->zone_ptr(), std::forward<Token>(token), with(std::forward<Call>(call)...));
+    }
+    /// The same with options in braces.
+    template <class Token, class Op, class... Args>
+    auto async_with(Token&& token, const with_options& options, Op&& op, Args&&... args) const {
+        return detail::start_call(core_->zone_ptr(), std::forward<Token>(token),
+                                  with(options, std::forward<Op>(op), std::forward<Args>(args)...));
     }
 
     /// Changes how many may run at once, under load: more are let in now, or fewer as those that run end. Errors:
@@ -261,8 +118,8 @@ public:
         return headgate::success();
     }
 
-    /// The counts of this moment.
-    [[nodiscard]] bulkhead_status status() const { return core_->status(); }
+    /// What it is doing and has done.
+    [[nodiscard]] bulkhead_snapshot snapshot() const { return core_->look(); }
     /// The name that it was created with.
     [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
 

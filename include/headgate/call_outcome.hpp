@@ -13,7 +13,7 @@ namespace headgate {
 
 /// How a call ended, and for how long its breaker should open because of that.
 struct call_verdict {
-    call_outcome outcome;  ///< As what it counts.
+    call_outcome outcome;  ///< What the call counts as.
     /// Of a failure: opens the breaker at once for that long; zero and less for not.
     duration trip_for;
 

@@ -12,61 +12,13 @@
 
 #include <headgate/breaker_options.hpp>
 #include <headgate/call_outcome.hpp>
+#include <headgate/call_permit.hpp>
 #include <headgate/impl/breaker_core.hpp>
 #include <headgate/impl/breaker_run.hpp>
 #include <headgate/result.hpp>
 #include <headgate/zone.hpp>
 
 namespace headgate {
-
-/// A circuit breaker's yes: the call may run, and the permit tells the breaker how it ended.
-///
-/// Move-only. A permit that is destroyed, assigned to, or moved over without `success` or `failure` ends neutral: the
-/// call counts for nothing, and a probe gives its place back. It may outlive every handle, its zone and the io_context.
-/// One thread at a time; the end may come on another thread than the beginning.
-class [[nodiscard]] call_permit {
-public:
-    /// Takes over what `other` has to tell.
-    call_permit(call_permit&& other) noexcept : core_(std::exchange(other.core_, nullptr)), ticket_(other.ticket_) {}
-    /// Ends its own call neutral, and takes over what `other` has to tell.
-    call_permit& operator=(call_permit&& other) noexcept {
-        if (this != &other) {
-            release();
-            core_ = std::exchange(other.core_, nullptr);
-            ticket_ = other.ticket_;
-        }
-        return *this;
-    }
-    ~call_permit() { release(); }
-
-    /// The call succeeded. `stale` when the breaker has changed its state since the call began, and the result counted
-    /// for nothing; so does anything that a permit is told after its end.
-    call_record success() noexcept { return end(call_outcome::success); }
-
-    /// The call failed. With a positive `trip_for` the breaker opens at once for that long, as a 429 with Retry-After
-    /// asks for; zero and less is no such time. `stale` as with `success`.
-    call_record failure(duration trip_for = {}) noexcept { return end(call_outcome::failure, trip_for); }
-
-    /// The call says nothing about the callee; what the destructor does. An ended permit stays as it is.
-    void release() noexcept { end(call_outcome::neutral); }
-
-    /// Ends as `verdict` says.
-    call_record end(const call_verdict& verdict) noexcept { return end(verdict.outcome, verdict.trip_for); }
-
-private:
-    friend class circuit_breaker;
-
-    call_permit(detail::breaker_core& core, const detail::breaker_ticket& ticket) noexcept
-        : core_(&core), ticket_(ticket) {}
-
-    call_record end(call_outcome outcome, duration trip_for = {}) noexcept {
-        detail::breaker_core* core = std::exchange(core_, nullptr);
-        return core != nullptr ? core->end(ticket_, outcome, trip_for) : call_record::stale;
-    }
-
-    detail::breaker_core* core_;
-    detail::breaker_ticket ticket_;
-};
 
 /// Stops calling what fails: after enough failures calls are refused for a while, then a few probes find out whether
 /// the callee is well again.
@@ -78,7 +30,7 @@ class circuit_breaker {
 public:
     /// Makes a breaker in `owner`. Errors: `invalid_argument`, whose detail says which option or that the name is
     /// empty; `name_taken`; `shut_down`.
-    [[nodiscard]] static result<circuit_breaker> create(zone& owner, std::string name,
+    [[nodiscard]] static result<circuit_breaker> create(const zone& owner, std::string name,
                                                         const breaker_options& options = {}) {
         auto core = detail::breaker_core::create(owner.core(), std::move(name), options);
         if (!core) {
@@ -133,40 +85,39 @@ public:
     template <class Op, class... Args>
         requires(!detail::is_call_options<Op>)
     [[nodiscard]] auto run(Op&& op, Args&&... args) const {
-        return run(call_options<>{}, std::forward<Op>(op), std::forward<Args>(args)...);
+        return call(call_options<>{}, std::forward<Op>(op), std::forward<Args>(args)...);
     }
 
-    /// The same with a timeout, or with another opinion on what counts.
+    /// The same with a timeout: `breaker.run({.timeout = 2s}, op, args...)`.
     ///
     /// When the timeout passes, an operation that takes a `call_context` is cancelled through its slot (terminal), any
     /// other by one `co_spawn` around it; the call ends when the operation ends. Whichever comes first, that or the
     /// caller's cancellation, is what the operation gets. Serial execution: as `with_timeout`. Further errors:
     /// `timed_out`, a failure.
-    template <class Judge, class Op, class... Args>
-    [[nodiscard]] auto run(const call_options<Judge>& options, Op&& op, Args&&... args) const {
-        static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
-        detail::check_temporaries<Op, Args...>();
-        return detail::policy_call<detail::breaker_policy<Judge>, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            [&] { return detail::breaker_policy<Judge>(core_, options); }, detail::unwrap(std::forward<Op>(op)),
-            detail::unwrap(std::forward<Args>(args))...);
+    template <class Op, class... Args>
+    [[nodiscard]] auto run(const call_options<>& options, Op&& op, Args&&... args) const {
+        return call(options, std::forward<Op>(op), std::forward<Args>(args)...);
     }
 
-    /// The same with a completion token, which comes first. The operation runs as a coroutine of its own on the
-    /// handler's associated executor, by default the zone's; it is serial, as `with_timeout` says.
+    /// The same with another opinion on what counts as a failure.
+    template <class Judge, class Op, class... Args>
+    [[nodiscard]] auto run(const call_options<Judge>& options, Op&& op, Args&&... args) const {
+        return call(options, std::forward<Op>(op), std::forward<Args>(args)...);
+    }
+
+    /// `run` with a completion token, which comes first. The operation runs as a coroutine of its own on the handler's
+    /// associated executor, by default the zone's; it is serial, as `with_timeout` says.
     ///
     /// Signature: `void(result<T>)`. Never completes inside the call, unless there is no memory to post it. Each type
     /// of cancellation that the token's slot gets is passed on as with `run`; before the operation has begun, it does
     /// not begin.
-    template <class Token, class Op, class... Args>
-        requires(!detail::is_call_options<Token>)
-    auto async_run(Token&& token, Op&& op, Args&&... args) const {
-        return async_run(call_options<>{}, std::forward<Token>(token), std::forward<Op>(op),
-                         std::forward<Args>(args)...);
+    template <class Token, class... Call>
+    auto async_run(Token&& token, Call&&... call) const {
+        return detail::start_call(core_->zone_ptr(), std::forward<Token>(token), run(std::forward<Call>(call)...));
     }
-
-    /// The same with options.
-    template <class Judge, class Token, class Op, class... Args>
-    auto async_run(const call_options<Judge>& options, Token&& token, Op&& op, Args&&... args) const {
+    /// The same with options in braces.
+    template <class Token, class Op, class... Args>
+    auto async_run(Token&& token, const call_options<>& options, Op&& op, Args&&... args) const {
         return detail::start_call(core_->zone_ptr(), std::forward<Token>(token),
                                   run(options, std::forward<Op>(op), std::forward<Args>(args)...));
     }
@@ -210,6 +161,15 @@ public:
     [[nodiscard]] const std::shared_ptr<detail::breaker_core>& core() const noexcept { return core_; }
 
 private:
+    template <class Judge, class Op, class... Args>
+    auto call(const call_options<Judge>& options, Op&& op, Args&&... args) const {
+        static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
+        detail::check_temporaries<Op, Args...>();
+        return detail::policy_call<detail::breaker_policy<Judge>, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            [&] { return detail::breaker_policy<Judge>(core_, options); }, detail::unwrap(std::forward<Op>(op)),
+            detail::unwrap(std::forward<Args>(args))...);
+    }
+
     explicit circuit_breaker(std::shared_ptr<detail::breaker_core> core) noexcept : core_(std::move(core)) {}
 
     std::shared_ptr<detail::breaker_core> core_;

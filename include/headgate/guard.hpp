@@ -16,6 +16,7 @@
 #include <headgate/call_outcome.hpp>
 #include <headgate/circuit_breaker.hpp>
 #include <headgate/export.hpp>
+#include <headgate/guard_options.hpp>
 #include <headgate/impl/guard.hpp>
 #include <headgate/key.hpp>
 #include <headgate/rate_limiter.hpp>
@@ -25,37 +26,6 @@
 #include <headgate/zone.hpp>
 
 namespace headgate {
-
-/// How a `guard` behaves besides its parts.
-struct guard_options {
-    /// What waiting, connecting and running may take together, `duration::max()` for no limit. What is left when the
-    /// operation begins is handed to it.
-    duration timeout = duration::max();
-    /// What `overrun` events of its operations are told under.
-    std::string_view name{};
-};
-
-/// How one call of a guard differs from the others.
-template <class Judge = default_judge>
-struct guard_call {
-    /// Permits of the limiter; at least 1.
-    std::uint64_t cost = 1;
-    /// Which tier of the limiter; empty is the first.
-    std::string_view tier{};
-    /// As `guard_options::timeout`; empty is the guard's.
-    std::optional<duration> timeout{};
-    /// What counts as a failure for the breaker; as `call_options::judge`.
-    Judge judge{};
-};
-
-/// Names of parts in a zone, for `zone::protect` and `make_guard`. Empty: without that part.
-struct part_names {
-    std::string_view limiter{};          ///< Of a rate limiter.
-    std::string_view breaker{};          ///< Of a circuit breaker.
-    std::string_view pool{};             ///< Of a resource pool, whose resource type is the template argument.
-    std::string_view bulkhead{};         ///< Of a bulkhead; not together with a pool.
-    duration timeout = duration::max();  ///< As `guard_options::timeout`.
-};
 
 /// Joins a rate limiter, a circuit breaker, a resource pool or a bulkhead, and a deadline into one protected operation:
 ///
@@ -113,19 +83,19 @@ public:
     /// Errors: those of the parts, `timed_out`, `operation_failed` with the exception as cause, and what `op` gives. A
     /// pool's `connect_failed` is a failure for the breaker.
     template <class Op, class... Args>
-        requires(!detail::is_guard_call<Op>)
+        requires(!detail::is_guard_call_options<Op>)
     [[nodiscard]] auto run(const key& key, Op&& op, Args&&... args) const {
-        return run(key, guard_call<>{}, std::forward<Op>(op), std::forward<Args>(args)...);
+        return call(key, guard_call_options<>{}, std::forward<Op>(op), std::forward<Args>(args)...);
     }
-    /// The same with options.
+    /// The same with options: `guard.run(user, {.cost = 5}, op, args...)`.
+    template <class Op, class... Args>
+    [[nodiscard]] auto run(const key& key, const guard_call_options<>& how, Op&& op, Args&&... args) const {
+        return call(key, how, std::forward<Op>(op), std::forward<Args>(args)...);
+    }
+    /// The same with another opinion on what counts as a failure.
     template <class Judge, class Op, class... Args>
-    [[nodiscard]] auto run(const key& key, const guard_call<Judge>& how, Op&& op, Args&&... args) const {
-        static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
-        detail::check_temporaries<Op, Args...>();
-        using policy = detail::guard_policy<Resource, Judge>;
-        return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
-            [&] { return policy(parts_, key, how, typeid(Op)); }, detail::unwrap(std::forward<Op>(op)),
-            detail::unwrap(std::forward<Args>(args))...);
+    [[nodiscard]] auto run(const key& key, const guard_call_options<Judge>& how, Op&& op, Args&&... args) const {
+        return call(key, how, std::forward<Op>(op), std::forward<Args>(args)...);
     }
 
     /// `run` with a completion token, which comes first. The operation runs as a coroutine of its own on the handler's
@@ -135,11 +105,27 @@ public:
     auto async_run(Token&& token, const key& key, Call&&... call) const {
         return detail::start_call(parts_->zone, std::forward<Token>(token), run(key, std::forward<Call>(call)...));
     }
+    /// The same with options in braces.
+    template <class Token, class Op, class... Args>
+    auto async_run(Token&& token, const key& key, const guard_call_options<>& how, Op&& op, Args&&... args) const {
+        return detail::start_call(parts_->zone, std::forward<Token>(token),
+                                  run(key, how, std::forward<Op>(op), std::forward<Args>(args)...));
+    }
 
 private:
     template <class R>
     friend result<guard<R>> make_guard(const zone& owner, const part_names& names);
     friend class zone;
+
+    template <class Judge, class Op, class... Args>
+    auto call(const key& key, const guard_call_options<Judge>& how, Op&& op, Args&&... args) const {
+        static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
+        detail::check_temporaries<Op, Args...>();
+        using policy = detail::guard_policy<Resource, Judge>;
+        return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
+            [&] { return policy(parts_, key, how, typeid(Op)); }, detail::unwrap(std::forward<Op>(op)),
+            detail::unwrap(std::forward<Args>(args))...);
+    }
 
     explicit guard(std::shared_ptr<const detail::guard_parts> parts) noexcept : parts_(std::move(parts)) {}
 

@@ -20,8 +20,8 @@ namespace headgate {
 /// Counts durations in buckets that grow with them, after HdrHistogram (Gil Tene): sixteen buckets for each doubling,
 /// so that a quantile is off by at most 1/32 of itself, in 7.5 KiB, for every duration that there is.
 ///
-/// Who gave up counts too: record how long a wait was until it timed out or was cancelled, or the histogram shows only
-/// the lucky. Recording is two additions. Not thread-safe: whoever owns it has a lock.
+/// Record waits that timed out or were cancelled too: without them the histogram looks better than the service is.
+/// Recording is two additions. Not thread-safe: its owner has a lock.
 class latency_histogram {
 public:
     /// Negative durations count as zero.

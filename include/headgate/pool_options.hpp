@@ -32,7 +32,7 @@ struct pool_options {
     /// Callers that may wait at once; one more gets `queue_full`. Zero: nobody waits.
     std::uint32_t max_waiters = 10'000;
     /// How long a checkout waits unless it says otherwise; `duration::max()` for no limit.
-    duration checkout_timeout = std::chrono::seconds{5};
+    duration max_wait = std::chrono::seconds{5};
 
     /// How long one connect may take, and one close that is a coroutine; that no longer than `max_pool_close`.
     duration connect_timeout = std::chrono::seconds{5};

@@ -183,7 +183,7 @@ public:
     [[nodiscard]] static result<postgres_backend> create(const postgres_options& options);
 
     /// Connects to the first host of the URL that lets us in: of several hosts, and of several addresses of one, in
-    /// their order. Who is silent keeps nobody waiting: the next one is tried beside it after 250 ms without an
+    /// their order. A silent host delays nothing: the next one is tried beside it after 250 ms without an
     /// accepted connection, or a second without a login, and the first that has logged in is taken. A server that
     /// refuses us has answered, and ends this, but for one that only starts. Names are resolved on threads of the
     /// backend. What is under way is closed when this is cancelled. Hosts in a service file are left to libpq, one

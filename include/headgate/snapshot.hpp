@@ -17,9 +17,10 @@ namespace headgate {
 
 /// One number of a primitive. A counter only grows; a gauge goes up and down.
 struct metric {
-    std::string_view name;  ///< Static text in snake_case, such as "granted".
-    double value = 0;       ///< What it is now.
-    bool counter = false;   ///< Whether it only grows.
+    std::string_view name;    ///< Static text in snake_case, such as "granted".
+    double value = 0;         ///< What it is now.
+    bool counter = false;     ///< Whether it only grows.
+    std::string_view help{};  ///< Static text: one sentence that says what it counts.
 };
 
 /// The latencies of a primitive.

@@ -45,7 +45,7 @@ struct status_answer {
 /// | `/status.json` | the same as data, with the last events; `?since=N` gives the events after number N only |
 /// | `/healthz` | 200 always |
 /// | `/readyz` | 200 when `set_ready(true)` and no zone is closed or draining, else 503 |
-/// | `POST /admin` | one action, for whom `may_act` says yes; see docs/operations.md |
+/// | `POST /admin` | one action, if `may_act` accepts the client; see docs/operations.md |
 ///
 /// Zones of one name are told apart by a number: "shop" and "shop#2". Bytes of names that are no UTF-8 are replaced.
 ///
@@ -64,8 +64,8 @@ public:
     void add(zone& z);
     /// Shows all zones of a set, those that a reload adds too. The set outlives this object.
     void add(zone_set& set);
-    /// Gives the page a button of that name, for who may act. `action` runs inside of `answer`, and must not block.
-    /// What it throws is answered with 500 and stands among the events.
+    /// Adds a button of that name to the page, for clients that may act. `action` runs inside of `answer`, and must not
+    /// block. An exception of it is answered with 500 and listed among the events.
     void add_action(std::string name, std::function<void()> action);
 
     /// What `/readyz` says, besides the zones; true at first.

@@ -5,6 +5,8 @@
 
 #include <headgate/bulkhead.hpp>
 
+#include "zone/metric.hpp"
+
 namespace headgate::detail {
 
 errc code_of(bulkhead_verdict verdict) noexcept {
@@ -227,9 +229,17 @@ void bulkhead_core::reconfigure(const bulkhead_options& options) noexcept {
     c.tell_reconfigured();
 }
 
-bulkhead_status bulkhead_core::status() const noexcept {
+bulkhead_snapshot bulkhead_core::look() const noexcept {
     const std::lock_guard guard(lock_);
-    return {machine_.limit(), machine_.running(), machine_.waiting()};
+    return {.max_concurrent = machine_.limit(),
+            .running = machine_.running(),
+            .waiting = machine_.waiting(),
+            .granted = granted_,
+            .queued = queued_,
+            .wait_timed_out = timed_out_,
+            .canceled = canceled_,
+            .exhausted = exhausted_,
+            .queue_full = queue_full_};
 }
 
 std::uint64_t bulkhead_core::in_use() const noexcept {
@@ -260,23 +270,25 @@ void bulkhead_core::abandon() noexcept {
 }
 
 primitive_snapshot bulkhead_core::snapshot() const {
-    primitive_snapshot out{kind(), name(), {}, {}, {{"wait", {}}}, {}};
-    out.metrics.reserve(9);
-    const std::lock_guard guard(lock_);
-    const auto add = [&](std::string_view metric_name, std::uint64_t value, bool counter) {
-        out.metrics.push_back({metric_name, static_cast<double>(value), counter});
-    };
-    out.latencies[0].durations = wait_;
-    add("max_concurrent", machine_.limit(), false);
-    add("running", machine_.running(), false);
-    add("waiting", machine_.waiting(), false);
-    add("granted", granted_, true);
-    add("queued", queued_, true);
-    add("wait_timed_out", timed_out_, true);
-    add("canceled", canceled_, true);
-    add("exhausted", exhausted_, true);
-    add("queue_full", queue_full_, true);
-    return out;
+    const bulkhead_snapshot s = look();
+    latency_snapshot wait{"wait", {}};
+    {
+        const std::lock_guard guard(lock_);
+        wait.durations = wait_;
+    }
+    return {.kind = kind(),
+            .name = name(),
+            .state = {},
+            .metrics = {gauge("max_concurrent", std::uint64_t{s.max_concurrent}, "Calls that may run at once."),
+                        gauge("running", std::uint64_t{s.running}, "Calls that run."),
+                        gauge("waiting", std::uint64_t{s.waiting}, "Callers in the queue."),
+                        counter("granted", s.granted, "Callers that got a place."),
+                        counter("queued", s.queued, "Callers that waited."),
+                        counter("wait_timed_out", s.wait_timed_out, "Waits whose time was up."),
+                        counter("canceled", s.canceled, "Waits that were cancelled."),
+                        counter("exhausted", s.exhausted, "Callers that would not wait and found no place."),
+                        counter("queue_full", s.queue_full, "Callers that found the queue full.")},
+            .latencies = {wait}};
 }
 
 }  // namespace headgate::detail

@@ -7,6 +7,8 @@
 #include <random>
 #include <utility>
 
+#include "zone/metric.hpp"
+
 namespace headgate::detail {
 
 result<std::shared_ptr<breaker_core>> breaker_core::create(const std::shared_ptr<zone_core>& zone, std::string name,
@@ -168,26 +170,24 @@ std::uint64_t breaker_core::in_use() const noexcept {
 primitive_snapshot breaker_core::snapshot() const {
     // Looking may let a probe expire, which is nothing that a reader could tell from what the timer does.
     const breaker_snapshot s = const_cast<breaker_core*>(this)->look();
-    const auto counter = [](std::string_view name, std::uint64_t value) {
-        return metric{name, static_cast<double>(value), true};
-    };
     primitive_snapshot out{kind(), name(), to_string(s.state), {}};
-    out.metrics = {counter("admitted", s.admitted),
-                   counter("refused", s.refused),
-                   counter("would_refuse", s.would_refuse),
-                   counter("successes", s.successes),
-                   counter("failures", s.failures),
-                   counter("neutral", s.neutral),
-                   counter("slow", s.slow),
-                   counter("stale", s.stale),
-                   counter("opened", s.opened),
-                   {"running", static_cast<double>(in_use()), false},
-                   {"window_calls", static_cast<double>(s.window_calls), false},
-                   {"failure_ratio", s.failure_ratio, false},
-                   {"slow_ratio", s.slow_ratio, false},
-                   {"consecutive_failures", static_cast<double>(s.consecutive_failures), false},
-                   {"probes_running", static_cast<double>(s.probes_running), false},
-                   {"next_probe_seconds", std::chrono::duration<double>(s.next_probe).count(), false}};
+    out.metrics = {counter("admitted", s.admitted, "Calls that were let through."),
+                   counter("refused", s.refused, "Calls that were refused."),
+                   counter("would_refuse", s.would_refuse, "Calls that only the mode observe let through."),
+                   counter("successes", s.successes, "Results that counted as success."),
+                   counter("failures", s.failures, "Results that counted as failure, expired probes included."),
+                   counter("neutral", s.neutral, "Calls that ended neutral."),
+                   counter("slow", s.slow, "Calls that took slow_after or longer."),
+                   counter("stale", s.stale, "Results that came too late to count."),
+                   counter("opened", s.opened, "How often the breaker opened."),
+                   gauge("running", in_use(), "Calls that were admitted and have not ended."),
+                   gauge("window_calls", s.window_calls, "Calls in the window, from which the ratios are judged."),
+                   gauge("failure_ratio", s.failure_ratio, "Share of failures among the calls in the window."),
+                   gauge("slow_ratio", s.slow_ratio, "Share of slow calls among the calls in the window."),
+                   gauge("consecutive_failures", std::uint64_t{s.consecutive_failures}, "Failures in a row up to now."),
+                   gauge("probes_running", std::uint64_t{s.probes_running}, "Probes that have begun and not ended."),
+                   gauge("next_probe_seconds", std::chrono::duration<double>(s.next_probe).count(),
+                         "Time until a probe may run, in seconds.")};
     const std::lock_guard guard(lock_);
     out.latencies.push_back({"run", run_});
     return out;

@@ -184,7 +184,7 @@ std::span<const member<pool_options>> pool_members() {
         choice<o, pool_strategy>("strategy", &o::strategy,
                                  {{"lifo", pool_strategy::lifo}, {"fifo", pool_strategy::fifo}}),
         count("max_waiters", &o::max_waiters, 0, most_32),
-        time_span("checkout_timeout", &o::checkout_timeout, duration{1}),
+        time_span("max_wait", &o::max_wait, duration{1}),
         time_span("connect_timeout", &o::connect_timeout, duration{1}),
         count("max_connecting", &o::max_connecting, 1, most_32),
         time_span("backoff_min", &o::backoff_min, duration{1}),

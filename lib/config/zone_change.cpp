@@ -30,7 +30,7 @@ struct limiters {
     }
     static result<void> change(zone& z, const std::string& name, const rate_limiter_options& options) {
         BOOST_OUTCOME_TRY(auto found, rate_limiter::find(z, name));
-        return found.reconfigure(options.tiers);
+        return found.reconfigure(options);
     }
 };
 
@@ -77,10 +77,8 @@ struct pools {
         return z.core()->refusing() ? result<void>(errc::shut_down) : success();
     }
     static result<void> change(zone& z, const std::string& name, const pool_options& options) {
-        if (const auto pool = z.core()->find(kind, name)) {
-            static_cast<pool_core&>(*pool.value()).reconfigure(options);
-        }
-        return success();
+        auto pool = any_resource_pool::find(z, name);
+        return pool ? pool.value().reconfigure(options) : success();
     }
 };
 

@@ -23,7 +23,6 @@ void check_fixed(const std::string& at, const rate_limiter_options& from, const 
         }
     };
     fixed("max_keys", std::to_string(from.max_keys), std::to_string(to.max_keys));
-    fixed("max_waiters", std::to_string(from.max_waiters), std::to_string(to.max_waiters));
     fixed("track_keys", from.track_keys ? "true" : "false", to.track_keys ? "true" : "false");
     fixed("busiest", std::to_string(from.busiest), std::to_string(to.busiest));
     if (!to.tiers.empty() && !to.tiers.front().name.empty()) {
@@ -237,8 +236,8 @@ result<void> zone_set::keep_pool(std::string_view zone_name, std::string_view po
         return place ? error(errc::shut_down) : std::move(place).error();
     }
     if (!(place.value().second == made_with)) {
-        if (const auto pool = owner.core()->find(primitive_kind::resource_pool, pool_name)) {
-            static_cast<detail::pool_core&>(*pool.value()).reconfigure(place.value().second);
+        if (auto pool = any_resource_pool::find(owner, pool_name)) {
+            return pool.value().reconfigure(place.value().second);
         }
     }
     return success();

@@ -11,6 +11,7 @@
 #include "rate_limiter/busiest_keys.hpp"
 #include "rate_limiter/key_queue.hpp"
 #include "rate_limiter/limiter_machine.hpp"
+#include "zone/metric.hpp"
 
 namespace headgate::detail {
 
@@ -128,12 +129,13 @@ private:
 };
 
 limiter_core::limiter_core(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_machine> machine,
-                           std::uint32_t max_waiters, std::uint32_t busiest)
+                           const rate_limiter_options& options)
     : primitive(std::move(zone), primitive_kind::rate_limiter, std::move(name)),
       machine_(std::move(machine)),
       seed_(&machine_->seed()),
-      busiest_(busiest == 0 ? nullptr : std::make_unique<detail::busiest_keys>(busiest)),
-      max_waiters_(max_waiters),
+      busiest_(options.busiest == 0 ? nullptr : std::make_unique<detail::busiest_keys>(options.busiest)),
+      busiest_size_(options.busiest),
+      max_waiters_(options.max_waiters),
       queues_(std::make_unique<limiter_queues>(*this)) {}
 
 limiter_core::~limiter_core() = default;
@@ -148,10 +150,6 @@ result<std::uint32_t> limiter_core::tier(std::string_view name) const {
 
 void limiter_core::note(const key& key, std::uint64_t hash) noexcept {
     busiest_->hit(hash, key);
-}
-
-std::vector<busy_key> limiter_core::busiest_keys() const {
-    return busiest_ ? busiest_->list() : std::vector<busy_key>{};
 }
 
 void limiter_core::tell(event_kind kind) const noexcept {
@@ -344,8 +342,7 @@ void limiter_core::serve_all() noexcept {
     }
 }
 
-// What may be granted at this moment is granted, also to the one whose time is up: a deadline is the last moment to
-// pass.
+// Serve the queue first: a waiter may still be granted exactly at its deadline.
 void limiter_core::expire(acquire_waiter& w) noexcept {
     const bucket_ref ref{w.queue_hash_, w.queue_overflow_};
     serve_queue(ref.hash, ref.overflow);
@@ -381,8 +378,33 @@ void limiter_core::cancel(acquire_waiter& w) noexcept {
     }
 }
 
-bool limiter_core::reset(std::uint64_t hash) noexcept {
-    const bool known = machine_->reset(hash, zone().now());
+result<void> limiter_core::reconfigure(const rate_limiter_options& options) {
+    BOOST_OUTCOME_TRYV(validate(options));
+    const auto must_stay = [](const char* member, const std::string& is, const std::string& was) {
+        return error(errc::invalid_argument,
+                     std::string(member) + " is " + is + "; it must stay " + was + ", which the limiter was made with");
+    };
+    if (options.max_keys != machine_->settings().max_keys) {
+        return must_stay("max_keys", std::to_string(options.max_keys), std::to_string(machine_->settings().max_keys));
+    }
+    if (options.track_keys != machine_->settings().track_keys) {
+        return must_stay("track_keys", options.track_keys ? "true" : "false", options.track_keys ? "false" : "true");
+    }
+    if (options.busiest != busiest_size_) {
+        return must_stay("busiest", std::to_string(options.busiest), std::to_string(busiest_size_));
+    }
+    BOOST_OUTCOME_TRYV(machine_->change(options.tiers, zone().now()));
+    {
+        const std::lock_guard lock(queues_->mutex);
+        max_waiters_ = options.max_waiters;
+    }
+    serve_all();
+    tell(event_kind::reconfigured);
+    return success();
+}
+
+bool limiter_core::forget(std::uint64_t hash) noexcept {
+    const bool known = machine_->forget(hash, zone().now());
     {
         const change c(*this);
         if (key_queue* queue = queues_->find({hash, false})) {
@@ -437,25 +459,34 @@ void limiter_core::on_timer() noexcept {
     }
 }
 
-primitive_snapshot limiter_core::snapshot() const {
+rate_limiter_snapshot limiter_core::look() const {
     const auto counts = machine_->counts();
-    std::size_t waiting = 0;
-    {
-        const std::lock_guard lock(queues_->mutex);
-        waiting = queues_->waiting();
+    rate_limiter_snapshot s{.granted = counts.granted,
+                            .refused = counts.refused,
+                            .keys = counts.keys,
+                            .bytes = counts.bytes,
+                            .overflowing = counts.overflowing};
+    if (busiest_) {
+        s.busiest = busiest_->list();
     }
-    primitive_snapshot s{.kind = kind(), .name = name(), .state = {}, .metrics = {}};
-    const auto count = [&](std::string_view metric, std::uint64_t value, bool counter) {
-        s.metrics.push_back({metric, static_cast<double>(value), counter});
-    };
-    count("granted", counts.granted, true);
-    count("refused", counts.refused, true);
-    count("keys", counts.keys, false);
-    count("bytes", counts.bytes, false);
-    count("waiting", waiting, false);
-    count("overflowing", counts.overflowing ? 1 : 0, false);
-    s.busiest = busiest_keys();
+    const std::lock_guard lock(queues_->mutex);
+    s.waiting = queues_->waiting();
     return s;
+}
+
+primitive_snapshot limiter_core::snapshot() const {
+    rate_limiter_snapshot s = look();
+    return {
+        .kind = kind(),
+        .name = name(),
+        .state = {},
+        .metrics = {counter("granted", s.granted, "Calls that were granted."),
+                    counter("refused", s.refused, "Calls that were refused for want of permits or room in a queue."),
+                    gauge("keys", s.keys, "Keys that are remembered."),
+                    gauge("bytes", s.bytes, "Memory of the table of keys, in bytes."),
+                    gauge("waiting", s.waiting, "Calls that wait for permits."),
+                    gauge("overflowing", std::uint64_t{s.overflowing}, "1 while new keys share a bucket, else 0.")},
+        .busiest = std::move(s.busiest)};
 }
 
 // ---- a waiter

@@ -28,7 +28,7 @@ time_point as_time(std::uint64_t word) noexcept {
 
 }  // namespace
 
-result<void> limiter_machine::check(const limiter_settings& settings, const std::vector<tier_spec>& tiers) {
+result<void> limiter_machine::check(const limiter_settings& settings, const std::vector<headgate::tier>& tiers) {
     constexpr std::uint64_t most = std::uint64_t{1} << 32;
     if (settings.max_keys == 0 || settings.max_keys > most) {
         return error{errc::invalid_argument,
@@ -41,12 +41,12 @@ result<void> limiter_machine::check(const limiter_settings& settings, const std:
 }
 
 result<std::unique_ptr<limiter_machine>> limiter_machine::make(const limiter_settings& settings,
-                                                               std::vector<tier_spec> tiers) {
+                                                               std::vector<headgate::tier> tiers) {
     BOOST_OUTCOME_TRYV(check(settings, tiers));
     return std::unique_ptr<limiter_machine>{new limiter_machine{settings, std::move(tiers)}};
 }
 
-limiter_machine::limiter_machine(const limiter_settings& settings, std::vector<tier_spec> tiers)
+limiter_machine::limiter_machine(const limiter_settings& settings, std::vector<headgate::tier> tiers)
     : table_(settings.max_keys),
       seed_(settings.seed),
       unix_offset_(settings.unix_offset.count()),
@@ -75,9 +75,8 @@ decision limiter_machine::try_acquire_generally(std::uint64_t hash, std::uint32_
     return bucket.try_charge(tier, cost, now, max_wait);
 }
 
-key_usage limiter_machine::usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier,
-                                 time_point now) const {
-    key_usage out;
+std::uint32_t limiter_machine::usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier,
+                                     time_point now, key_info& out) const {
     judge::states states;
     const plan* p = tier ? plans_.current(*tier) : nullptr;
     if (slot != nullptr) {
@@ -90,13 +89,14 @@ key_usage limiter_machine::usage(const key_shard& s, std::uint64_t* slot, std::o
         }
         out.known = true;
         if (const auto* h = history(slot)) {
-            out.history = key_usage::tracked{as_time(h[0]), as_time(h[1]), h[2]};
+            out.created = as_time(h[0]);
+            out.updated = as_time(h[1]);
+            out.refused = h[2];
         }
     } else {
         p = p != nullptr ? p : plans_.first();
         p->quotas.fresh(states.data(), key_table::not_before(s, now));
     }
-    out.tier = p->tier;
     for (std::size_t i = 0; i < p->quotas.size(); ++i) {
         const grant g = p->quotas[i].describe(states[i], now);
         const permits_used used = p->quotas[i].used(states[i], now);
@@ -106,16 +106,22 @@ key_usage limiter_machine::usage(const key_shard& s, std::uint64_t* slot, std::o
             out.tightest = out.quotas.back();
         }
     }
+    return p->tier;
+}
+
+key_info limiter_machine::inspect(std::uint64_t hash, std::optional<std::uint32_t> tier, time_point now) const {
+    key_info out;
+    std::uint32_t in = 0;
+    {
+        // To look changes nothing; the bucket knows of no const.
+        const open_bucket bucket{const_cast<limiter_machine&>(*this), hash, now, purpose::look};
+        in = usage(*bucket.shard_, bucket.slot_, tier, now, out);
+    }
+    out.tier = tier_name(in);
     return out;
 }
 
-key_usage limiter_machine::inspect(std::uint64_t hash, std::optional<std::uint32_t> tier, time_point now) const {
-    // To look changes nothing; the bucket knows of no const.
-    const open_bucket bucket{const_cast<limiter_machine&>(*this), hash, now, purpose::look};
-    return usage(*bucket.shard_, bucket.slot_, tier, now);
-}
-
-bool limiter_machine::reset(std::uint64_t hash, time_point now) noexcept {
+bool limiter_machine::forget(std::uint64_t hash, time_point now) noexcept {
     key_shard& s = table_.shard_of(hash);
     const std::lock_guard lock{s.lock};
     std::uint64_t* slot = s.find(hash);
@@ -185,7 +191,7 @@ bool limiter_machine::write_states(key_shard& s, std::uint64_t*& slot, std::uint
 
 // ---- live changes
 
-result<void> limiter_machine::change(std::vector<tier_spec> tiers, time_point now) {
+result<void> limiter_machine::change(std::vector<headgate::tier> tiers, time_point now) {
     if (auto problem = plan_set::check(tiers)) {
         return *problem;
     }

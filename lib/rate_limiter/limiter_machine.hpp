@@ -37,30 +37,6 @@ struct limiter_settings {
     duration unix_offset{};
 };
 
-/// What one quota says of a key.
-struct quota_usage {
-    std::uint64_t limit = 0;
-    std::uint64_t used = 0;
-    std::uint64_t remaining = 0;
-    duration reset_after{};
-};
-
-struct key_usage {
-    /// Whether the limiter remembers the key; an unknown one is as good as new.
-    bool known = false;
-    std::uint32_t tier = 0;
-    /// The quota with the fewest permits left; then all of them in their order.
-    quota_usage tightest;
-    std::vector<quota_usage> quotas;
-    /// With track_keys, of a known key.
-    struct tracked {
-        time_point created;
-        time_point updated;
-        std::uint64_t refused = 0;
-    };
-    std::optional<tracked> history;
-};
-
 struct limiter_counts {
     std::uint64_t granted = 0;
     std::uint64_t refused = 0;
@@ -92,9 +68,9 @@ struct bucket_ref {
 class limiter_machine {
 public:
     /// What `make` would say.
-    static result<void> check(const limiter_settings& settings, const std::vector<tier_spec>& tiers);
+    static result<void> check(const limiter_settings& settings, const std::vector<tier>& tiers);
     static result<std::unique_ptr<limiter_machine>> make(const limiter_settings& settings,
-                                                         std::vector<tier_spec> tiers);
+                                                         std::vector<headgate::tier> tiers);
     ~limiter_machine();
     limiter_machine(const limiter_machine&) = delete;
     limiter_machine& operator=(const limiter_machine&) = delete;
@@ -128,16 +104,16 @@ public:
     [[nodiscard]] decision try_acquire(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost,
                                        time_point now) noexcept;
     /// The key as it is seen from `tier`, or from the tier that it is in.
-    [[nodiscard]] key_usage inspect(std::uint64_t hash, std::optional<std::uint32_t> tier, time_point now) const;
+    [[nodiscard]] key_info inspect(std::uint64_t hash, std::optional<std::uint32_t> tier, time_point now) const;
     /// Forgets the key; whether there was anything to forget.
-    bool reset(std::uint64_t hash, time_point now) noexcept;
+    bool forget(std::uint64_t hash, time_point now) noexcept;
 
     // Administration.
 
-    /// Changes tiers and quotas; keys keep what they used. A tier that is no more gives its keys to the first one, and
+    /// Changes tiers and quotas; keys keep what they used. A removed tier gives its keys to the first one, and
     /// calls that still name it get `unknown_tier`. States convert when they are next touched, as of `now`, or as the
     /// sweep passes: it goes around once before old quotas are freed. On error nothing has changed.
-    result<void> change(std::vector<tier_spec> tiers, time_point now);
+    result<void> change(std::vector<headgate::tier> tiers, time_point now);
 
     /// Looks for dead slots in the next few shards, and finishes live changes there.
     sweep_report sweep(std::size_t shard_budget, time_point now) noexcept;
@@ -147,6 +123,7 @@ public:
     [[nodiscard]] std::uint64_t generation() const noexcept { return plans_.generation(); }
 
     [[nodiscard]] limiter_counts counts() const noexcept;
+    [[nodiscard]] const limiter_settings& settings() const noexcept { return settings_; }
 
     /// All that is needed to go on after a restart, the seed too: it is a secret.
     [[nodiscard]] std::vector<char> save(time_point now) const;
@@ -198,7 +175,7 @@ public:
         void mark_waiting() noexcept;
         /// Counts a refusal that the shell decided.
         void count_refused() noexcept;
-        /// The largest cost that can ever pass; none for a tier that is no more.
+        /// The largest cost that can ever pass; none for a removed tier.
         [[nodiscard]] std::optional<std::uint64_t> largest_cost(std::uint32_t tier) const noexcept;
         /// The earliest time, not before `now`, at which the cost passes when nothing else comes; none when never.
         [[nodiscard]] std::optional<time_point> next_time(std::uint32_t tier, std::uint64_t cost,
@@ -242,7 +219,7 @@ public:
     void unmark_waiting(const bucket_ref& ref) noexcept;
 
 private:
-    limiter_machine(const limiter_settings& settings, std::vector<tier_spec> tiers);
+    limiter_machine(const limiter_settings& settings, std::vector<headgate::tier> tiers);
 
     // Slots, under the lock of their shard.
     const plan* states_of(const std::uint64_t* slot, judge::states& out) const noexcept;
@@ -261,8 +238,9 @@ private:
     }
     void get(const std::uint64_t* slot, const plan& p, judge::states& out) const noexcept;
     void put(std::uint64_t* slot, const plan& p, const judge::states& in) const noexcept;
-    [[nodiscard]] key_usage usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier,
-                                  time_point now) const;
+    /// Fills all but the tier's name, and gives its handle.
+    std::uint32_t usage(const key_shard& s, std::uint64_t* slot, std::optional<std::uint32_t> tier, time_point now,
+                        key_info& out) const;
 
     // Live changes, under `admin_`.
     [[nodiscard]] const plan* replacement_of(const std::uint64_t* slot) const noexcept;

@@ -47,7 +47,7 @@ limiter_machine::open_bucket::~open_bucket() {
     }
 }
 
-// Who waits in the shared bucket came before this key: it gets no bucket of its own meanwhile.
+// Calls that wait in the shared bucket came before this key: it gets no bucket of its own meanwhile.
 bool limiter_machine::open_bucket::has_own_place(time_point now, purpose use) noexcept {
     slot_ = own_->find(hash_);
     if (slot_ != nullptr) {
@@ -98,7 +98,7 @@ limiter_machine::projection limiter_machine::open_bucket::project(std::uint32_t 
     if (slot_ != nullptr) {
         out.plan_ = machine_.states_of(slot_, out.states_);
     } else {
-        // Nothing is used: as well the states of the first tier, when the one that waits has a tier that is no more.
+        // Nothing is used: where the tier of the waiter was removed, the first tier does as well.
         const plan* asked = machine_.plans_.current(tier);
         out.plan_ = asked != nullptr ? asked : machine_.plans_.first();
         out.plan_->quotas.fresh(out.states_.data(), now);

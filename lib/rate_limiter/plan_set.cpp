@@ -13,7 +13,7 @@ namespace headgate::detail {
 /// What a change puts in force, made before anything of it is seen.
 struct plan_set::change {
     struct placed {
-        tier_spec spec;
+        headgate::tier spec;
         bool there = false;          ///< The tier is there after the change.
         std::uint32_t handle = 0;    ///< Of the tier.
         std::unique_ptr<plan> made;  ///< Null where the plan stays, and where no tier is.
@@ -34,7 +34,7 @@ plan_set::plan_set(bool tracks_keys, wall_offset offset) : tracks_keys_(tracks_k
 
 plan_set::~plan_set() = default;
 
-std::optional<error> plan_set::check(const std::vector<tier_spec>& tiers) {
+std::optional<error> plan_set::check(const std::vector<headgate::tier>& tiers) {
     if (tiers.empty() || tiers.size() > max_tiers) {
         return error{errc::invalid_argument, "there are " + std::to_string(tiers.size()) +
                                                  " tiers; there must be 1 to " + std::to_string(max_tiers)};
@@ -87,18 +87,18 @@ std::size_t plan_set::place_of(const std::string& name) const noexcept {
 
 // Tiers that are there keep their places and handles. A new one takes a free place; its handle differs from all that
 // the place had before, since calls that wait may still name those.
-result<void> plan_set::place_tiers(change& c, std::vector<tier_spec> tiers) const {
+result<void> plan_set::place_tiers(change& c, std::vector<headgate::tier> tiers) const {
     if (in_force(0) != nullptr && tiers.front().name != in_force(0)->source.name) {
         return error{errc::invalid_argument, "the first tier is \"" + tiers.front().name + "\"; it must stay \"" +
-                                                 in_force(0)->source.name + "\", which calls use that name none"};
+                                                 in_force(0)->source.name + "\", the tier of calls that name none"};
     }
-    const auto put = [&](std::size_t place, tier_spec& tier, std::uint32_t handle) {
+    const auto put = [&](std::size_t place, headgate::tier& tier, std::uint32_t handle) {
         c.places[place].there = true;
         c.places[place].handle = handle;
         c.names[place] = tier.name;
         c.places[place].spec = std::move(tier);
     };
-    std::vector<tier_spec*> fresh;
+    std::vector<headgate::tier*> fresh;
     for (auto& tier : tiers) {
         if (const std::size_t place = place_of(tier.name); place < max_tiers) {
             put(place, tier, handles_[place]);
@@ -107,7 +107,7 @@ result<void> plan_set::place_tiers(change& c, std::vector<tier_spec> tiers) cons
         }
     }
     std::size_t place = 0;
-    for (tier_spec* tier : fresh) {
+    for (headgate::tier* tier : fresh) {
         while (c.places[place].there) {
             ++place;
         }
@@ -181,7 +181,7 @@ void plan_set::make_plans(change& c) {
     }
 }
 
-result<plan_set::prepared> plan_set::prepare(std::vector<tier_spec> tiers, time_point now) {
+result<plan_set::prepared> plan_set::prepare(std::vector<headgate::tier> tiers, time_point now) {
     if (auto problem = check(tiers)) {
         return *problem;
     }

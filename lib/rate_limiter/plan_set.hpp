@@ -16,6 +16,7 @@
 
 #include <headgate/impl/limiter_decision.hpp>
 #include <headgate/impl/spinlock.hpp>
+#include <headgate/limiter_options.hpp>
 #include <headgate/quota.hpp>
 #include <headgate/result.hpp>
 
@@ -23,15 +24,9 @@
 
 namespace headgate::detail {
 
-/// A tier: quotas under a name. A call that names no tier uses the first one of its limiter.
-struct tier_spec {
-    std::string name;
-    std::vector<quota> quotas;
-};
-
 /// Quotas in force for a tier. Slots carry its id as their tag. What the straight path reads is its first cache line.
 struct alignas(64) plan {
-    plan(tier_spec spec, std::span<const std::vector<quota>> others, wall_offset offset)
+    plan(headgate::tier spec, std::span<const std::vector<quota>> others, wall_offset offset)
         : source(std::move(spec)), quotas(source.quotas, others, offset) {
         if (quotas.size() == 1 && quotas[0].is_gcra()) {
             only = quotas[0].as_gcra();
@@ -47,7 +42,7 @@ struct alignas(64) plan {
     /// One gcra quota, no tracking, and a capacity of 64 bits: what the straight path decides.
     bool simple = false;
 
-    tier_spec source;
+    headgate::tier source;
     judge quotas;
     /// Which change made it, counted from zero.
     std::uint64_t made_by = 0;
@@ -74,15 +69,15 @@ public:
     plan_set& operator=(const plan_set&) = delete;
 
     /// Says what is wrong with tiers.
-    static std::optional<error> check(const std::vector<tier_spec>& tiers);
+    static std::optional<error> check(const std::vector<headgate::tier>& tiers);
 
-    /// The plan in force for a tier; null when it is no more. Its place may belong to another tier by now: then the
+    /// The plan in force for a tier; null when the tier was removed. Another tier may have its place by now: then the
     /// handle differs.
     [[nodiscard]] const plan* current(std::uint32_t tier) const noexcept {
         const plan* p = in_force_[tier % max_tiers].load(std::memory_order_acquire);
         return p != nullptr && p->tier == tier ? p : nullptr;
     }
-    /// What calls use that name no tier.
+    /// The plan of calls that name no tier.
     [[nodiscard]] const plan* first() const noexcept { return in_force_[0].load(std::memory_order_acquire); }
     [[nodiscard]] const plan* of_slot(const std::uint64_t* slot) const noexcept {
         return by_id_[slot[0] & 0xff].load(std::memory_order_acquire);
@@ -108,7 +103,7 @@ public:
         friend plan_set;
         std::unique_ptr<change> change_;
     };
-    [[nodiscard]] result<prepared> prepare(std::vector<tier_spec> tiers, time_point now);
+    [[nodiscard]] result<prepared> prepare(std::vector<headgate::tier> tiers, time_point now);
     void commit(prepared ready, time_point now) noexcept;
 
     /// Whether there are plans that were replaced and slots may carry.
@@ -131,7 +126,7 @@ private:
 
     [[nodiscard]] plan* in_force(std::size_t place) const noexcept { return owned_by_place_[place].get(); }
     [[nodiscard]] std::size_t place_of(const std::string& name) const noexcept;
-    result<void> place_tiers(change& c, std::vector<tier_spec> tiers) const;
+    result<void> place_tiers(change& c, std::vector<headgate::tier> tiers) const;
     void collect_former(change& c, time_point now) const;
     void make_plans(change& c);
     [[nodiscard]] std::uint8_t free_id(const change& c) const noexcept;

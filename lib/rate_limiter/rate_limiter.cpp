@@ -13,15 +13,6 @@ namespace headgate {
 
 namespace {
 
-std::vector<detail::tier_spec> specs(const std::vector<tier>& tiers) {
-    std::vector<detail::tier_spec> out;
-    out.reserve(tiers.size());
-    for (const tier& t : tiers) {
-        out.push_back({t.name, t.quotas});
-    }
-    return out;
-}
-
 std::uint64_t secret_seed() {
 #if defined(HEADGATE_EXPLORE)
     return 1;  // a run repeats
@@ -42,26 +33,26 @@ result<void> validate(const rate_limiter_options& options) {
                      "busiest is " + std::to_string(options.busiest) + "; it must be at most 1000");
     }
     return detail::limiter_machine::check(
-        {.max_keys = options.max_keys, .track_keys = options.track_keys, .unix_offset = {}}, specs(options.tiers));
+        {.max_keys = options.max_keys, .track_keys = options.track_keys, .unix_offset = {}}, options.tiers);
 }
 
-result<rate_limiter> rate_limiter::create(zone& zone, std::string name, rate_limiter_options options) {
+result<rate_limiter> rate_limiter::create(const zone& owner, std::string name, rate_limiter_options options) {
     BOOST_OUTCOME_TRYV(validate(options));
     const detail::limiter_settings settings{.seed = secret_seed(),
                                             .max_keys = options.max_keys,
                                             .track_keys = options.track_keys,
-                                            .unix_offset = zone.core()->system_offset()};
-    BOOST_OUTCOME_TRY(auto machine, detail::limiter_machine::make(settings, specs(options.tiers)));
-    auto impl = std::make_shared<detail::limiter_core>(zone.core(), std::move(name), std::move(machine),
-                                                       options.max_waiters, options.busiest);
-    if (auto added = zone.core()->add(impl); !added) {
+                                            .unix_offset = owner.core()->system_offset()};
+    BOOST_OUTCOME_TRY(auto machine, detail::limiter_machine::make(settings, options.tiers));
+    auto impl = std::make_shared<detail::limiter_core>(owner.core(), std::move(name), std::move(machine),
+                                                       options);
+    if (auto added = owner.core()->add(impl); !added) {
         return added.error();
     }
     return rate_limiter(std::move(impl));
 }
 
-result<rate_limiter> rate_limiter::find(const zone& zone, std::string_view name) {
-    auto found = zone.core()->find(primitive_kind::rate_limiter, name);
+result<rate_limiter> rate_limiter::find(const zone& owner, std::string_view name) {
+    auto found = owner.core()->find(primitive_kind::rate_limiter, name);
     if (!found) {
         return found.error();
     }
@@ -69,32 +60,15 @@ result<rate_limiter> rate_limiter::find(const zone& zone, std::string_view name)
 }
 
 key_info rate_limiter::inspect(const key& key) const {
-    const auto& machine = impl_->machine();
-    const auto usage = machine.inspect(key.hash(impl_->seed()), {}, impl_->zone().now());
-    const auto convert = [](const detail::quota_usage& q) {
-        return quota_usage{q.limit, q.used, q.remaining, q.reset_after};
-    };
-    key_info info{.known = usage.known, .tier = machine.tier_name(usage.tier), .tightest = convert(usage.tightest)};
-    for (const auto& q : usage.quotas) {
-        info.quotas.push_back(convert(q));
-    }
-    if (usage.history) {
-        info.created = usage.history->created;
-        info.updated = usage.history->updated;
-        info.refused = usage.history->refused;
-    }
-    return info;
+    return impl_->machine().inspect(key.hash(impl_->seed()), {}, impl_->zone().now());
 }
 
-bool rate_limiter::reset(const key& key) {
-    return impl_->reset(key.hash(impl_->seed()));
+bool rate_limiter::forget(const key& key) {
+    return impl_->forget(key.hash(impl_->seed()));
 }
 
-result<void> rate_limiter::reconfigure(const std::vector<tier>& tiers) {
-    BOOST_OUTCOME_TRYV(impl_->machine().change(specs(tiers), impl_->zone().now()));
-    impl_->serve_all();
-    impl_->tell(event_kind::reconfigured);
-    return success();
+result<void> rate_limiter::reconfigure(const rate_limiter_options& options) {
+    return impl_->reconfigure(options);
 }
 
 result<void> rate_limiter::save(const std::string& path) const {

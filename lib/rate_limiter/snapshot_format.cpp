@@ -79,7 +79,7 @@ void snapshot_writer::one_quota(const quota& q) {
     u64(q.burst());
 }
 
-void snapshot_writer::tier(const tier_spec& tier) {
+void snapshot_writer::tier(const headgate::tier& tier) {
     u32(static_cast<std::uint32_t>(tier.name.size()));
     bytes(tier.name);
     u32(static_cast<std::uint32_t>(tier.quotas.size()));
@@ -132,8 +132,8 @@ result<quota> snapshot_reader::one_quota() {
     return made;
 }
 
-result<tier_spec> snapshot_reader::tier() {
-    tier_spec tier;
+result<headgate::tier> snapshot_reader::tier() {
+    headgate::tier tier;
     const auto length = u32();
     tier.name = bytes(length);
     const auto quotas = u32();

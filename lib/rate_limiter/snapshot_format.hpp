@@ -40,7 +40,7 @@ public:
     void i64(std::int64_t v) { number(static_cast<std::uint64_t>(v), 8); }
     void bytes(std::string_view s) { out_.insert(out_.end(), s.begin(), s.end()); }
     void one_quota(const quota& q);
-    void tier(const tier_spec& tier);
+    void tier(const headgate::tier& tier);
     /// `s` of the quota `r`, as it is at `now`.
     void state(const rule& r, quota_state s, time_point now);
 
@@ -79,7 +79,7 @@ struct saved_limiter {
     std::uint64_t seed = 0;
     std::int64_t unix_time = 0;
     bool history = false;
-    std::vector<tier_spec> tiers;
+    std::vector<headgate::tier> tiers;
     std::uint64_t records = 0;
     std::span<const char> record_bytes;
 
@@ -109,7 +109,7 @@ public:
         return out;
     }
     result<quota> one_quota();
-    result<tier_spec> tier();
+    result<headgate::tier> tier();
     /// Reuses the memory of `out`.
     result<void> record(const saved_limiter& of, saved_limiter::record& out);
     [[nodiscard]] bool good() const { return good_; }

@@ -10,6 +10,7 @@
 #include <new>
 
 #include "resource_pool/pool_change.hpp"
+#include "zone/metric.hpp"
 
 namespace headgate::detail {
 
@@ -34,7 +35,7 @@ pool_core::pool_core(std::shared_ptr<zone_core> zone, std::string name, const po
       machine_(options, reinterpret_cast<std::uintptr_t>(this) ^
                             static_cast<std::uint64_t>(this->zone().now().time_since_epoch().count())),
       timed_(machine_.needs_time()),
-      checkout_timeout_(options.checkout_timeout.count()),
+      max_wait_(options.max_wait.count()),
       options_(options) {}
 
 pool_core::~pool_core() = default;
@@ -191,7 +192,7 @@ result<void> pool_core::resize(std::uint32_t size, std::uint32_t max_overflow) {
 void pool_core::reconfigure(const pool_options& options) noexcept {
     change c(*this);
     options_ = options;
-    checkout_timeout_.store(options.checkout_timeout.count(), std::memory_order_relaxed);
+    max_wait_.store(options.max_wait.count(), std::memory_order_relaxed);
     machine_.reconfigure(options, zone().now());
     timed_.store(machine_.needs_time(), std::memory_order_relaxed);
     c.tell(event_kind::reconfigured);
@@ -207,9 +208,21 @@ void pool_core::resume() noexcept {
     machine_.resume();
 }
 
-pool_status pool_core::status() const noexcept {
+pool_snapshot pool_core::look() const noexcept {
     const std::lock_guard guard(lock_);
-    return machine_.status();
+    pool_snapshot s = machine_.look();
+    s.granted = granted_;
+    s.queued = queued_;
+    s.wait_timed_out = timed_out_;
+    s.canceled = canceled_waits_;
+    s.exhausted = exhausted_;
+    s.queue_full = queue_full_;
+    s.connect_failed = refused_down_;
+    s.connects = connects_;
+    s.connect_failures = connect_failures_;
+    s.closed = closed_;
+    s.leaks = leaks_;
+    return s;
 }
 
 std::uint64_t pool_core::in_use() const noexcept {
@@ -270,36 +283,34 @@ bool pool_core::destroy_idle() noexcept {
 }
 
 primitive_snapshot pool_core::snapshot() const {
-    primitive_snapshot out{kind(), name(), {}, {}, {{"wait", {}}}, {}};
-    out.metrics.reserve(17);
-    const std::lock_guard guard(lock_);
-    const pool_status s = machine_.status();
-    const auto gauge = [&](std::string_view metric_name, std::uint64_t value) {
-        out.metrics.push_back({metric_name, static_cast<double>(value), false});
-    };
-    const auto counter = [&](std::string_view metric_name, std::uint64_t value) {
-        out.metrics.push_back({metric_name, static_cast<double>(value), true});
-    };
-    out.state = name_of(s.state);
-    out.latencies[0].durations = wait_;
-    gauge("size", s.size);
-    gauge("idle", s.idle);
-    gauge("overflow", s.overflow);
-    gauge("leased", s.leased);
-    gauge("waiting", s.waiting);
-    gauge("connecting", s.connecting);
-    counter("granted", granted_);
-    counter("queued", queued_);
-    counter("wait_timed_out", timed_out_);
-    counter("canceled", canceled_waits_);
-    counter("exhausted", exhausted_);
-    counter("queue_full", queue_full_);
-    counter("refused_connect_failed", refused_down_);
-    counter("connects", connects_);
-    counter("connect_failures", connect_failures_);
-    counter("closed", closed_);
-    counter("leaks", leaks_);
-    return out;
+    const pool_snapshot s = look();
+    latency_snapshot wait{"wait", {}};
+    {
+        const std::lock_guard guard(lock_);
+        wait.durations = wait_;
+    }
+    return {.kind = kind(),
+            .name = name(),
+            .state = name_of(s.state),
+            .metrics = {gauge("size", std::uint64_t{s.size}, "Resources that the pool keeps open."),
+                        gauge("idle", std::uint64_t{s.idle}, "Resources that are open and not lent."),
+                        gauge("overflow", std::uint64_t{s.overflow}, "Open resources beyond the size."),
+                        gauge("leased", std::uint64_t{s.leased}, "Resources that are lent, or being reset."),
+                        gauge("waiting", std::uint64_t{s.waiting}, "Callers in the queue."),
+                        gauge("connecting", std::uint64_t{s.connecting}, "Connects in flight."),
+                        counter("granted", s.granted, "Checkouts that got a resource."),
+                        counter("queued", s.queued, "Checkouts that waited."),
+                        counter("wait_timed_out", s.wait_timed_out, "Waits whose time was up."),
+                        counter("canceled", s.canceled, "Waits that were cancelled."),
+                        counter("exhausted", s.exhausted, "Checkouts that would not wait and found nothing free."),
+                        counter("queue_full", s.queue_full, "Checkouts that found the queue full."),
+                        counter("refused_connect_failed", s.connect_failed,
+                                "Checkouts that were refused because the backend refuses connects."),
+                        counter("connects", s.connects, "Connects that succeeded."),
+                        counter("connect_failures", s.connect_failures, "Connects that failed."),
+                        counter("closed", s.closed, "Resources that were closed."),
+                        counter("leaks", s.leaks, "Leases held longer than leak_threshold.")},
+            .latencies = {wait}};
 }
 
 }  // namespace headgate::detail

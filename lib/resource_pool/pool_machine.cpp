@@ -278,7 +278,7 @@ void pool_machine::close() noexcept {
     dirty_ = true;
 }
 
-pool_status pool_machine::status() const noexcept {
+pool_snapshot pool_machine::look() const noexcept {
     const std::uint32_t all = live();
     return {state_, size_, idle() + pinging(), all > size_ ? all - size_ : 0, leased(), waiting_, connecting()};
 }

@@ -41,7 +41,7 @@ result<void> validate(const pool_options& o) {
         return wrong("strategy is " + std::to_string(static_cast<int>(o.strategy)) + "; it must be lifo or fifo");
     }
     const duration_field fields[] = {
-        {"overflow_ttl", o.overflow_ttl, true},        {"checkout_timeout", o.checkout_timeout, false},
+        {"overflow_ttl", o.overflow_ttl, true},        {"max_wait", o.max_wait, false},
         {"connect_timeout", o.connect_timeout, false}, {"backoff_min", o.backoff_min, false},
         {"backoff_max", o.backoff_max, false},         {"max_lifetime", o.max_lifetime, true},
         {"idle_timeout", o.idle_timeout, true},        {"ping_interval", o.ping_interval, true},

@@ -32,7 +32,7 @@ double seconds(duration d) {
 /// Families by their names: the format wants all of one together.
 class families {
 public:
-    void add(const std::string& name, MetricType type, const char* help, ClientMetric metric) {
+    void add(const std::string& name, MetricType type, std::string_view help, ClientMetric metric) {
         MetricFamily& family = by_name_[name];
         if (family.metric.empty()) {
             family.name = name;
@@ -114,7 +114,7 @@ void add_primitive(families& out, const zone_snapshot& z, const primitive_snapsh
         ClientMetric m = labelled(z, &p);
         (number.counter ? m.counter.value : m.gauge.value) = number.value;
         out.add(prefix + std::string(number.name) + (number.counter ? "_total" : ""),
-                number.counter ? MetricType::Counter : MetricType::Gauge, "", std::move(m));
+                number.counter ? MetricType::Counter : MetricType::Gauge, number.help, std::move(m));
     }
     for (const latency_snapshot& l : p.latencies) {
         add_latency(out, z, p, l);

@@ -117,17 +117,16 @@ result<std::string> reset_breaker(zone& z, const json& what) {
 }
 
 result<std::string> pause_pool(zone& z, const json& what, bool pause) {
-    constexpr auto kind = primitive_kind::resource_pool;
-    BOOST_OUTCOME_TRY(auto found, z.core()->find(kind, registered_name(z, kind, text(what, "name"))));
-    auto& pool = static_cast<detail::pool_core&>(*found);
+    BOOST_OUTCOME_TRY(auto pool, any_resource_pool::find(
+                                     z, registered_name(z, primitive_kind::resource_pool, text(what, "name"))));
     pause ? pool.pause() : pool.resume();
     return text(what, "action");
 }
 
-result<std::string> reset_key(zone& z, const json& what) {
+result<std::string> forget_key(zone& z, const json& what) {
     BOOST_OUTCOME_TRY(auto limiter,
                       rate_limiter::find(z, registered_name(z, primitive_kind::rate_limiter, text(what, "name"))));
-    return std::string(limiter.reset(text(what, "key")) ? "reset" : "nothing to reset");
+    return std::string(limiter.forget(text(what, "key")) ? "forgotten" : "nothing to forget");
 }
 
 // The JSON object that a body is; an error says what is wrong with it.
@@ -150,7 +149,7 @@ result<json> object_of(std::string_view body) {
     } catch (const json::parse_error&) {  // NOLINT(bugprone-empty-catch): what it must be says it all
     }
     return error(errc::invalid_argument,
-                 "the body must be a JSON object with action, zone and name, and key for reset_key");
+                 "the body must be a JSON object with action, zone and name, and key for forget_key");
 }
 
 struct zone_action {
@@ -165,7 +164,7 @@ constexpr std::array<zone_action, 7> zone_actions{{
     {"reset_breaker", reset_breaker},
     {"pause", [](zone& z, const json& w) { return pause_pool(z, w, true); }},
     {"resume", [](zone& z, const json& w) { return pause_pool(z, w, false); }},
-    {"reset_key", reset_key},
+    {"forget_key", forget_key},
 }};
 
 error unknown_action(const std::string& action) {

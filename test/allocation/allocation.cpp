@@ -131,14 +131,15 @@ TEST_CASE("every allocation of changing a limiter") {
         {
             const failing scope;
             try {
-                (void)limiter.reconfigure({{"default", {rate(3, 1s), rate(10, 1min)}}, {"other", {rate(1, 1s)}}});
+                (void)limiter.reconfigure(
+                    {.tiers = {{"default", {rate(3, 1s), rate(10, 1min)}}, {"other", {rate(1, 1s)}}}});
                 (void)limiter.inspect("k");
-                (void)limiter.reset("k");
+                (void)limiter.forget("k");
             } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it works on, below
             }
         }
         CHECK(limiter.try_acquire("k").has_value());
-        CHECK(limiter.reconfigure({{"default", {rate(3, 1s)}}}).has_value());
+        CHECK(limiter.reconfigure({.tiers = {{"default", {rate(3, 1s)}}}}).has_value());
         CHECK(limiter.try_acquire("k").has_value());
         w.finish();
     });
@@ -189,9 +190,9 @@ TEST_CASE("every allocation of a pool's life") {
         w.pass_failing(10s);
         w.pass(1min);  // a connect that failed is tried again
         ending<lease<connection>> first, second, third;
-        first.begin([&](auto handler) { pool->checkout({.timeout = 1h}, handler); });
-        second.begin([&](auto handler) { pool->checkout({.timeout = 1h}, handler); });
-        third.begin([&](auto handler) { pool->checkout({.timeout = 5s}, handler); });
+        first.begin([&](auto handler) { pool->checkout({.max_wait = 1h}, handler); });
+        second.begin([&](auto handler) { pool->checkout({.max_wait = 1h}, handler); });
+        third.begin([&](auto handler) { pool->checkout({.max_wait = 5s}, handler); });
         w.pass_failing(10s);
         first.forget();
         second.forget();
@@ -204,8 +205,8 @@ TEST_CASE("every allocation of a pool's life") {
         second.forget();
         third.forget();
         w.pass(1min);
-        CHECK(pool->status().leased == 0);
-        CHECK(pool->status().waiting == 0);
+        CHECK(pool->snapshot().leased == 0);
+        CHECK(pool->snapshot().waiting == 0);
         CHECK(pool->try_checkout().has_value());
         w.finish();
         CHECK(open == 0);
@@ -218,8 +219,8 @@ TEST_CASE("every allocation of a bulkhead") {
         auto places = bulkhead::create(w.zone, "places", {.max_concurrent = 1}).value();
         w.pass(1s);
         ending<bulkhead_permit> first, second;
-        first.begin([&](auto handler) { places.enter({.timeout = 5s}, handler); });
-        second.begin([&](auto handler) { places.enter({.timeout = 5s}, handler); });
+        first.begin([&](auto handler) { places.enter({.max_wait = 5s}, handler); });
+        second.begin([&](auto handler) { places.enter({.max_wait = 5s}, handler); });
         w.pass_failing(1s);
         first.forget();
         w.pass_failing(10s);
@@ -297,13 +298,13 @@ TEST_CASE("every allocation of a guarded call") {
         ending<int> e;
         {
             auto held = places.try_enter();
-            e.begin([&](auto handler) { protection.async_run(handler, "k", guard_call<>{.timeout = 10s}, &answer); });
+            e.begin([&](auto handler) { protection.async_run(handler, "k", {.timeout = 10s}, &answer); });
             w.pass_failing(1s);
         }
         w.pass_failing(1s);
         w.pass(1min);
         CHECK(e.once());
-        CHECK(places.status().running == 0);
+        CHECK(places.snapshot().running == 0);
         // A refusal was not paid for; an operation that could not begin for want of memory was.
         if (e.value && e.value->has_error() && e.value->error() == errc::wait_timed_out) {
             CHECK(limiter.try_acquire("k").has_value());

@@ -40,11 +40,11 @@ TEST_CASE_FIXTURE(fixture,
         running.push_back(calls.try_enter().value());
     }
     CHECK(calls.try_enter().error() == errc::exhausted);
-    CHECK(calls.status().running == 40);
+    CHECK(calls.snapshot().running == 40);
     running.pop_back();
     CHECK(calls.try_enter());
     running.clear();
-    CHECK(calls.status().running == 0);
+    CHECK(calls.snapshot().running == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "bulkhead: 20 tasks of 100 ms, ten at once, take exactly 200 ms") {
@@ -70,9 +70,9 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: waiters are served in order, bounded, and 
     }
     io.poll();
     CHECK(ends == std::vector<std::pair<int, errc>>{{2, errc::queue_full}});
-    CHECK(calls.status().waiting == 2);
+    CHECK(calls.snapshot().waiting == 2);
     CHECK(calls.try_enter().error() == errc::exhausted);
-    held.value().reset();
+    held.value().give_back();
     io.restart();
     io.poll();
     CHECK(ends.size() == 3);
@@ -140,7 +140,7 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: closing the zone ends who waits, a late pe
     clock.run(io);
     CHECK(end == errc::shut_down);
     z.reset();
-    held.value().reset();
+    held.value().give_back();
     CHECK(calls.try_enter().error() == errc::shut_down);
 }
 
@@ -149,7 +149,7 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a snapshot has its numbers, and how long c
     auto held = calls.try_enter();
     calls.enter({}, [](const result<bulkhead_permit>&) {});
     clock.run_for(io, 300ms);
-    held.value().reset();
+    held.value().give_back();
     clock.run(io);
     const zone_snapshot s = z->snapshot();
     REQUIRE(s.primitives.size() == 1);
@@ -192,7 +192,7 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a place is free when its call has ended, h
     clock.run(io);
     CHECK(timed_out == 6);
     CHECK(refused == 0);
-    CHECK(calls.status().running == 0);
+    CHECK(calls.snapshot().running == 0);
     CHECK(events.empty());  // nothing was replaced: there is nothing
 }
 
@@ -203,14 +203,14 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a call that is given up, or cancelled, giv
     spawn(io.get_executor(), calls.with(op, &*z),
           asio::bind_cancellation_slot(signal.slot(), [](const result<void>&) {}));
     clock.run_for(io, 1s);
-    CHECK(calls.status().running == 1);
+    CHECK(calls.snapshot().running == 1);
     signal.emit(asio::cancellation_type::terminal);
     clock.run_for(io, 0s);
-    CHECK(calls.status().running == 0);
+    CHECK(calls.snapshot().running == 0);
     {
         const auto never_awaited = calls.with(op, &*z);
     }
-    CHECK(calls.status().running == 0);
+    CHECK(calls.snapshot().running == 0);
 }
 
 TEST_CASE_FIXTURE(fixture,
@@ -224,9 +224,9 @@ TEST_CASE_FIXTURE(fixture,
         calls.enter({}, asio::bind_cancellation_slot(signal.slot(), [&](const result<bulkhead_permit>& r) {
                         end = static_cast<errc>(r.error().code.value());
                     }));
-        CHECK(calls.status().waiting == 1);
+        CHECK(calls.snapshot().waiting == 1);
         signal.emit(type);
-        CHECK(calls.status().waiting == 0);
+        CHECK(calls.snapshot().waiting == 0);
         clock.run_for(io, 0s);
         CHECK(end == errc::canceled);
     }
@@ -241,11 +241,11 @@ TEST_CASE_FIXTURE(fixture,
     clock.run_for(io, 0s);
     int next = 0;
     calls.enter({}, [&](const result<bulkhead_permit>& r) { next += r ? 1 : 0; });
-    held.value().reset();
+    held.value().give_back();
     signal.emit(asio::cancellation_type::terminal);
     clock.run_for(io, 0s);
     CHECK(next == 1);
-    CHECK(calls.status().running == 0);
+    CHECK(calls.snapshot().running == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "bulkhead: a timeout that is not positive is one try, the longest is none") {
@@ -255,12 +255,12 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a timeout that is not positive is one try,
         ends.push_back(r ? errc{} : static_cast<errc>(r.error().code.value()));
     };
     for (const duration none : {duration(0), duration(-1), duration::min()}) {
-        calls.enter({.timeout = none}, note);
+        calls.enter({.max_wait = none}, note);
         auto held = calls.try_enter();  // granted in place: the permit is on its way
         CHECK(held.error() == errc::exhausted);
-        calls.enter({.timeout = none}, note);
+        calls.enter({.max_wait = none}, note);
         clock.run_for(io, 0s);
-        CHECK(calls.status().running == 0);
+        CHECK(calls.snapshot().running == 0);
     }
     CHECK(ends.size() == 6);
     CHECK(std::count(ends.begin(), ends.end(), errc{}) == 3);
@@ -279,7 +279,7 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a timeout that is not positive is one try,
     spawn(io.get_executor(), calls.with({.timeout = -1s}, op), [&](const result<void>& r) { end = r.error(); });
     clock.run_for(io, 0s);
     CHECK(end == errc::wait_timed_out);
-    held.value().reset();
+    held.value().give_back();
     clock.run_for(io, 0s);
     CHECK(ends == std::vector<errc>{errc{}});
     CHECK_FALSE(ran);
@@ -301,14 +301,14 @@ TEST_CASE_FIXTURE(fixture,
     bulkhead_permit a = calls->try_enter().value();
     bulkhead_permit b = std::move(a);
     CHECK_FALSE(a);  // NOLINT(bugprone-use-after-move): that is the point
-    a.reset();
-    CHECK(calls->status().running == 1);
+    a.give_back();
+    CHECK(calls->snapshot().running == 1);
     int served = 0;
     calls->enter({}, [&](const result<bulkhead_permit>& r) { served += r ? 1 : 0; });
     z->core()->remove(primitive_kind::bulkhead, "calls");
     CHECK(calls->try_enter().error() == errc::shut_down);
     a = std::move(b);
-    a.reset();
+    a.give_back();
     clock.run_for(io, 0s);
     CHECK(served == 1);
     auto other = make({.max_concurrent = 2});
@@ -327,7 +327,7 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a zone that drains waits for permits") {
     clock.run_for(io, 0s);
     CHECK(calls.try_enter().error() == errc::shut_down);
     CHECK_FALSE(drained);
-    held.value().reset();
+    held.value().give_back();
     clock.run_for(io, 0s);
     CHECK(drained);
 }

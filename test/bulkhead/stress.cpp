@@ -58,7 +58,7 @@ asio::awaitable<void> worker(bulkhead calls, totals& out, std::uint64_t seed, in
             signal->emit(asio::cancellation_type::total);
         } else {
             const duration wait = rng() % 2 == 0 ? duration(10s) : duration(static_cast<int>(rng() % 50'000));
-            if (const auto place = co_await calls.enter({.timeout = wait})) {
+            if (const auto place = co_await calls.enter({.max_wait = wait})) {
                 out.enter();
                 co_await asio::post(executor, asio::use_awaitable);
                 --out.inside;
@@ -88,7 +88,7 @@ TEST_CASE("bulkhead stress: two threads, random cancellation and resizes: no pla
     std::thread other([&] { io.run(); });
     for (std::uint32_t i = 0; *left > 0; ++i) {
         (void)calls.resize(1 + i % 3);
-        (void)calls.status();
+        (void)calls.snapshot();
         std::this_thread::yield();
         io.poll_one();
     }
@@ -98,8 +98,8 @@ TEST_CASE("bulkhead stress: two threads, random cancellation and resizes: no pla
     io.run();
     CHECK(out.most <= 3);
     CHECK(out.ended == workers * rounds);
-    CHECK(calls.status().running == 0);
-    CHECK(calls.status().waiting == 0);
+    CHECK(calls.snapshot().running == 0);
+    CHECK(calls.snapshot().waiting == 0);
 }
 
 TEST_CASE("bulkhead stress: permits come back on other threads while handle and zone go") {
@@ -112,12 +112,12 @@ TEST_CASE("bulkhead stress: permits come back on other threads while handle and 
             for (int i = 0; i < 4; ++i) {
                 places.push_back(calls.try_enter().value());
             }
-            std::thread early([&] { places[0].reset(); });
+            std::thread early([&] { places[0].give_back(); });
             early.join();
         }
-        std::thread one([&] { places[1].reset(); });
-        std::thread two([&] { places[2].reset(); });
-        places[3].reset();
+        std::thread one([&] { places[1].give_back(); });
+        std::thread two([&] { places[2].give_back(); });
+        places[3].give_back();
         io.run();
         one.join();
         two.join();

@@ -93,16 +93,16 @@ struct caller : call_fixture {
             case 11: return await(pool.with(with_options{.timeout = 2h}, plain_on_int));
             case 12: return await(plain_guard.run("k", op));
             case 13: return await(plain_guard.run("k", plain));
-            case 14: return await(pool_guard.run("k", guard_call<>{.timeout = 2h}, on_int));
-            case 15: return await(pool_guard.run("k", guard_call<>{.timeout = 2h}, plain_on_int));
+            case 14: return await(pool_guard.run("k", {.timeout = 2h}, on_int));
+            case 15: return await(pool_guard.run("k", {.timeout = 2h}, plain_on_int));
             case 16: breaker.async_run(token(), op); return;
             case 17: breaker.async_run(token(), plain); return;
-            case 18: breaker.async_run(limit, token(), op); return;
-            case 19: breaker.async_run(limit, token(), plain); return;
+            case 18: breaker.async_run(token(), limit, op); return;
+            case 19: breaker.async_run(token(), limit, plain); return;
             case 20: pool.async_with(token(), {}, on_int); return;
             case 21: pool.async_with(token(), {}, plain_on_int); return;
-            case 22: plain_guard.async_run(token(), "k", guard_call<>{.timeout = 2h}, op); return;
-            default: plain_guard.async_run(token(), "k", guard_call<>{.timeout = 2h}, plain); return;
+            case 22: plain_guard.async_run(token(), "k", {.timeout = 2h}, op); return;
+            default: plain_guard.async_run(token(), "k", {.timeout = 2h}, plain); return;
         }
     }
     static constexpr int forms = 24;
@@ -117,7 +117,7 @@ struct caller : call_fixture {
         clock.run_for(io, 3h);
         CHECK_FALSE(ended);
         CHECK(pool.try_checkout().has_value());
-        CHECK(pool.status().waiting == 0);
+        CHECK(pool.snapshot().waiting == 0);
         CHECK(z.snapshot().operations == 0);
     }
 };
@@ -247,7 +247,7 @@ TEST_CASE("cancellation: what has not begun does not begin") {
             CHECK_FALSE(c.ended);
             c.signal.emit(type);
             c.clock.run_for(c.io, 0s);
-            held.value().reset();
+            held.value().give_back();
             c.check_ended_at(queued ? 2s : 1s);
             CHECK_FALSE(p.begun);
         }
@@ -399,9 +399,9 @@ TEST_CASE("cancellation: of a call within a call it reaches the inner one") {
                 const auto inner = [&]() -> task {
                     co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
                     if (inner_plain) {
-                        co_return co_await c.breaker.run(call_options<>{.timeout = 1h}, plain_inside);
+                        co_return co_await c.breaker.run({.timeout = 1h}, plain_inside);
                     }
-                    co_return co_await c.breaker.run(call_options<>{.timeout = 1h}, bound_inside);
+                    co_return co_await c.breaker.run({.timeout = 1h}, bound_inside);
                 };
                 const auto outer = [&](call_context) { return inner(); };
                 if (outer_plain) {

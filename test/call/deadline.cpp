@@ -219,16 +219,16 @@ TEST_CASE_FIXTURE(call_fixture,
     };
     for (const duration none : {duration::zero(), duration(-1ns), duration(-1ms), duration::min()}) {
         CHECK(run(none, op).error() == errc::wait_timed_out);
-        CHECK(finish(breaker.run(call_options<>{.timeout = none}, op)).error() == errc::wait_timed_out);
-        CHECK(finish(g.run("k", guard_call<>{.timeout = none}, op)).error() == errc::wait_timed_out);
+        CHECK(finish(breaker.run({.timeout = none}, op)).error() == errc::wait_timed_out);
+        CHECK(finish(g.run("k", {.timeout = none}, op)).error() == errc::wait_timed_out);
         CHECK(finish(guard(breaker, guard_options{.timeout = none}).run("k", op)).error() == errc::wait_timed_out);
     }
     CHECK_FALSE(ran);
     CHECK(breaker.snapshot().admitted == 0);
     for (const duration limit : {duration(1ns), duration::max(), duration::max() - 1ns}) {
         CHECK(run(limit, op).value() == 1);
-        CHECK(finish(breaker.run(call_options<>{.timeout = limit}, op)).value() == 1);
-        CHECK(finish(g.run("k", guard_call<>{.timeout = limit}, op)).value() == 1);
+        CHECK(finish(breaker.run({.timeout = limit}, op)).value() == 1);
+        CHECK(finish(g.run("k", {.timeout = limit}, op)).value() == 1);
     }
     CHECK(elapsed() == 0s);
     const auto left = [](call_context c) -> asio::awaitable<duration> { co_return c.time_left(); };
@@ -293,8 +293,8 @@ TEST_CASE("cancellation: all three types of the caller reach the operation, in e
             switch (form) {
                 case 0: spawn(f.io, listening(with_timeout(f.z, 2h, plain)), token()); break;
                 case 1: spawn(f.io, listening(with_timeout(f.z, 2h, context)), token()); break;
-                case 2: breaker.async_run(limit, token(), plain); break;
-                case 3: breaker.async_run(limit, token(), context); break;
+                case 2: breaker.async_run(token(), limit, plain); break;
+                case 3: breaker.async_run(token(), limit, context); break;
                 case 4: g.async_run(token(), "k", plain); break;
                 default: g.async_run(token(), "k", context); break;
             }

@@ -108,9 +108,9 @@ struct world : call_fixture {
     }
     void finish() {
         CHECK(ended == 1);
-        CHECK(pool.status().leased == 0);
-        CHECK(pool.status().waiting == 0);
-        CHECK(places.status().running == 0);
+        CHECK(pool.snapshot().leased == 0);
+        CHECK(pool.snapshot().waiting == 0);
+        CHECK(places.snapshot().running == 0);
         CHECK((z.core()->refusing() || breaker.try_begin().has_value()));
         bool closed = false;
         z.close([&](const result<void>&) { closed = true; });
@@ -149,8 +149,8 @@ void fail_each(Call call, bool may_throw = false) {
             REQUIRE(place);
             w.begin(call, cancellable);
             CHECK_NOTHROW(w.clock.run_for(w.io, 1s));
-            resource.value().reset();
-            place.value().reset();
+            resource.value().give_back();
+            place.value().give_back();
             CHECK_NOTHROW(w.clock.run_for(w.io, 1min));
             CHECK((!w.why || *w.why == errc::out_of_memory));
             CHECK((may_throw || !w.threw));

@@ -242,11 +242,11 @@ TEST_CASE_FIXTURE(fixture,
                                                   asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
             };
             auto unaware = [&]() -> asio::awaitable<result<void>> { co_return co_await f.z->sleep_for(1h); };
-            CHECK((co_await b.run(call_options{.timeout = 3s}, aware)).error() == errc::timed_out);
+            CHECK((co_await b.run({.timeout = 3s}, aware)).error() == errc::timed_out);
             CHECK(f.elapsed() == 3s);
-            CHECK((co_await b.run(call_options{.timeout = 2s}, unaware)).error() == errc::timed_out);
+            CHECK((co_await b.run({.timeout = 2s}, unaware)).error() == errc::timed_out);
             CHECK(f.elapsed() == 5s);
-            CHECK((co_await b.run(call_options{.timeout = 2s}, good)).value() == 1);
+            CHECK((co_await b.run({.timeout = 2s}, good)).value() == 1);
             auto unlimited = [](call_context context) -> asio::awaitable<bool> {
                 co_return context.time_left() == duration::max();
             };
@@ -461,7 +461,7 @@ TEST_CASE_FIXTURE(fixture, "breaker: every completion token that the guide lists
     CHECK(future.get().value() == 1);
 
     breaker.async_run(asio::detached, good);
-    breaker.async_run(call_options{.timeout = 1s}, asio::detached, good);
+    breaker.async_run(asio::detached, {.timeout = 1s}, good);
     clock.run(io);
 
     auto deferred = breaker.async_run(asio::deferred, good);

@@ -97,7 +97,7 @@ private:
         };
         tally* counts = &counts_;
         if (dice % 3 == 0) {
-            breaker_.async_run(call_options{.timeout = 200us}, std::move(token), op, executor, counts, dice);
+            breaker_.async_run(std::move(token), {.timeout = 200us}, op, executor, counts, dice);
         } else {
             breaker_.async_run(std::move(token), op, executor, counts, dice);
         }

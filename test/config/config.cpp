@@ -67,9 +67,9 @@ TEST_CASE("config: quotas are texts") {
 }
 
 TEST_CASE("config: the nearest known name is found, when there is one") {
-    constexpr std::string_view known[] = {"size", "max_overflow", "checkout_timeout"};
+    constexpr std::string_view known[] = {"size", "max_overflow", "max_wait"};
     CHECK(nearest("sise", known) == "size");
-    CHECK(nearest("checkout_timout", known) == "checkout_timeout");
+    CHECK(nearest("max_wayt", known) == "max_wait");
     CHECK(nearest("overflow_max", known).empty());
     CHECK(nearest("", known).empty());
 }
@@ -91,7 +91,7 @@ TEST_CASE("config: everything that the primitives take") {
                 },
                 "resource_pools": {
                     "database": {"size": 4, "max_overflow": 2, "overflow_ttl": "1m", "strategy": "fifo", "max_waiters": 7,
-                        "checkout_timeout": 250, "connect_timeout": "2s", "max_connecting": 1, "backoff_min": "50ms",
+                        "max_wait": 250, "connect_timeout": "2s", "max_connecting": 1, "backoff_min": "50ms",
                         "backoff_max": "1s", "backoff_jitter": 0.5, "max_lifetime": "1h", "lifetime_jitter": 0,
                         "idle_timeout": "5m", "ping_interval": "30s", "ping_timeout": "100ms", "leak_threshold": "10s"}
                 },
@@ -125,7 +125,7 @@ TEST_CASE("config: everything that the primitives take") {
     const pool_options& pool = shop.resource_pools.at("database");
     CHECK(pool.size == 4);
     CHECK(pool.strategy == pool_strategy::fifo);
-    CHECK(pool.checkout_timeout == 250ms);
+    CHECK(pool.max_wait == 250ms);
     CHECK(pool.lifetime_jitter == 0);
     CHECK(pool.leak_threshold == 10s);
     const breaker_options& breaker = shop.circuit_breakers.at("database");
@@ -147,7 +147,7 @@ TEST_CASE("config: every mistake of a document with ten mistakes is reported, wi
             "a/b": {
                 "missing_breaker": "maybe",
                 "rate_limiters": {"l": {"quota": "10/0s"}, "m": {}},
-                "resource_pools": {"p": {"sise": 3, "max_connecting": 0, "checkout_timeout": "5 s"}},
+                "resource_pools": {"p": {"sise": 3, "max_connecting": 0, "max_wait": "5 s"}},
                 "circuit_breakers": {"b": {"failure_ratio": 1.5, "mode": "on"}},
                 "bulkheads": {"h": {"max_concurrent": -1}}
             }
@@ -167,7 +167,7 @@ TEST_CASE("config: every mistake of a document with ten mistakes is reported, wi
                                        at + "rate_limiters/m",
                                        at + "resource_pools/p/sise",
                                        at + "resource_pools/p/max_connecting",
-                                       at + "resource_pools/p/checkout_timeout",
+                                       at + "resource_pools/p/max_wait",
                                        at + "circuit_breakers/b/failure_ratio",
                                        at + "circuit_breakers/b/mode",
                                        at + "bulkheads/h/max_concurrent"};

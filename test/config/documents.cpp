@@ -141,7 +141,7 @@ private:
         }
     }
     void edit(pool_options& o) {
-        duration* const spans[] = {&o.overflow_ttl, &o.checkout_timeout, &o.connect_timeout, &o.backoff_min,
+        duration* const spans[] = {&o.overflow_ttl, &o.max_wait, &o.connect_timeout, &o.backoff_min,
                                    &o.backoff_max,  &o.max_lifetime,     &o.idle_timeout,    &o.ping_interval,
                                    &o.ping_timeout, &o.leak_threshold};
         std::uint32_t* const counts[] = {&o.size, &o.max_overflow, &o.max_waiters, &o.max_connecting};
@@ -304,7 +304,7 @@ TEST_CASE("documents: a configuration that code has made has all of its mistakes
     config c;
     auto& pool = c.zones["z"].resource_pools["p"];
     pool.size = 0;
-    pool.checkout_timeout = duration::max();
+    pool.max_wait = duration::max();
     pool.backoff_jitter = std::nan("");
     pool.strategy = static_cast<pool_strategy>(7);
     auto& limiter = c.zones["z"].rate_limiters["l"];
@@ -316,7 +316,7 @@ TEST_CASE("documents: a configuration that code has made has all of its mistakes
           std::vector<std::string>{at + "rate_limiters/l/max_keys", at + "rate_limiters/l/tiers/0/name",
                                    at + "rate_limiters/l/tiers/0/quota", at + "rate_limiters/l/tiers/1/quota/0/period",
                                    at + "resource_pools/p", at + "resource_pools/p/backoff_jitter",
-                                   at + "resource_pools/p/checkout_timeout", at + "resource_pools/p/strategy",
+                                   at + "resource_pools/p/max_wait", at + "resource_pools/p/strategy",
                                    "/zones/\xff"});
 }
 

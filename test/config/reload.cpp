@@ -76,7 +76,7 @@ TEST_CASE_FIXTURE(
         CHECK(problems[1].pointer == "/zones/b/bulkheads/new");
         CHECK(problems[2].pointer == "/zones/b/resource_pools/p");
         CHECK_FALSE(bulkhead::find(*set->find("a").value(), "new"));
-        CHECK(bulkhead::find(*set->find("a").value(), "x").value().status().max_concurrent == 10);
+        CHECK(bulkhead::find(*set->find("a").value(), "x").value().snapshot().max_concurrent == 10);
         CHECK_FALSE(set->find("c"));
         CHECK_FALSE(set->current().zones.at("a").bulkheads.contains("new"));
     }
@@ -191,7 +191,7 @@ TEST_CASE_FIXTURE(fixture, "reload: a lease of a dropped zone does not keep the 
     io.restart();
     io.run();
     CHECK(seen->open == 1);
-    lent.value().reset();
+    lent.value().give_back();
     io.restart();
     io.run();
     CHECK(seen->open == 0);
@@ -217,7 +217,7 @@ TEST_CASE_FIXTURE(fixture, "reload: a pool that is made while its entry changes 
     REQUIRE(pool);
     REQUIRE(set->reload(wanted));
     clock.run_for(io, 1s);
-    CHECK(pool.value().status().size == 2);
+    CHECK(pool.value().snapshot().size == 2);
 }
 
 TEST_CASE("reload: zones come and go beside calls, looks and other reloads on other threads") {

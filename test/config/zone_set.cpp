@@ -51,7 +51,7 @@ TEST_CASE_FIXTURE(fixture, "zone_set: makes what the configuration says; pools a
     CHECK(rate_limiter::find(z, "calls"));
     CHECK(circuit_breaker::find(z, "db"));
     CHECK(bulkhead::find(z, "reports"));
-    CHECK(pool.status().size == 2);
+    CHECK(pool.snapshot().size == 2);
     CHECK(set->find("shops").error() == errc::unknown_name);
     CHECK(set->make_pool<int>("shop", "cache", backend{}).error() == errc::unknown_name);
     CHECK(set->make_pool<int>("shop", "db", backend{}).error() == errc::name_taken);
@@ -70,17 +70,17 @@ TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new paramet
     REQUIRE(set->reload(parsed(R"({"zones": {"shop": {
         "rate_limiters": {"calls": {"quota": "8/1m"}, "more": {"quota": "1/1s"}},
         "circuit_breakers": {"db": {"consecutive_failures": 3, "probes": 2}},
-        "resource_pools": {"db": {"size": 3, "checkout_timeout": "1s"}},
+        "resource_pools": {"db": {"size": 3, "max_wait": "1s"}},
         "bulkheads": {"reports": {"max_concurrent": 2}}
     }, "new": {"bulkheads": {"b": {}}}}})")));
     clock.run(io);
     CHECK(calls.inspect("ann").tightest.used == 2);
     CHECK(calls.inspect("ann").tightest.limit == 8);
     CHECK(breaker.snapshot().consecutive_failures == 1);
-    CHECK(pool.status().size == 3);
-    CHECK(pool.status().leased == 1);
-    CHECK(pool.core()->checkout_timeout() == 1s);
-    CHECK(bulkhead::find(z, "reports").value().status().max_concurrent == 2);
+    CHECK(pool.snapshot().size == 3);
+    CHECK(pool.snapshot().leased == 1);
+    CHECK(pool.core()->max_wait() == 1s);
+    CHECK(bulkhead::find(z, "reports").value().snapshot().max_concurrent == 2);
     CHECK(rate_limiter::find(z, "more"));
     CHECK(bulkhead::find(*set->find("new").value(), "b"));
 }
@@ -123,15 +123,15 @@ TEST_CASE_FIXTURE(fixture, "zone_set: removed names drain, and handles to them g
     CHECK(pool.try_checkout().error() == errc::shut_down);
     CHECK(reports.try_enter().error() == errc::shut_down);
     // Who waited is served, and what comes back is closed.
-    lease.value().reset();
+    lease.value().give_back();
     io.restart();
     io.poll();
     REQUIRE(waiting);
     CHECK(waiting->has_value());
     waiting.reset();
-    other.value().reset();
+    other.value().give_back();
     clock.run(io);
-    CHECK(pool.status().idle == 0);
+    CHECK(pool.snapshot().idle == 0);
     // The name is free again.
     REQUIRE(set->reload(parsed(shop)));
     CHECK(set->make_pool<int>("shop", "db", backend{}));

@@ -41,12 +41,12 @@ def document(service=None, limits=None, breaker=None, pool=None, parser=None, ti
             "config": {
                 "rate_limiters": {"config_update": limiter("config_update"), "failed_login": {"quota": quotas["failed_login"]}},
                 "circuit_breakers": {"config_server": breaker_options, "database": breaker_options},
-                "resource_pools": {"database": {"size": 3, "max_overflow": 1, "checkout_timeout": "500ms",
+                "resource_pools": {"database": {"size": 3, "max_overflow": 1, "max_wait": "500ms",
                                                 "connect_timeout": "1s", "backoff_max": "300ms", **(pool or {})}},
                 "bulkheads": {"sync": {"max_concurrent": 1, "max_waiters": 1000}}},
             "parser": {
                 "rate_limiters": {"ast_parse": limiter("ast_parse")},
-                "resource_pools": {"ast_parser": {"size": 2, "checkout_timeout": "10s", "connect_timeout": "10s",
+                "resource_pools": {"ast_parser": {"size": 2, "max_wait": "10s", "connect_timeout": "10s",
                                                   "backoff_max": "300ms", **(parser or {})}}}}}
 
 

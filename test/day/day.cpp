@@ -115,7 +115,7 @@ struct town {
                 .max_overflow = 2,
                 .overflow_ttl = pause * 3,
                 .max_waiters = 20,
-                .checkout_timeout = pause * 2,
+                .max_wait = pause * 2,
                 .max_lifetime = pause * 100,
                 .idle_timeout = pause * 50,
                 .ping_interval = pause * 10,
@@ -176,18 +176,20 @@ awaitable<void> limit(town& t, dice& d) {
     const std::string_view tier = d.one_in(3) ? "other" : d.one_in(20) ? "unknown" : "";
     switch (d.below(8)) {
         case 0: (void)t.limiter->inspect(key); break;
-        case 1: (void)t.limiter->reset(key); break;
-        case 2: (void)t.limiter->busiest_keys(); break;
+        case 1: (void)t.limiter->forget(key); break;
+        case 2: (void)t.limiter->snapshot().busiest; break;
         case 3: {
             // Removing and adding tiers, and their quotas in another order.
-            auto tiers = t.tiers(1 + d.below(10));
+            rate_limiter_options options = t.limiter_options();
+            options.tiers = t.tiers(1 + d.below(10));
             if (d.one_in(2)) {
-                tiers.pop_back();
+                options.tiers.pop_back();
             }
             if (d.one_in(2)) {
-                std::swap(tiers.front().quotas.front(), tiers.front().quotas.back());
+                std::swap(options.tiers.front().quotas.front(), options.tiers.front().quotas.back());
             }
-            CHECK(t.limiter->reconfigure(tiers).has_value());
+            options.max_waiters += static_cast<std::uint32_t>(d.below(10));
+            CHECK(t.limiter->reconfigure(options).has_value());
             break;
         }
         case 4:
@@ -210,7 +212,7 @@ awaitable<void> lend(town& t, dice& d) {
             // In two steps: g++ 12 destroys twice what a conditional makes in one expression with co_await.
             auto lent = t.pool->try_checkout();
             if (!lent) {
-                lent = co_await t.pool->checkout({.timeout = d.span(t.pause)});
+                lent = co_await t.pool->checkout({.max_wait = d.span(t.pause)});
             }
             if (lent) {
                 use(t, *lent.value());
@@ -222,7 +224,7 @@ awaitable<void> lend(town& t, dice& d) {
             break;
         }
         default: {
-            const with_options options{.checkout_timeout = d.span(t.pause), .timeout = d.span(t.pause * 2)};
+            const with_options options{.max_wait = d.span(t.pause), .timeout = d.span(t.pause * 2)};
             const duration span = d.span(t.pause);
             const std::uint64_t how = d.below(6);
             town* const where = &t;
@@ -239,7 +241,7 @@ awaitable<void> enter(town& t, dice& d) {
     }
     auto permit = t.places->try_enter();
     if (!permit) {
-        permit = co_await t.places->enter({.timeout = d.span(t.pause)});
+        permit = co_await t.places->enter({.max_wait = d.span(t.pause)});
     }
     if (permit) {
         ++t.answers;
@@ -269,7 +271,7 @@ awaitable<void> break_circuit(town& t, dice& d) {
 awaitable<void> protect(town& t, dice& d) {
     const guard protection(*t.limiter, *t.breaker, *t.pool);
     const std::string key = d.key();
-    const guard_call<> options{.timeout = d.span(t.pause * 3)};
+    const guard_call_options<> options{.timeout = d.span(t.pause * 3)};
     const duration span = d.span(t.pause);
     const std::uint64_t how = d.below(10);
     town* const where = &t;
@@ -288,8 +290,8 @@ awaitable<void> cancel(town& t, dice& d) {
     const std::string key = d.key();
     switch (d.below(4)) {
         case 0: t.limiter->acquire(key, {.max_wait = t.pause * 5}, token()); break;
-        case 1: t.pool->checkout({.timeout = t.pause * 5}, token()); break;
-        case 2: t.places->enter({.timeout = t.pause * 5}, token()); break;
+        case 1: t.pool->checkout({.max_wait = t.pause * 5}, token()); break;
+        case 2: t.places->enter({.max_wait = t.pause * 5}, token()); break;
         default: t.owner.sleep_for(t.pause * 5, token());
     }
     co_await rest(t, d.span(t.pause));
@@ -404,9 +406,9 @@ void check_the_end(town& t) {
     CHECK(t.closed == 1);
     CHECK(t.counts.open == 0);
     CHECK(t.counts.shared == 0);
-    CHECK(t.pool->status().leased == 0);
-    CHECK(t.pool->status().waiting == 0);
-    CHECK(t.places->status().running == 0);
+    CHECK(t.pool->snapshot().leased == 0);
+    CHECK(t.pool->snapshot().waiting == 0);
+    CHECK(t.places->snapshot().running == 0);
     CHECK(t.answers > 0);
 }
 

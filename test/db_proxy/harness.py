@@ -32,7 +32,7 @@ def document(server_port, proxy=None, server=None, databases=None, pool=None, li
     """A configuration with short times. The arguments replace parts of it."""
     databases = databases or {"app": {}}
     defaults = {"server": "main", "dbname": "app"}
-    pools = {"size": 0, "max_overflow": 4, "overflow_ttl": "60s", "checkout_timeout": "5s", "ping_interval": "1s",
+    pools = {"size": 0, "max_overflow": 4, "overflow_ttl": "60s", "max_wait": "5s", "ping_interval": "1s",
              "backoff_min": "50ms", "backoff_max": "200ms", **(pool or {})}
     return {
         "proxy": {"listen": "127.0.0.1:0", "status": "127.0.0.1:0", "users": "users.json", "drain_timeout": "5s",

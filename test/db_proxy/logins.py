@@ -176,13 +176,13 @@ class Logins(unittest.TestCase):
         self.assertEqual(self.postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"), "0\n")
 
     def test_a_full_pool_is_told_and_its_codes_can_be_chosen(self):
-        proxy = self.start(pool={"max_overflow": 1, "checkout_timeout": "1s"})
+        proxy = self.start(pool={"max_overflow": 1, "max_wait": "1s"})
         with Client(proxy.port) as a, Client(proxy.port) as b:
             self.assertEqual(a.kinds(query("BEGIN")), "CZ")
             self.assertEqual(b.kinds(query("SELECT 1")), "E(53300)Z")
             self.assertEqual(a.kinds(query("COMMIT")), "CZ")
             self.assertEqual(rows(b.ask(query("SELECT 1"))), ["1"])
-        chosen = self.start(pool={"max_overflow": 1, "checkout_timeout": "1s"}, proxy={"pool_exhausted_code": "57014"})
+        chosen = self.start(pool={"max_overflow": 1, "max_wait": "1s"}, proxy={"pool_exhausted_code": "57014"})
         with Client(chosen.port) as a, Client(chosen.port) as b:
             self.assertEqual(a.kinds(query("BEGIN")), "CZ")
             self.assertEqual(b.kinds(query("SELECT 1")), "E(57014)Z")

@@ -285,7 +285,7 @@ class Servers(unittest.TestCase):
         self.postgres.process.wait()
 
     def test_a_cancel_that_is_stuck_hits_nobody_else(self):
-        self.start(pool={"max_overflow": 1, "checkout_timeout": "20s"}, server={"login_timeout": "20s"})
+        self.start(pool={"max_overflow": 1, "max_wait": "20s"}, server={"login_timeout": "20s"})
         with Client(self.proxy.port) as a, Client(self.proxy.port) as b:
             first = rows(a.ask(query("SELECT pg_backend_pid()")))
             a.send(query("SELECT pg_sleep(0.5)"))

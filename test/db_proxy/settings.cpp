@@ -146,7 +146,7 @@ TEST_CASE("a new login timeout bounds the wait for a place among a server's conn
     server.reconfigure(s);
     const auto begun = clock.now();
     headgate::duration waited{};
-    places_left.enter(headgate::checkout_options{}, [&](const headgate::result<headgate::bulkhead_permit>& r) {
+    places_left.enter(headgate::wait_options{}, [&](const headgate::result<headgate::bulkhead_permit>& r) {
         CHECK(r.error() == headgate::errc::wait_timed_out);
         waited = clock.now() - begun;
     });

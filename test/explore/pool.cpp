@@ -37,12 +37,12 @@ struct pool_world : world {
     }
 
     lease<thing> hold() { return pool.try_checkout().value(); }
-    void checkout(lent& e, duration limit = 1s) { pool.checkout({.timeout = limit}, into(e)); }
+    void checkout(lent& e, duration limit = 1s) { pool.checkout({.max_wait = limit}, into(e)); }
 
     /// Everything came back, and is closed once.
     void finish_pool() {
         clock.run_for(io, 1min);
-        const pool_status s = pool.status();
+        const pool_snapshot s = pool.snapshot();
         require(s.leased == 0 && s.waiting == 0, "a lease or a waiter is left");
         finish();
         require(count.open == 0, "a resource is not closed once");
@@ -58,7 +58,7 @@ TEST_CASE("pool: a return, a newcomer, and one that queues") {
         auto held = w.hold();
         lent waits;
         std::optional<lease<thing>> newcomer;
-        threads.run({[&] { held.reset(); }, [&] { w.checkout(waits); },
+        threads.run({[&] { held.give_back(); }, [&] { w.checkout(waits); },
                      [&] {
                          if (auto got = w.pool.try_checkout()) {
                              newcomer = std::move(got).value();
@@ -82,11 +82,11 @@ TEST_CASE("pool: a return, a deadline, and two threads that poll") {
         lent waits;
         w.checkout(waits, 1s);
         w.pass(1s);
-        threads.run({[&] { w.poll(); }, [&] { held.reset(); }, [&] { w.poll(); }});
+        threads.run({[&] { w.poll(); }, [&] { held.give_back(); }, [&] { w.poll(); }});
         w.settle();
         require(waits.times == 1, "the waiter does not end once");
         require(waits.well() || waits.with(errc::wait_timed_out), "the waiter ends in another way");
-        require(waits.well() || w.pool.status().idle == 1, "the resource went to nobody");
+        require(waits.well() || w.pool.snapshot().idle == 1, "the resource went to nobody");
         waits.forget();
         w.finish_pool();
     });
@@ -97,10 +97,10 @@ TEST_CASE("pool: a return, a cancellation, and one behind") {
         pool_world w;
         auto held = w.hold();
         lent first, behind;
-        w.pool.checkout({.timeout = 1h}, w.cancellable_into(first));
+        w.pool.checkout({.max_wait = 1h}, w.cancellable_into(first));
         w.checkout(behind, 1h);
         w.post_cancel();
-        threads.run({[&] { w.poll(); }, [&] { held.reset(); }, [&] { w.poll(); }});
+        threads.run({[&] { w.poll(); }, [&] { held.give_back(); }, [&] { w.poll(); }});
         w.settle();
         require(first.times == 1, "the cancelled one does not end once");
         require(first.well() || first.with(errc::canceled), "the cancelled one ends in another way");
@@ -117,7 +117,7 @@ TEST_CASE("pool: a close, a return, and a checkout") {
         pool_world w;
         auto held = w.hold();
         lent waits;
-        threads.run({[&] { w.zone.close(); }, [&] { held.reset(); }, [&] { w.checkout(waits); }});
+        threads.run({[&] { w.zone.close(); }, [&] { held.give_back(); }, [&] { w.checkout(waits); }});
         w.settle();
         require(waits.times == 1, "the checkout does not end once");
         require(waits.well() || waits.with(errc::shut_down), "the checkout ends in another way");
@@ -135,10 +135,10 @@ TEST_CASE("pool: a resize and a reconfiguration") {
                          [&] { require(w.pool.reconfigure({.size = 2, .max_waiters = 7}).has_value(), "refused"); },
                          [&] { w.poll(); }});
             require(w.pool.core()->options().max_waiters == 7, "the resize undid the reconfiguration");
-            const auto size = w.pool.status().size;
+            const auto size = w.pool.snapshot().size;
             require(size == 2 || size == 3, "the size is nobody's");
             w.settle();
-            require(w.pool.status().idle == size, "the pool does not have its size");
+            require(w.pool.snapshot().idle == size, "the pool does not have its size");
             w.finish_pool();
         },
         3);
@@ -150,7 +150,7 @@ TEST_CASE("pool: a drain, a return, and a checkout") {
         auto held = w.hold();
         lent waits;
         ending<void> drained;
-        threads.run({[&] { w.pool.drain(1h, w.into(drained)); }, [&] { held.reset(); }, [&] { w.checkout(waits); }});
+        threads.run({[&] { w.pool.drain(1h, w.into(drained)); }, [&] { held.give_back(); }, [&] { w.checkout(waits); }});
         w.settle();
         require(waits.times == 1, "the checkout does not end once");
         require(waits.well() || waits.with(errc::shut_down), "the checkout ends in another way");
@@ -179,7 +179,7 @@ TEST_CASE("pool: its zone is destroyed beside a return and a checkout") {
         pool_world w;
         auto held = w.hold();
         lent waits;
-        threads.run({[&] { w.owner.reset(); }, [&] { held.reset(); }, [&] { w.checkout(waits); }});
+        threads.run({[&] { w.owner.reset(); }, [&] { held.give_back(); }, [&] { w.checkout(waits); }});
         w.io.restart();
         w.io.poll();
         require(waits.times == 1, "the checkout does not end once");

@@ -58,7 +58,7 @@ TEST_CASE("zone: a drain, a place that is left, and one that enters") {
         auto held = places.try_enter();
         std::optional<bulkhead_permit> entered;
         ending<void> drained;
-        threads.run({[&] { w.zone.drain(1h, w.into(drained)); }, [&] { held.value().reset(); },
+        threads.run({[&] { w.zone.drain(1h, w.into(drained)); }, [&] { held.value().give_back(); },
                      [&] {
                          if (auto permit = places.try_enter()) {
                              entered = std::move(permit).value();
@@ -80,11 +80,11 @@ TEST_CASE("bulkhead: one leaves, one enters, one waits until its deadline") {
         w.settle();
         auto held = places.try_enter();
         ending<bulkhead_permit> waits;
-        places.enter({.timeout = 1s}, w.into(waits));
+        places.enter({.max_wait = 1s}, w.into(waits));
         w.pass(1s);
         bool entered = false;
         threads.run(
-            {[&] { held.value().reset(); }, [&] { w.poll(); }, [&] { entered = places.try_enter().has_value(); }});
+            {[&] { held.value().give_back(); }, [&] { w.poll(); }, [&] { entered = places.try_enter().has_value(); }});
         w.settle();
         require(waits.times == 1, "the waiter does not end once");
         waits.forget();
@@ -156,7 +156,7 @@ TEST_CASE("zone set: a reload beside a call by name and one that is inside") {
                              (void)limiter.value().try_acquire("k");
                          }
                      },
-                     [&] { inside.value().reset(); }});
+                     [&] { inside.value().give_back(); }});
         clock.run_for(io, 1s);
         require(rate_limiter::find(z, "l").has_error(), "what was removed is found");
         require(bulkhead::find(z, "b").value().try_enter().has_value(), "a place is lost");
@@ -204,10 +204,10 @@ TEST_CASE("guard: a place comes free, its deadline passes, and two threads poll"
         auto held = places.try_enter();
         ending<int> e;
         const auto op = []() -> asio::awaitable<result<int>> { co_return 1; };
-        spawn(w.strand, protection.run("k", guard_call<>{.timeout = 1s}, op), w.into(e));
+        spawn(w.strand, protection.run("k", {.timeout = 1s}, op), w.into(e));
         w.settle();
         w.pass(1s);
-        threads.run({[&] { w.poll(); }, [&] { held.value().reset(); }, [&] { w.poll(); }});
+        threads.run({[&] { w.poll(); }, [&] { held.value().give_back(); }, [&] { w.poll(); }});
         w.clock.run_for(w.io, 10s);
         require(e.times == 1, "the call does not end once");
         require(e.well() || e.with(errc::wait_timed_out), "the call ends in another way");

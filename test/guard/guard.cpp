@@ -100,8 +100,8 @@ TEST_CASE_FIXTURE(fixture, "guard: runs the operation with the resource, and set
     CHECK(finish(g.run("ann", number_of)).value() == 1);
     CHECK(used("ann") == 1);
     CHECK(breaker.snapshot().successes == 1);
-    CHECK(pool.status().leased == 0);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().leased == 0);
+    CHECK(pool.snapshot().idle == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "guard: any subset works, and the order of construction does not matter") {
@@ -113,7 +113,7 @@ TEST_CASE_FIXTURE(fixture, "guard: any subset works, and the order of constructi
     CHECK(finish(guard(guard_options{.timeout = 1s}, pool, breaker, limits).run("bob", number_of)).value() == 1);
     auto calls = bulkhead::create(*z, "calls", {.max_concurrent = 1}).value();
     CHECK(finish(guard(calls, breaker).run("ann", seven)).value() == 7);
-    CHECK(calls.status().running == 0);
+    CHECK(calls.snapshot().running == 0);
     CHECK(used("ann") == 3);
     CHECK(used("bob") == 1);
     CHECK(breaker.snapshot().successes == 4);
@@ -137,7 +137,7 @@ TEST_CASE_FIXTURE(fixture, "guard: refused by the breaker, no permit is spent an
     CHECK(r.error() == errc::circuit_open);
     CHECK(r.error().retry_after == 10s);
     CHECK(used("ann") == 0);
-    CHECK(pool.status().leased == 0);
+    CHECK(pool.snapshot().leased == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "guard: refused by the limiter, no probe is used and the resource is back") {
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(fixture, "guard: refused by the limiter, no probe is used and 
     CHECK(r.error() == errc::rate_limited);
     CHECK(r.error().retry_after == 10s);
     CHECK(breaker.snapshot().probes_running == 0);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
     // What was given back was no call: it has no latency.
     CHECK(breaker.core()->snapshot().latencies.front().durations.count() == 0);
     // The probe is still to be had, by another user.
@@ -164,13 +164,13 @@ TEST_CASE_FIXTURE(fixture, "guard: refused by the pool, no permit is spent and n
     breaker.trip(10s);
     clock.run_for(io, 10s);
     const guard g(limits, breaker, pool);
-    REQUIRE(pool.reconfigure({.size = 1, .checkout_timeout = 1s}));
+    REQUIRE(pool.reconfigure({.size = 1, .max_wait = 1s}));
     const auto r = finish(g.run("ann", number_of));
     CHECK(r.error() == errc::wait_timed_out);
     CHECK(used("ann") == 0);
     CHECK(breaker.snapshot().probes_running == 0);
     CHECK(breaker.snapshot().failures == 0);
-    held.value().reset();
+    held.value().give_back();
     CHECK(finish(g.run("ann", number_of)));
     CHECK(breaker.state() == breaker_state::closed);
 }
@@ -181,12 +181,12 @@ TEST_CASE_FIXTURE(fixture, "guard: a call that waits for the pool holds no permi
     clock.run_for(io, 10s);
     const guard g(limits, breaker, pool);
     const auto waiting = start_call(g.run("ann", number_of));
-    CHECK(pool.status().waiting == 1);
+    CHECK(pool.snapshot().waiting == 1);
     CHECK(used("ann") == 0);
     CHECK(breaker.snapshot().probes_running == 0);
     // The probe is free for another.
     CHECK(start_call(guard(breaker).run("bob", seven))->value());
-    held.value().reset();
+    held.value().give_back();
     io.restart();
     io.poll();
     REQUIRE(waiting->has_value());
@@ -200,30 +200,30 @@ TEST_CASE_FIXTURE(fixture,
     const guard g(limits, breaker, pool);
     const auto first = start_call(g.run("ann", number_of));
     const auto second = start_call(g.run("bob", number_of));
-    CHECK(pool.status().waiting == 2);
+    CHECK(pool.snapshot().waiting == 2);
     for (int i = 0; i < 3; ++i) {
         REQUIRE(limits.try_acquire("ann"));
     }
-    held.value().reset();
+    held.value().give_back();
     io.restart();
     io.poll();
     REQUIRE(first->has_value());
     CHECK(first->value().error() == errc::rate_limited);
     REQUIRE(second->has_value());
     CHECK(second->value().value() == 1);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
 
     // The same with the breaker.
     held = pool.try_checkout();
     const auto third = start_call(g.run("eve", number_of));
     breaker.trip(1h);
-    held.value().reset();
+    held.value().give_back();
     io.restart();
     io.poll();
     REQUIRE(third->has_value());
     CHECK(third->value().error() == errc::circuit_open);
     CHECK(used("eve") == 0);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "guard: a call that the limiter or the breaker would refuse does not queue in vain") {
@@ -240,10 +240,10 @@ TEST_CASE_FIXTURE(fixture, "guard: a call that the limiter or the breaker would 
     const auto open = start_call(g.run("bob", number_of));
     REQUIRE(open->has_value());
     CHECK(open->value().error() == errc::circuit_open);
-    CHECK(pool.status().waiting == 0);
-    const auto unknown = start_call(guard(limits, pool).run("bob", guard_call<>{.tier = "gold"}, number_of));
+    CHECK(pool.snapshot().waiting == 0);
+    const auto unknown = start_call(guard(limits, pool).run("bob", {.tier = "gold"}, number_of));
     CHECK(unknown->value().error() == errc::invalid_argument);
-    const auto big = start_call(guard(limits, pool).run("bob", guard_call<>{.cost = 4}, number_of));
+    const auto big = start_call(guard(limits, pool).run("bob", {.cost = 4}, number_of));
     CHECK(big->value().error() == errc::cost_exceeds_limit);
 }
 
@@ -278,7 +278,7 @@ TEST_CASE_FIXTURE(fixture, "guard: the deadline covers waiting and running; what
     };
     const auto call = start_call(g.run("ann", op));
     clock.run_for(io, 2s);
-    held.value().reset();
+    held.value().give_back();
     clock.run_for(io, 0s);
     CHECK(call->has_value());
     CHECK(left == 1s);
@@ -308,9 +308,9 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(breaker.snapshot().failures == 2);
     CHECK(db.s->closed == 2);
     // An own timeout of the call goes before the guard's.
-    CHECK(finish(g.run("ann", guard_call<>{.timeout = 1s}, by_context, &*z)).error() == errc::timed_out);
+    CHECK(finish(g.run("ann", {.timeout = 1s}, by_context, &*z)).error() == errc::timed_out);
     CHECK(elapsed() == 7s);
-    CHECK(finish(g.run("ann", guard_call<>{.timeout = 0s}, by_context, &*z)).error() == errc::wait_timed_out);
+    CHECK(finish(g.run("ann", {.timeout = 0s}, by_context, &*z)).error() == errc::wait_timed_out);
     CHECK(breaker.snapshot().failures == 3);
 }
 
@@ -349,7 +349,7 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(r.error() == errc::operation_failed);
     CHECK(r.error().message().find("no such table") != std::string::npos);
     CHECK(breaker.snapshot().failures == 1);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
     CHECK(db.s->closed == 0);
 }
 
@@ -364,14 +364,14 @@ TEST_CASE_FIXTURE(fixture, "guard: cancellation and destruction count for nothin
                 op, &*z);
     io.restart();
     io.poll();
-    CHECK(pool.status().leased == 1);
+    CHECK(pool.snapshot().leased == 1);
     signal.emit(asio::cancellation_type::terminal);
     clock.run(io);
     REQUIRE(end);
     CHECK(end->error() == errc::canceled);
     CHECK(breaker.snapshot().neutral == 1);
     CHECK(breaker.snapshot().failures == 0);
-    CHECK(pool.status().leased == 0);
+    CHECK(pool.snapshot().leased == 0);
     CHECK(elapsed() == 0s);
     // Cancelled while it waits for the pool.
     auto held = pool.try_checkout();
@@ -380,12 +380,12 @@ TEST_CASE_FIXTURE(fixture, "guard: cancellation and destruction count for nothin
                 op, &*z);
     io.restart();
     io.poll();
-    CHECK(pool.status().waiting == 1);
+    CHECK(pool.snapshot().waiting == 1);
     signal.emit(asio::cancellation_type::terminal);
     clock.run_for(io, 0s);
     REQUIRE(end);
     CHECK(end->error() == errc::canceled);
-    CHECK(pool.status().waiting == 0);
+    CHECK(pool.snapshot().waiting == 0);
     CHECK(used("ann") == 1);
 }
 
@@ -403,9 +403,9 @@ TEST_CASE_FIXTURE(fixture, "guard: cancelled while its resource is on its way, i
                 op);
     io.restart();
     io.poll();
-    CHECK(pool.status().waiting == 1);
+    CHECK(pool.snapshot().waiting == 1);
     asio::post(io, [&] {
-        held.reset();  // goes to the call that waits
+        held.give_back();  // goes to the call that waits
         signal.emit(asio::cancellation_type::terminal);
     });
     clock.run(io);
@@ -413,7 +413,7 @@ TEST_CASE_FIXTURE(fixture, "guard: cancelled while its resource is on its way, i
     CHECK(end->error() == errc::canceled);
     CHECK_FALSE(ran);
     CHECK(used("ann") == 0);
-    CHECK(pool.status().leased == 0);
+    CHECK(pool.snapshot().leased == 0);
     CHECK(breaker.snapshot().probes_running == 0);
 }
 
@@ -423,7 +423,7 @@ TEST_CASE_FIXTURE(fixture, "guard: what counts as a failure can be said for a ca
         return r || r.error().code == boost::system::errc::io_error ? call_outcome::success : call_outcome::failure;
     };
     for (int i = 0; i < 10; ++i) {
-        CHECK_FALSE(finish(g.run("ann", guard_call<decltype(not_found)>{.judge = not_found}, broken)));
+        CHECK_FALSE(finish(g.run("ann", guard_call_options<decltype(not_found)>{.judge = not_found}, broken)));
     }
     CHECK(breaker.state() == breaker_state::closed);
     CHECK(breaker.snapshot().successes == 10);
@@ -469,7 +469,7 @@ TEST_CASE_FIXTURE(fixture, "guard: a re-entrant call just works, and at size 1 e
     CHECK(finish(outer.run("ann", nested, &outer)).value() == 7);
     const guard<thing> single(pool, guard_options{.timeout = 1s});
     const auto again = [](thing&, const guard<thing>* g) -> asio::awaitable<result<int>> {
-        co_return co_await g->run("bob", guard_call<>{.timeout = 500ms}, number_of);
+        co_return co_await g->run("bob", {.timeout = 500ms}, number_of);
     };
     CHECK(finish(single.run("ann", again, &single)).error() == errc::wait_timed_out);
     CHECK(elapsed() == 500ms);
@@ -501,8 +501,7 @@ TEST_CASE_FIXTURE(fixture, "guard: conservation under random refusals, in virtua
     auto tripping = circuit_breaker::create(
                         *z, "tripping", {.consecutive_failures = 2, .reset_timeout = 5ms, .max_reset_timeout = 20ms})
                         .value();
-    auto few =
-        resource_pool<thing>::create(*z, "few", {.size = 3, .max_waiters = 5, .checkout_timeout = 20ms}, db).value();
+    auto few = resource_pool<thing>::create(*z, "few", {.size = 3, .max_waiters = 5, .max_wait = 20ms}, db).value();
     clock.run(io);
     const guard g(quota_, tripping, few, guard_options{.timeout = 30ms});
     int ran = 0, ended = 0, started = 0;
@@ -533,12 +532,12 @@ TEST_CASE_FIXTURE(fixture, "guard: conservation under random refusals, in virtua
     }
     clock.run(io);
     CHECK(ended == started);
-    CHECK(few.status().leased == 0);
-    CHECK(few.status().waiting == 0);
-    CHECK(few.status().idle == 3);
+    CHECK(few.snapshot().leased == 0);
+    CHECK(few.snapshot().waiting == 0);
+    CHECK(few.snapshot().idle == 3);
     CHECK(tripping.snapshot().probes_running == 0);
     const auto counts = quota_.snapshot();
-    CHECK(counts["granted"] == ran);  // a permit for each operation that ran, and for no other
+    CHECK(counts.granted == ran);  // a permit for each operation that ran, and for no other
     const auto b = tripping.snapshot();
     CHECK(b.admitted == b.successes + b.failures + b.neutral + b.stale);
     // Nothing that may happen was left out.
@@ -554,7 +553,7 @@ TEST_CASE_FIXTURE(fixture,
     auto day_limits = rate_limiter::create(*z, "day", quota::per(100, 1s).value()).value();
     auto day_breaker =
         circuit_breaker::create(*z, "day", {.failure_ratio = 0.5, .min_calls = 10, .reset_timeout = 30s}).value();
-    auto day_pool = resource_pool<thing>::create(*z, "day", {.size = 8, .checkout_timeout = 1s}, db).value();
+    auto day_pool = resource_pool<thing>::create(*z, "day", {.size = 8, .max_wait = 1s}, db).value();
     clock.run(io);
     const guard g(day_limits, day_breaker, day_pool, guard_options{.timeout = 2s});
     struct {
@@ -609,7 +608,7 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(ok > ok_before);
     CHECK(day_breaker.state() == breaker_state::closed);
     clock.run(io);
-    CHECK(day_pool.status().leased == 0);
+    CHECK(day_pool.snapshot().leased == 0);
     CHECK(day_breaker.snapshot().probes_running == 0);
 }
 
@@ -636,8 +635,8 @@ TEST_CASE_FIXTURE(fixture, "guard: with an io_context destroyed while calls wait
         g.async_run(asio::detached, 1, with_context, &zn, token);
         other.restart();
         other.poll();
-        CHECK(p.status().leased == 1);
-        CHECK(p.status().waiting == 1);
+        CHECK(p.snapshot().leased == 1);
+        CHECK(p.snapshot().waiting == 1);
         CHECK(token.use_count() == 3);
     }
     CHECK(token.use_count() == 1);

@@ -58,7 +58,7 @@ asio::awaitable<result<void>> operation(call_context context, connection&, zone*
 asio::awaitable<void> caller(guard<connection> g, zone* where, counts* c, std::uint32_t seed, int calls) {
     std::mt19937 random(seed);
     for (int i = 0; i < calls; ++i) {
-        const guard_call<> how{.timeout = duration(1us) * (500 + random() % 2500)};
+        const guard_call_options<> how{.timeout = duration(1us) * (500 + random() % 2500)};
         const auto kind = static_cast<std::uint32_t>(random());
         const result<void> r = co_await g.run(kind % 5, how, operation, where, c, kind);
         ++c->ended;
@@ -78,7 +78,7 @@ TEST_CASE("guard: conservation under random refusals, timeouts and cancellations
         auto breaker =
             circuit_breaker::create(z, "b", {.consecutive_failures = 3, .reset_timeout = 1ms, .max_reset_timeout = 2ms})
                 .value();
-        auto pool = resource_pool<connection>::create(z, "p", {.size = 3, .max_waiters = 8, .checkout_timeout = 1ms},
+        auto pool = resource_pool<connection>::create(z, "p", {.size = 3, .max_waiters = 8, .max_wait = 1ms},
                                                       backend{&users})
                         .value();
         const guard<connection> g(limits, breaker, pool);
@@ -115,11 +115,11 @@ TEST_CASE("guard: conservation under random refusals, timeouts and cancellations
         second.join();
         io.restart();
         io.run_for(2s);
-        CHECK(pool.status().leased == 0);
-        CHECK(pool.status().waiting == 0);
+        CHECK(pool.snapshot().leased == 0);
+        CHECK(pool.snapshot().waiting == 0);
         CHECK(breaker.snapshot().probes_running == 0);
         CHECK(c.running == 0);
-        CHECK(limits.snapshot()["granted"] == c.ran - granted_before);
+        CHECK(limits.snapshot().granted == c.ran - granted_before);
         const auto b = breaker.snapshot();
         CHECK(b.admitted == b.successes + b.failures + b.neutral + b.stale);
     }

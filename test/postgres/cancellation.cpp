@@ -191,7 +191,7 @@ asio::awaitable<result<int>> work(zone& z, resource_pool<postgres_connection> po
     std::uniform_int_distribution<int> deadline_us(1'000, 20'000);
     int done = 0;
     for (int i = 0; i < 25; ++i) {
-        auto lent = co_await pool.checkout({.timeout = 10s});
+        auto lent = co_await pool.checkout({.max_wait = 10s});
         if (!lent) {
             co_return lent.error();
         }

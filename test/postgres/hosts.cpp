@@ -100,7 +100,7 @@ TEST_CASE_FIXTURE(several, "postgres: a pool connects within its own time beside
     zone z(io, "test");
     backend = postgres_backend::create({.url = url("127.0.0.1,127.0.0.1", silent.port() + ',' + good_port())}).value();
     auto pool = resource_pool<postgres_connection>::create(
-                    z, "db", {.size = 1, .checkout_timeout = 4s, .connect_timeout = 3s}, backend)
+                    z, "db", {.size = 1, .max_wait = 4s, .connect_timeout = 3s}, backend)
                     .value();
     const auto op = [](postgres_connection& c) { return c.query("select 1"); };
     CHECK(finish(pool.with(op)));
@@ -322,7 +322,7 @@ TEST_CASE_FIXTURE(secretive, "postgres: the time of the credentials counts to th
         CHECK(clock::now() - start < 1s);
     }
     auto pool = resource_pool<postgres_connection>::create(
-                    z, "db", {.size = 1, .checkout_timeout = 2s, .connect_timeout = 50ms}, backend)
+                    z, "db", {.size = 1, .max_wait = 2s, .connect_timeout = 50ms}, backend)
                     .value();
     CHECK(finish(pool.checkout().as_awaitable()).error() == errc::connect_failed);
     z.close();

@@ -38,7 +38,7 @@ quota window(std::uint64_t n, duration period) {
     return quota::fixed_window(n, period).value();
 }
 
-std::unique_ptr<limiter_machine> make(std::vector<tier_spec> tiers, limiter_settings settings = {}) {
+std::unique_ptr<limiter_machine> make(std::vector<headgate::tier> tiers, limiter_settings settings = {}) {
     settings.seed = settings.seed == 0 ? 42 : settings.seed;
     return std::move(limiter_machine::make(settings, std::move(tiers))).value();
 }
@@ -64,10 +64,10 @@ struct asked {
         }
         return n;
     }
-    key_usage inspect(const key& k, time_point now, std::optional<std::uint32_t> tier = {}) const {
+    key_info inspect(const key& k, time_point now, std::optional<std::uint32_t> tier = {}) const {
         return machine->inspect(k.hash(machine->seed()), tier, now);
     }
-    bool reset(const key& k, time_point now) const { return machine->reset(k.hash(machine->seed()), now); }
+    bool forget(const key& k, time_point now) const { return machine->forget(k.hash(machine->seed()), now); }
 };
 
 std::string detail_of(const result<void>& r) {
@@ -144,7 +144,7 @@ TEST_CASE("limiter: inspect of a key never seen says used 0 and remaining = limi
             CHECK(seen.tightest.remaining == 7);
             CHECK(seen.tightest.reset_after > 0s);
             CHECK(seen.tightest.reset_after <= 1min);
-            CHECK_FALSE(seen.history);
+            CHECK_FALSE(seen.created);
         }
     }
 }
@@ -155,10 +155,10 @@ TEST_CASE("limiter: with track_keys inspect tells created, last update, and refu
     CHECK_FALSE(l.passes("k", epoch + 2s));
     CHECK(l.passes("k", epoch + 31s));
     const auto seen = l.inspect("k", epoch + 31s);
-    REQUIRE(seen.history);
-    CHECK(seen.history->created == epoch + 1s);
-    CHECK(seen.history->updated == epoch + 31s);
-    CHECK(seen.history->refused == 2);
+    REQUIRE(seen.created);
+    CHECK(seen.created == epoch + 1s);
+    CHECK(seen.updated == epoch + 31s);
+    CHECK(seen.refused == 2);
     CHECK(seen.tightest.used == 2);
 }
 
@@ -166,13 +166,13 @@ TEST_CASE("limiter: reset makes the next call the first, says so of an unknown k
     const asked l{make(window(2, 1min))};
     CHECK(l.burst("a", epoch) == 2);
     CHECK(l.burst("b", epoch) == 2);
-    CHECK(l.reset("a", epoch));
-    CHECK_FALSE(l.reset("a", epoch));
-    CHECK_FALSE(l.reset("never", epoch));
+    CHECK(l.forget("a", epoch));
+    CHECK_FALSE(l.forget("a", epoch));
+    CHECK_FALSE(l.forget("never", epoch));
     CHECK(l.burst("a", epoch) == 2);
     CHECK(l.burst("b", epoch) == 0);
     // One that is as good as new is not known either.
-    CHECK_FALSE(l.reset("b", epoch + 1h));
+    CHECK_FALSE(l.forget("b", epoch + 1h));
 }
 
 TEST_CASE("limiter: quota::none() refuses always and remembers nobody") {
@@ -242,12 +242,12 @@ TEST_CASE("limiter: a call may name its tier, and the state converts") {
     CHECK_FALSE(l.machine->find_tier("gold"));
     CHECK(l.burst("k", epoch) == 10);
     CHECK(l.inspect("k", epoch, pro).tightest.used == 10);
-    CHECK(l.inspect("k", epoch).tier == 0);
+    CHECK(l.inspect("k", epoch).tier == l.machine->tier_name(0));
     // Asking in vain converts nothing.
     CHECK(l.ask("k", epoch, 1, banned).what == verdict::cost_exceeds_limit);
     CHECK(l.inspect("k", epoch).tightest.used == 10);
     CHECK(l.burst("k", epoch, pro) == 40);
-    CHECK(l.inspect("k", epoch).tier == pro);
+    CHECK(l.inspect("k", epoch).tier == l.machine->tier_name(pro));
     // 50 used of 10: 41 have to come back, at the rate of the tier that the key is in until then.
     CHECK(l.ask("k", epoch).retry_after == 41 * 600ms);
     CHECK_FALSE(l.passes("k", epoch + 41 * 600ms - 1ns));
@@ -309,7 +309,7 @@ TEST_CASE("limiter: a live change adds quotas and tiers, and takes tiers away") 
         for (int i = 0; i < 3000; i += 3) {
             CHECK(l.inspect(key("k", i), epoch).quotas.size() == 3);
             CHECK(l.burst(key("k", i), epoch) == 2);
-            CHECK(l.inspect(key("k", i), epoch).history.has_value() == tracked);
+            CHECK(l.inspect(key("k", i), epoch).created.has_value() == tracked);
         }
         (void)l.machine->sweep(l.machine->shards(), epoch);
         for (int i = 0; i < 3000; ++i) {
@@ -427,7 +427,7 @@ TEST_CASE("limiter: against a plain map of buckets, with random keys, resets and
         const auto roll = random() % 100;
         if (roll < 2) {
             const bool known = buckets.contains(k) && !model.is_absent(buckets.at(k), now);
-            REQUIRE(l.reset(k, now) == known);
+            REQUIRE(l.forget(k, now) == known);
             buckets.erase(k);
         } else if (roll < 5) {
             (void)l.machine->sweep(1 + random() % 100, now);
@@ -545,7 +545,7 @@ TEST_CASE("limiter: state saved at stop and loaded at start gives the same answe
             }
         }
         if (tracked) {
-            CHECK(b.inspect("x", start).history->created == start - 16s);
+            CHECK(b.inspect("x", start).created == start - 16s);
         }
         CHECK(b.machine->load(bytes, start).error() == errc::invalid_argument);
         CHECK(a.ask("x", epoch + 16s).what == b.ask("x", start).what);

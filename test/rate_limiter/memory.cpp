@@ -59,7 +59,7 @@ std::uint64_t each_fails(const std::function<void(fixture&)>& prepare, const std
         CHECK((done || allocation::has_failed()));
         check(f);
         f.clock.run_for(f.io, 2h);
-        CHECK(f.limiter->snapshot()["waiting"] == 0);
+        CHECK(f.limiter->snapshot().waiting == 0);
         f.z->close();
         f.clock.run(f.io);
     });
@@ -130,7 +130,9 @@ TEST_CASE("memory: a change, a save and a load are whole, or have not been") {
     each_fails(
         [](fixture& f) { CHECK(f.limiter->try_acquire("k", {.cost = 4})); },
         [](fixture& f) {
-            return f.limiter->reconfigure({{"default", {quota::per(20, 1min).value()}}, {"third", {quota::none()}}})
+            return f.limiter
+                ->reconfigure(
+                    {.tiers = {{"default", {quota::per(20, 1min).value()}}, {"third", {quota::none()}}}, .busiest = 4})
                 .has_value();
         },
         [](fixture& f) {
@@ -156,8 +158,8 @@ TEST_CASE("memory: a change, a save and a load are whole, or have not been") {
 TEST_CASE("memory: looking") {
     each_fails([](fixture& f) { CHECK(f.limiter->try_acquire("k", {.cost = 4})); },
                [](fixture& f) {
-                   return f.limiter->inspect("k").known && f.limiter->snapshot()["granted"] == 1 &&
-                          f.limiter->busiest_keys().size() == 1 && f.limiter->reset("k");
+                   return f.limiter->inspect("k").known && f.limiter->snapshot().granted == 1 &&
+                          f.limiter->snapshot().busiest.size() == 1 && f.limiter->forget("k");
                },
                [](fixture& f) { CHECK(f.limiter->try_acquire("k", {.cost = 6})); });
 }

@@ -64,8 +64,8 @@ TEST_CASE_FIXTURE(fixture,
     }
     CHECK(granted == 10);
     CHECK(limiter.try_acquire("bob"));
-    CHECK(limiter.snapshot()["granted"] == 11);
-    CHECK(limiter.snapshot()["refused"] == 5);
+    CHECK(limiter.snapshot().granted == 11);
+    CHECK(limiter.snapshot().refused == 5);
 }
 
 TEST_CASE_FIXTURE(fixture, "acquire is granted at once in a coroutine, or waits exactly as long as it must") {
@@ -84,8 +84,8 @@ TEST_CASE_FIXTURE(fixture, "acquire is granted at once in a coroutine, or waits 
         [](result<void> r) { CHECK(r); });
     clock.run(io);
     CHECK(at == std::vector<duration>{0s, 1s, 2s, 3s});
-    CHECK(limiter.snapshot()["refused"] == 0);
-    CHECK(limiter.snapshot()["granted"] == 4);
+    CHECK(limiter.snapshot().refused == 0);
+    CHECK(limiter.snapshot().granted == 4);
 }
 
 TEST_CASE_FIXTURE(fixture, "acquire with no max_wait refuses at once, plainly and with a token") {
@@ -102,7 +102,7 @@ TEST_CASE_FIXTURE(fixture, "acquire with no max_wait refuses at once, plainly an
     CHECK(token->error() == errc::rate_limited);
     CHECK(token->error().retry_after == 1s);
     CHECK(elapsed() == 0s);
-    CHECK(limiter.snapshot()["refused"] == 2);
+    CHECK(limiter.snapshot().refused == 2);
 }
 
 TEST_CASE_FIXTURE(fixture, "waiters of a key are served in FIFO order, and other keys pass by") {
@@ -117,10 +117,10 @@ TEST_CASE_FIXTURE(fixture, "waiters of a key are served in FIFO order, and other
         });
     }
     CHECK(limiter.try_acquire("other"));
-    CHECK(limiter.snapshot()["waiting"] == 5);
+    CHECK(limiter.snapshot().waiting == 5);
     clock.run(io);
     CHECK(order == std::vector<int>{0, 1, 2, 3, 4});
-    CHECK(limiter.snapshot()["waiting"] == 0);
+    CHECK(limiter.snapshot().waiting == 0);
 }
 
 TEST_CASE_FIXTURE(fixture, "while a key has waiters try_acquire refuses, with a retry_after that counts them") {
@@ -281,7 +281,7 @@ TEST_CASE_FIXTURE(fixture, "inspect tells what is used and changes nothing; rese
                        .value();
     CHECK_FALSE(limiter.inspect("k").known);
     CHECK(limiter.inspect("k").tightest.remaining == 10);
-    CHECK_FALSE(limiter.reset("k"));
+    CHECK_FALSE(limiter.forget("k"));
     CHECK(limiter.try_acquire("k", {.cost = 10}));
     CHECK_FALSE(limiter.try_acquire("k"));
     const auto info = limiter.inspect("k");
@@ -290,7 +290,7 @@ TEST_CASE_FIXTURE(fixture, "inspect tells what is used and changes nothing; rese
     CHECK(info.tightest.reset_after == 10s);
     CHECK(info.created == start);
     CHECK(info.refused == 1);
-    CHECK(limiter.reset("k"));
+    CHECK(limiter.forget("k"));
     CHECK(limiter.try_acquire("k", {.cost = 10}));
 }
 
@@ -301,7 +301,7 @@ TEST_CASE_FIXTURE(fixture, "reset serves those who wait for the key") {
     limiter.acquire("k", {.max_wait = 2h}, [&](result<grant> r) { got = r; });
     clock.run_for(io, 1s);
     CHECK_FALSE(got);
-    CHECK(limiter.reset("k"));
+    CHECK(limiter.forget("k"));
     clock.run_for(io, 0s);
     REQUIRE(got);
     CHECK(got->has_value());
@@ -316,12 +316,42 @@ TEST_CASE_FIXTURE(fixture, "a live change of a quota serves those whom it lets p
         at = elapsed();
     });
     clock.run_for(io, 1s);
-    CHECK(limiter.reconfigure({{"default", {quota::per(60, 1h, 1).value()}}}));
+    CHECK(limiter.reconfigure({.tiers = {{"default", {quota::per(60, 1h, 1).value()}}}}));
     clock.run(io);
     REQUIRE(at);
     CHECK(*at > 50s);
     CHECK(*at <= 61s);
     CHECK(limiter.reconfigure({}).error() == errc::invalid_argument);
+}
+
+TEST_CASE_FIXTURE(fixture, "a live change of a limiter takes max_waiters, and says what must stay") {
+    const rate_limiter_options made{.tiers = {{"default", {quota::per(1, 1h).value()}}}, .max_keys = 64};
+    auto limiter = rate_limiter::create(*z, "small", made).value();
+    const auto refusal = [&](const auto& change) {
+        rate_limiter_options o = made;
+        change(o);
+        const auto r = limiter.reconfigure(o);
+        return r ? std::string("accepted") : *r.error().detail;
+    };
+    CHECK(refusal([](auto& o) { o.max_keys = 65; }) ==
+          "max_keys is 65; it must stay 64, which the limiter was made with");
+    CHECK(refusal([](auto& o) { o.track_keys = true; }) ==
+          "track_keys is true; it must stay false, which the limiter was made with");
+    CHECK(refusal([](auto& o) { o.busiest = 3; }) == "busiest is 3; it must stay 0, which the limiter was made with");
+    CHECK(limiter.try_acquire("k"));
+    const auto wait = [&] {
+        std::optional<errc> end;
+        limiter.acquire("k", {.max_wait = 24h}, [&](result<grant> r) { end = r ? errc{} : errc::queue_full; });
+        clock.run_for(io, 0s);
+        return end.has_value();
+    };
+    CHECK_FALSE(wait());
+    CHECK(refusal([](auto& o) { o.max_waiters = 1; }) == "accepted");
+    CHECK(wait());
+    CHECK(refusal([](auto& o) { o.max_waiters = 2; }) == "accepted");
+    CHECK_FALSE(wait());
+    z->close();
+    clock.run(io);
 }
 
 TEST_CASE_FIXTURE(fixture, "names: taken, unknown, empty; two zones with the same names share nothing") {
@@ -413,12 +443,12 @@ TEST_CASE_FIXTURE(fixture,
         granted += limiter.try_acquire(i).has_value();
     }
     CHECK(granted == 2049);
-    CHECK(limiter.snapshot()["keys"] <= 2048);
+    CHECK(limiter.snapshot().keys <= 2048);
     io.poll();
     CHECK(events == std::vector<event_kind>{event_kind::keys_overflowed});
     clock.run(io);
     CHECK(events == std::vector<event_kind>{event_kind::keys_overflowed, event_kind::keys_recovered});
-    CHECK(limiter.snapshot()["keys"] < 1024);
+    CHECK(limiter.snapshot().keys < 1024);
 }
 
 TEST_CASE("destroying handle, zone and io_context in every order with waiters pending leaks nothing") {
@@ -489,7 +519,7 @@ TEST_CASE_FIXTURE(fixture, "limiter: the busiest keys are told with their text, 
         }(limiter),
         asio::detached);
     clock.run(io);
-    const auto busy = limiter.busiest_keys();
+    const auto busy = limiter.snapshot().busiest;
     REQUIRE(busy.size() == 2);
     CHECK(busy[0].text == "tenant:7");
     CHECK(busy[0].count == 5);

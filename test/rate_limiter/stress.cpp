@@ -82,8 +82,8 @@ void run_stress(int contexts, int threads_each) {
         for (auto& t : threads) {
             t.join();
         }
-        CHECK(limiter.snapshot()["granted"] == sum.granted);
-        CHECK(limiter.snapshot()["waiting"] == 0);
+        CHECK(limiter.snapshot().granted == sum.granted);
+        CHECK(limiter.snapshot().waiting == 0);
     }
     CHECK(sum.granted > 0);
 }
@@ -121,16 +121,13 @@ void run_overflow(unsigned threads) {
     CAPTURE(seed);
     asio::io_context io;
     zone z(io, "stress");
-    auto limiter =
-        rate_limiter::create(
-            z, "l",
-            rate_limiter_options{
-                .tiers = {{"default", {quota::per(20'000, 1s, 3).value()}},
-                          {"other", {quota::per(50'000, 1s, 4).value(), quota::fixed_window(900, 10ms).value()}}},
-                .max_keys = 64,
-                .max_waiters = 16,
-                .busiest = 4})
-            .value();
+    const rate_limiter_options options{
+        .tiers = {{"default", {quota::per(20'000, 1s, 3).value()}},
+                  {"other", {quota::per(50'000, 1s, 4).value(), quota::fixed_window(900, 10ms).value()}}},
+        .max_keys = 64,
+        .max_waiters = 16,
+        .busiest = 4};
+    auto limiter = rate_limiter::create(z, "l", options).value();
     std::atomic<std::uint64_t> granted = 0, asked = 0, done = 0;
     const auto work = [&](unsigned number) {
         std::mt19937 random(seed + number);
@@ -141,7 +138,7 @@ void run_overflow(unsigned threads) {
             how.tier = random() % 4 == 0 ? "other" : "";
             switch (random() % 8) {
                 case 0: (void)limiter.inspect(key); break;
-                case 1: (void)limiter.reset(key); break;
+                case 1: (void)limiter.forget(key); break;
                 case 2:
                     how.max_wait = duration(random() % 1'000'000);
                     ++asked;
@@ -152,10 +149,10 @@ void run_overflow(unsigned threads) {
                     break;
                 case 3:
                     if (random() % 64 == 0) {
-                        (void)limiter.reconfigure(
-                            {{"default", {quota::per(20'000, 1s, 3 + random() % 3).value()}},
-                             {random() % 2 == 0 ? "other" : "more",
-                              {quota::per(50'000, 1s, 4).value(), quota::fixed_window(900, 10ms).value()}}});
+                        rate_limiter_options changed = options;
+                        changed.tiers[0].quotas = {quota::per(20'000, 1s, 3 + random() % 3).value()};
+                        changed.tiers[1].name = random() % 2 == 0 ? "other" : "more";
+                        (void)limiter.reconfigure(changed);
                     }
                     break;
                 default: granted += limiter.try_acquire(key, how).has_value(); break;
@@ -176,9 +173,9 @@ void run_overflow(unsigned threads) {
     while (done < asked) {
         std::this_thread::yield();
     }
-    CHECK(limiter.snapshot()["granted"] == granted);
-    CHECK(limiter.snapshot()["waiting"] == 0);
-    CHECK(limiter.snapshot()["keys"] <= 64 + 16);
+    CHECK(limiter.snapshot().granted == granted);
+    CHECK(limiter.snapshot().waiting == 0);
+    CHECK(limiter.snapshot().keys <= 64 + 16);
     z.close();
     busy.reset();
     for (auto& t : runners) {

@@ -33,7 +33,7 @@ quota window(std::uint64_t n, duration period) {
 }
 
 struct limits {
-    explicit limits(std::vector<tier_spec> tiers, limiter_settings settings = {})
+    explicit limits(std::vector<headgate::tier> tiers, limiter_settings settings = {})
         : machine(std::move(limiter_machine::make(settings, std::move(tiers))).value()) {}
 
     decision ask(time_point now, std::uint64_t cost = 1, std::uint32_t tier = 0) const {
@@ -59,10 +59,10 @@ class any_tiers {
 public:
     explicit any_tiers(std::mt19937_64& random) : random_(random) {}
 
-    std::vector<tier_spec> make() {
-        std::vector<tier_spec> out;
+    std::vector<headgate::tier> make() {
+        std::vector<headgate::tier> out;
         for (std::size_t i = 0, n = 1 + random_() % 4; i < n; ++i) {
-            tier_spec t{i == 0 ? "first" : std::string(1, static_cast<char>('a' + random_() % 3)), {}};
+            tier t{i == 0 ? "first" : std::string(1, static_cast<char>('a' + random_() % 3)), {}};
             if (std::any_of(out.begin(), out.end(), [&](const auto& o) { return o.name == t.name; })) {
                 continue;
             }
@@ -129,7 +129,7 @@ TEST_CASE("tiers: what a tier does not mention is kept, and ages by its own law"
     const time_point now = epoch + 10s;
     CHECK_FALSE(l.passes(now, 100));
     CHECK(l.passes(now, 1, 1));
-    CHECK(l.machine->inspect(ann, {}, now).tier == 1);
+    CHECK(l.machine->inspect(ann, {}, now).tier == l.machine->tier_name(1));
     // Of the day as much is used as if the call as "paid" had not been.
     CHECK(l.used(1, now, 0) == 1000);
     CHECK(l.used(1, now + 12h, 0) == 500);
@@ -274,7 +274,7 @@ TEST_CASE("tiers: a change that names an impossible tier changes nothing") {
     const auto b = l.machine->find_tier("b").value();
     CHECK(l.machine->change({{"first", {per(5, 1min)}}, {"x", {}}}, epoch).error() == errc::invalid_argument);
     CHECK(l.machine->change({{"other", {per(5, 1min)}}}, epoch).error() == errc::invalid_argument);
-    CHECK(l.machine->change(std::vector<tier_spec>(65, {"first", {per(5, 1min)}}), epoch).has_error());
+    CHECK(l.machine->change(std::vector<headgate::tier>(65, {"first", {per(5, 1min)}}), epoch).has_error());
     CHECK(l.machine->find_tier("b") == b);
     CHECK(l.machine->inspect(ann, {}, epoch).tightest.remaining == 6);
 }

@@ -150,7 +150,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a ping past its time frees its slot at once, a
         clock.run_for(io, 11s);
         s.ping_takes = 0s;
         CHECK(s.made == 2);
-        CHECK(pool.status().idle == 1);
+        CHECK(pool.snapshot().idle == 1);
         CHECK(*pool.try_checkout().value()->number == 2);
         CHECK(s.alive == (heeds ? 1 : 2));
         pool.resize(0, 1).value();
@@ -165,11 +165,11 @@ TEST_CASE_FIXTURE(fixture, "pool: a reset past its time frees its slot at once, 
     s.heeds = false;
     auto pool = make<resetting>({.size = 1, .ping_timeout = 1s});
     s.reset_takes = 1h;
-    pool.try_checkout().value().reset();
-    CHECK(pool.status().leased == 1);
+    pool.try_checkout().value().give_back();
+    CHECK(pool.snapshot().leased == 1);
     clock.run_for(io, 1s);
-    CHECK(pool.status().leased == 0);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().leased == 0);
+    CHECK(pool.snapshot().idle == 1);
     CHECK(s.alive == 2);
     clock.run_for(io, 2s);
     REQUIRE(count(event_kind::overrun) == 1);
@@ -189,7 +189,7 @@ TEST_CASE_FIXTURE(fixture,
     auto pool = make<pinged>({.size = 2, .ping_interval = 10s, .ping_timeout = 1h});
     s.ping_takes = 10h;
     clock.run_for(io, 10s);
-    CHECK(pool.status().idle == 2);
+    CHECK(pool.snapshot().idle == 2);
     bool closed = false;
     z->close([&](const result<void>&) { closed = true; });
     clock.run_for(io, 2s);
@@ -307,7 +307,7 @@ TEST_CASE_FIXTURE(fixture, "pool: after a restart of the server no call fails: d
         CHECK(s.dead.count(*next.value()->number) == 0);
         settle();
     }
-    CHECK(pool.status().idle + pool.status().leased == 8);
+    CHECK(pool.snapshot().idle + pool.snapshot().leased == 8);
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: every way to a resource asks, and a breaker hears of no failure") {
@@ -356,7 +356,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a fresh resource is not asked, and neither is 
         int got = 0;
         pool.checkout([&](const result<lease<thing>>& r) { got += r ? 1 : 0; });
         clock.run_for(io, 2s);
-        lent.value().reset();
+        lent.value().give_back();
         settle();
         CHECK(got == 1);
         clock.run_for(io, 500ms);
@@ -449,11 +449,11 @@ TEST_CASE_FIXTURE(fixture, "pool: a timeout that is not positive is no time left
         int granted = 0;
         std::optional<error> refused;
         const auto take_it = [&](const result<lease<thing>>& r) { r ? void(++granted) : void(refused = r.error()); };
-        pool.checkout({.timeout = none}, take_it);
+        pool.checkout({.max_wait = none}, take_it);
         settle();
         CHECK(granted == 1);
         auto held = pool.try_checkout();
-        pool.checkout({.timeout = none}, take_it);
+        pool.checkout({.max_wait = none}, take_it);
         settle();
         CHECK(refused == errc::exhausted);
         refused.reset();
@@ -462,18 +462,18 @@ TEST_CASE_FIXTURE(fixture, "pool: a timeout that is not positive is no time left
             co_return;
         };
         const auto end = [&](const result<void>& r) { r ? void(++granted) : void(refused = r.error()); };
-        spawn(io.get_executor(), pool.with({.checkout_timeout = none}, op), end);
+        spawn(io.get_executor(), pool.with({.max_wait = none}, op), end);
         settle();
         CHECK(refused == errc::exhausted);
-        held.value().reset();
-        spawn(io.get_executor(), pool.with({.checkout_timeout = none}, op), end);
+        held.value().give_back();
+        spawn(io.get_executor(), pool.with({.max_wait = none}, op), end);
         settle();
         CHECK(granted == 3);
         spawn(io.get_executor(), pool.with({.timeout = none}, op), end);
         settle();
         CHECK(refused == errc::wait_timed_out);
         CHECK(granted == 3);
-        CHECK(pool.status().waiting == 0);
+        CHECK(pool.snapshot().waiting == 0);
     }
     CHECK(z->snapshot().primitives[0]["wait_timed_out"] == 0);
 }
@@ -482,13 +482,13 @@ TEST_CASE_FIXTURE(fixture, "pool: the longest timeout is none, for a wait, a cal
     auto pool = make<basic>({.size = 1});
     auto held = pool.try_checkout();
     int granted = 0;
-    pool.checkout({.timeout = duration::max()}, [&](const result<lease<thing>>& r) { granted += r ? 1 : 0; });
+    pool.checkout({.max_wait = duration::max()}, [&](const result<lease<thing>>& r) { granted += r ? 1 : 0; });
     const auto op = [](thing&, zone* zn) -> awaitable<result<void>> { co_return co_await zn->sleep_for(1000h); };
-    spawn(io.get_executor(), pool.with({.checkout_timeout = duration::max()}, op, &outlives),
+    spawn(io.get_executor(), pool.with({.max_wait = duration::max()}, op, &outlives),
           [&](const result<void>& r) { granted += r ? 1 : 0; });
     clock.run_for(io, 10'000h);
     CHECK(granted == 0);
-    held.value().reset();
+    held.value().give_back();
     clock.run_for(io, 10'000h);
     CHECK(granted == 2);
     held = pool.try_checkout();
@@ -496,7 +496,7 @@ TEST_CASE_FIXTURE(fixture, "pool: the longest timeout is none, for a wait, a cal
     pool.drain(duration::max(), [&](result<void> r) { drained = std::move(r); });
     clock.run_for(io, 10'000h);
     CHECK_FALSE(drained);
-    held.value().reset();
+    held.value().give_back();
     settle();
     CHECK(drained->has_value());
 }
@@ -504,7 +504,7 @@ TEST_CASE_FIXTURE(fixture, "pool: the longest timeout is none, for a wait, a cal
 TEST_CASE_FIXTURE(fixture, "pool: a drain without time says what is left, and completes when nothing is") {
     auto pool = make<basic>({.size = 1});
     for (const duration none : {duration(0), duration(-5s)}) {
-        auto held = pool.status().state == pool_state::active ? pool.try_checkout() : errc::shut_down;
+        auto held = pool.snapshot().state == pool_state::active ? pool.try_checkout() : errc::shut_down;
         std::optional<result<void>> drained;
         pool.drain(none, [&](result<void> r) { drained = std::move(r); });
         CHECK_FALSE(drained);
@@ -531,12 +531,12 @@ TEST_CASE_FIXTURE(fixture, "pool: a call served at the last moment of its time d
     spawn(io.get_executor(), pool.with({.timeout = 1s}, op), [&](const result<void>& r) { end = r.error(); });
     clock.run_for(io, 1s - 1ns);
     CHECK_FALSE(end);
-    held.value().reset();  // handed over, and not run before the time is up
+    held.value().give_back();  // handed over, and not run before the time is up
     clock.set(clock.now() + 1ns);
     settle();
     CHECK(end == errc::wait_timed_out);
     CHECK_FALSE(ran);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
 }
 
 TEST_CASE_FIXTURE(fixture,
@@ -557,19 +557,19 @@ TEST_CASE_FIXTURE(fixture,
           }));
     settle();
     signal.emit(asio::cancellation_type::terminal);  // on its way to the coroutine's executor
-    held.value().reset();                            // and the resource behind it
+    held.value().give_back();                            // and the resource behind it
     settle();
     REQUIRE(end);
     CHECK(is_canceled(*end));
     CHECK_FALSE(ran);
     CHECK(s.closed.empty());
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: waits that timed out are in the histogram of waits") {
     auto pool = make<basic>({.size = 1});
     auto held = pool.try_checkout();
-    pool.checkout({.timeout = 2s}, [](const result<lease<thing>>&) {});
+    pool.checkout({.max_wait = 2s}, [](const result<lease<thing>>&) {});
     clock.run_for(io, 2s);
     const auto snapshot = z->snapshot();
     const auto& waits = snapshot.primitives[0].latencies[0].durations;

@@ -70,7 +70,7 @@ struct pool {
     slot_index take() { return machine.take(now); }
     pool_fate give(slot_index i, bool usable = true) { return machine.on_return(i, usable, now).fate; }
     pool_verdict join() { return machine.join(now).verdict; }
-    pool_status status() const { return machine.status(); }
+    pool_snapshot look() const { return machine.look(); }
 
     time_point now = t0;
     pool_machine machine;
@@ -88,26 +88,26 @@ std::size_t count(const std::vector<pool_action>& actions, pool_task task) {
 TEST_CASE("pool machine: starts size resources; checkout takes one, return gives it back; counts are right") {
     pool p{{.size = 3, .max_connecting = 10}};
     CHECK(p.connecting.size() == 3);
-    CHECK(p.status().connecting == 3);
+    CHECK(p.look().connecting == 3);
     p.connect_all();
-    CHECK(p.status().idle == 3);
-    CHECK(p.status().connecting == 0);
+    CHECK(p.look().idle == 3);
+    CHECK(p.look().connecting == 0);
     const auto a = p.take();
     const auto b = p.take();
     CHECK(a != b);
-    CHECK(p.status().idle == 1);
-    CHECK(p.status().leased == 2);
+    CHECK(p.look().idle == 1);
+    CHECK(p.look().leased == 2);
     CHECK(p.give(a) == pool_fate::idle);
     CHECK(p.give(b) == pool_fate::idle);
-    CHECK(p.status().idle == 3);
-    CHECK(p.status().leased == 0);
+    CHECK(p.look().idle == 3);
+    CHECK(p.look().leased == 0);
     CHECK_FALSE(p.machine.claim_poll());
 }
 
 TEST_CASE("pool machine: overflow is made on demand up to max_overflow, and dismissed on return") {
     pool p{{.size = 1, .max_overflow = 2}};
     p.connect_all();
-    CHECK(p.status().overflow == 0);
+    CHECK(p.look().overflow == 0);
     const auto a = p.take();
     for (int i = 0; i < 4; ++i) {
         CHECK(p.join() == pool_verdict::wait);
@@ -117,15 +117,15 @@ TEST_CASE("pool machine: overflow is made on demand up to max_overflow, and dism
     CHECK(p.connecting.size() == 2);
     CHECK(p.machine.on_connected(p.connecting[0], p.now).fate == pool_fate::hand_over);
     CHECK(p.machine.on_connected(p.connecting[1], p.now).fate == pool_fate::hand_over);
-    CHECK(p.status().overflow == 2);
-    CHECK(p.status().leased == 3);
-    CHECK(p.status().waiting == 2);
+    CHECK(p.look().overflow == 2);
+    CHECK(p.look().leased == 3);
+    CHECK(p.look().waiting == 2);
     CHECK(p.give(a) == pool_fate::hand_over);
     CHECK(p.give(a) == pool_fate::hand_over);
     CHECK(p.give(a) == pool_fate::close);
     CHECK(p.give(p.connecting[0]) == pool_fate::close);
     CHECK(p.give(p.connecting[1]) == pool_fate::idle);
-    CHECK(p.status().overflow == 0);
+    CHECK(p.look().overflow == 0);
     CHECK(count(p.poll(), pool_task::connect) == 0);
 }
 
@@ -142,12 +142,12 @@ TEST_CASE("pool machine: overflow is dismissed after overflow_ttl") {
     p.poll();
     p.now += 1s;
     CHECK(p.give(b) == pool_fate::idle);
-    CHECK(p.status().overflow == 1);
+    CHECK(p.look().overflow == 1);
     CHECK(count(p.run_until(t0 + 2s - 1ns), pool_task::retire) == 0);
     const auto done = p.run_until(t0 + 2s);
     CHECK(count(done, pool_task::retire) == 1);
     CHECK(done[0].slot == a);
-    CHECK(p.status().overflow == 0);
+    CHECK(p.look().overflow == 0);
     CHECK(count(p.run_until(t0 + 1h), pool_task::retire) == 0);
 }
 
@@ -158,7 +158,7 @@ TEST_CASE("pool machine: non-blocking is exhausted at once, with and without ove
         p.take();
         CHECK(p.take() == no_slot);
         CHECK(p.machine.explain(p.now).verdict == pool_verdict::exhausted);
-        CHECK(p.status().waiting == 0);
+        CHECK(p.look().waiting == 0);
     }
 }
 
@@ -170,7 +170,7 @@ TEST_CASE("pool machine: one that dies while leased is replaced on return") {
     CHECK(p.machine.claim_poll());
     CHECK(count(p.poll(), pool_task::connect) == 1);
     p.connect_all();
-    CHECK(p.status().idle == 2);
+    CHECK(p.look().idle == 2);
 }
 
 TEST_CASE("pool machine: while the pool is full and waiters wait, a replacement goes to the first waiter") {
@@ -179,11 +179,11 @@ TEST_CASE("pool machine: while the pool is full and waiters wait, a replacement 
     const auto a = p.take();
     CHECK(p.join() == pool_verdict::wait);
     CHECK(p.give(a, false) == pool_fate::close);
-    CHECK(p.status().waiting == 1);
+    CHECK(p.look().waiting == 1);
     p.poll();
     CHECK(p.machine.on_connected(p.connecting.at(0), p.now).fate == pool_fate::hand_over);
-    CHECK(p.status().waiting == 0);
-    CHECK(p.status().leased == 1);
+    CHECK(p.look().waiting == 0);
+    CHECK(p.look().leased == 1);
 }
 
 TEST_CASE("pool machine: one that dies idle is replaced: a ping failure replaces") {
@@ -191,13 +191,13 @@ TEST_CASE("pool machine: one that dies idle is replaced: a ping failure replaces
     p.connect_all();
     const auto done = p.run_until(t0 + 10s);
     CHECK(count(done, pool_task::ping) == 2);
-    CHECK(p.status().idle == 2);
+    CHECK(p.look().idle == 2);
     CHECK(p.take() == no_slot);
     CHECK(p.machine.on_ping_done(done[0].slot, true, p.now).fate == pool_fate::idle);
     CHECK(p.machine.on_ping_done(done[1].slot, false, p.now).fate == pool_fate::close);
     CHECK(count(p.poll(), pool_task::connect) == 1);
     p.connect_all();
-    CHECK(p.status().idle == 2);
+    CHECK(p.look().idle == 2);
 }
 
 TEST_CASE("pool machine: a ping interval pings again, idle resources only, and never more at once than connects") {
@@ -248,9 +248,9 @@ TEST_CASE("pool machine: a waiter that gave up is gone; status shows no ghost") 
     CHECK(p.join() == pool_verdict::wait);
     CHECK(p.join() == pool_verdict::wait);
     p.machine.leave();
-    CHECK(p.status().waiting == 1);
+    CHECK(p.look().waiting == 1);
     CHECK(p.give(a) == pool_fate::hand_over);
-    CHECK(p.status().waiting == 0);
+    CHECK(p.look().waiting == 0);
     CHECK(p.give(a) == pool_fate::idle);
 }
 
@@ -282,7 +282,7 @@ TEST_CASE("pool machine: strict hand-off: with waiters queued, a newcomer never 
     CHECK(p.take() == no_slot);
     CHECK(p.join() == pool_verdict::wait);
     CHECK(count(p.poll(), pool_task::hand_over) == 1);
-    CHECK(p.status().waiting == 1);
+    CHECK(p.look().waiting == 1);
 }
 
 TEST_CASE("pool machine: the queue of waiters is bounded") {
@@ -302,7 +302,7 @@ TEST_CASE("pool machine: a waiter cancelled during a connect does not cancel the
     p.poll();
     CHECK(p.connecting.size() == 1);
     p.machine.leave();
-    CHECK(p.status().connecting == 1);
+    CHECK(p.look().connecting == 1);
     CHECK(p.join() == pool_verdict::wait);
     CHECK(p.poll().empty());
     CHECK(p.machine.on_connected(p.connecting[0], p.now).fate == pool_fate::hand_over);
@@ -321,8 +321,8 @@ TEST_CASE("pool machine: never more than max_connecting at once") {
         p.connecting.pop_back();
         p.poll();
     }
-    CHECK(p.status().leased == 20);
-    CHECK(p.status().waiting == 80);
+    CHECK(p.look().leased == 20);
+    CHECK(p.look().waiting == 80);
 }
 
 TEST_CASE("pool machine: back-off doubles with jitter from 100 ms to 5 s") {
@@ -365,7 +365,7 @@ TEST_CASE("pool machine: all waiters learn of a dead backend at once, and so doe
     CHECK_FALSE(p.failure.fail_waiters);  // another connect is in flight
     p.fail_one();
     CHECK(p.failure.fail_waiters);
-    CHECK(p.status().waiting == 0);
+    CHECK(p.look().waiting == 0);
     const auto retry = p.failure.retry_after;
     CHECK(retry > 0ns);
     const auto refused = p.machine.join(p.now + 1ms);
@@ -404,12 +404,12 @@ TEST_CASE("pool machine: while live resources exist, waiters go on waiting throu
     CHECK_FALSE(p.failure.fail_waiters);
     CHECK(p.join() == pool_verdict::wait);
     CHECK_FALSE(p.machine.claim_poll());
-    CHECK(p.status().waiting == 2);
+    CHECK(p.look().waiting == 2);
     // The last one dies: now it is known.
     const auto settled = p.machine.on_return(a, false, p.now);
     CHECK(settled.fate == pool_fate::close);
     CHECK(settled.fail_waiters);
-    CHECK(p.status().waiting == 0);
+    CHECK(p.look().waiting == 0);
 }
 
 TEST_CASE("pool machine: waiters of a paused pool learn of a dead backend too") {
@@ -426,7 +426,7 @@ TEST_CASE("pool machine: waiters of a paused pool learn of a dead backend too") 
     const auto settled = p.machine.on_ping_done(done[0].slot, false, p.now);
     CHECK(settled.fate == pool_fate::close);
     CHECK(settled.fail_waiters);
-    CHECK(p.status().waiting == 0);
+    CHECK(p.look().waiting == 0);
 }
 
 TEST_CASE("pool machine: a thousand resources made together are not replaced together") {
@@ -439,7 +439,7 @@ TEST_CASE("pool machine: a thousand resources made together are not replaced tog
         const auto now_retired = count(done, pool_task::retire) + count(p.connect_all(), pool_task::retire);
         CHECK(now_retired <= 40);  // about 17 in each 6 s of the 6 minutes
         retired += now_retired;
-        CHECK(p.status().idle == 1000);
+        CHECK(p.look().idle == 1000);
     }
     CHECK(retired == 1000);
 }
@@ -459,7 +459,7 @@ TEST_CASE("pool machine: a resource past its lifetime while lent is closed on re
     CHECK(settled.fate == pool_fate::close);
     CHECK(settled.loss == pool_loss::aged);
     CHECK(p.machine.outdated() == 0);
-    CHECK(p.status().leased == 1);
+    CHECK(p.look().leased == 1);
 }
 
 TEST_CASE("pool machine: idle timeout closes, and replaces within size: the replacement first") {
@@ -472,12 +472,12 @@ TEST_CASE("pool machine: idle timeout closes, and replaces within size: the repl
     const auto done = p.run_until(t0 + 10s);
     CHECK(count(done, pool_task::retire) == 0);
     CHECK(count(done, pool_task::connect) == 1);
-    CHECK(p.status().idle == 2);
+    CHECK(p.look().idle == 2);
     const auto then = p.connect_all();
     REQUIRE(count(then, pool_task::retire) == 1);
     CHECK(then[0].slot != a);
     CHECK(then[0].loss == pool_loss::idled);
-    CHECK(p.status().idle == 2);
+    CHECK(p.look().idle == 2);
     CHECK(count(p.run_until(t0 + 14s), pool_task::connect) == 1);
     CHECK(count(p.connect_all(), pool_task::retire) == 1);
 }
@@ -496,7 +496,7 @@ TEST_CASE("pool machine: while the backend refuses, neither age nor idleness tak
             while (!p.connecting.empty()) {
                 p.fail_one();
             }
-            CHECK(p.status().idle + p.status().leased == 3);
+            CHECK(p.look().idle + p.look().leased == 3);
         }
         CHECK(p.give(lent) == pool_fate::idle);
         CHECK(p.take() != no_slot);
@@ -507,7 +507,7 @@ TEST_CASE("pool machine: while the backend refuses, neither age nor idleness tak
             retired += count(p.connect_all(), pool_task::retire);
         }
         CHECK(retired >= 1);
-        CHECK(p.status().idle + p.status().leased + p.status().connecting >= 3);
+        CHECK(p.look().idle + p.look().leased + p.look().connecting >= 3);
     }
 }
 
@@ -520,7 +520,7 @@ TEST_CASE("pool machine: at its capacity a pool replaces one at a time, with roo
         CHECK(p.connecting.size() == (overflow == 0 ? 1 : 4));
         CHECK(count(p.connect_all(), pool_task::retire) == 10);
         CHECK(p.machine.outdated() == 0);
-        CHECK(p.status().idle == 10);
+        CHECK(p.look().idle == 10);
     }
 }
 
@@ -531,13 +531,13 @@ TEST_CASE("pool machine: a replacement whose old one is still lent is no surplus
     const auto b = p.take();
     p.run_until(t0 + 1s);
     CHECK(count(p.connect_all(), pool_task::retire) == 0);
-    CHECK(p.status().idle == 1);
+    CHECK(p.look().idle == 1);
     CHECK(p.connecting.empty());  // one above the capacity
     CHECK(p.give(a) == pool_fate::close);
     CHECK(count(p.poll(), pool_task::connect) == 1);
     p.connect_all();
     CHECK(p.give(b) == pool_fate::close);
-    CHECK(p.status().idle == 2);
+    CHECK(p.look().idle == 2);
     CHECK(p.poll().empty());
 }
 
@@ -583,7 +583,7 @@ TEST_CASE("pool machine: a resource returned in doubt is never lent again, and r
     p.connect_all();
     const auto a = p.take();
     p.machine.begin_reset(a);
-    CHECK(p.status().leased == 1);
+    CHECK(p.look().leased == 1);
     CHECK(p.take() == no_slot);
     p.poll();
     CHECK(p.run_until(t0 + 5s).empty());
@@ -602,17 +602,17 @@ TEST_CASE("pool machine: resize up serves waiters, resize down closes what is to
     CHECK(p.machine.claim_poll());
     CHECK(count(p.poll(), pool_task::connect) == 2);
     p.connect_all();
-    CHECK(p.status().waiting == 0);
-    CHECK(p.status().leased == 3);
-    CHECK(p.status().idle == 1);
-    CHECK(p.status().size == 4);
+    CHECK(p.look().waiting == 0);
+    CHECK(p.look().leased == 3);
+    CHECK(p.look().idle == 1);
+    CHECK(p.look().size == 4);
     p.machine.resize(1, 0);
     CHECK(count(p.poll(), pool_task::retire) == 1);
     CHECK(p.give(a) == pool_fate::close);
     CHECK(p.join() == pool_verdict::wait);
     // Two are lent and one is the bound: not even a waiter keeps it.
     CHECK(p.give(b) == pool_fate::close);
-    CHECK(p.status().leased == 1);
+    CHECK(p.look().leased == 1);
     CHECK(p.poll().empty());
 }
 
@@ -621,7 +621,7 @@ TEST_CASE("pool machine: pause and resume with waiters") {
     p.connect_all();
     const auto a = p.take();
     p.machine.pause();
-    CHECK(p.status().state == pool_state::paused);
+    CHECK(p.look().state == pool_state::paused);
     CHECK(p.take() == no_slot);
     CHECK(p.machine.explain(p.now).verdict == pool_verdict::exhausted);
     for (int i = 0; i < 3; ++i) {
@@ -632,8 +632,8 @@ TEST_CASE("pool machine: pause and resume with waiters") {
     p.machine.resume();
     CHECK(p.machine.claim_poll());
     CHECK(count(p.poll(), pool_task::hand_over) == 2);
-    CHECK(p.status().leased == 2);
-    CHECK(p.status().waiting == 1);
+    CHECK(p.look().leased == 2);
+    CHECK(p.look().waiting == 1);
 }
 
 TEST_CASE("pool machine: drain refuses newcomers, serves who waits, and closes what comes back") {
@@ -702,7 +702,7 @@ TEST_CASE("pool machine: time that goes backwards does no harm") {
     p.now = time_point::min();
     p.give(p.take());
     p.poll();
-    CHECK(p.status().idle == 1);
+    CHECK(p.look().idle == 1);
     p.now = time_point::max();
     CHECK(p.take() == a);
     p.poll();

@@ -192,7 +192,7 @@ struct run {
         m.idle.erase(found);
     }
     void check() {
-        const auto s = machine.status();
+        const auto s = machine.look();
         REQUIRE(s.idle == m.count(model::where::idle) + m.count(model::where::pinging));
         REQUIRE(m.idle.size() == m.count(model::where::idle));
         REQUIRE(s.leased == m.count(model::where::leased));

@@ -35,7 +35,7 @@ TEST_CASE("pool options: every impossible value is a clear error") {
           "size + max_overflow is 4294967296; it must be at most 1000000");
     CHECK(problem({.strategy = static_cast<pool_strategy>(9)}) == "strategy is 9; it must be lifo or fifo");
     CHECK(problem({.max_connecting = 0}) == "max_connecting is 0; it must be at least 1");
-    CHECK(problem({.checkout_timeout = 0s}) == "checkout_timeout is 0 ns; it must be positive");
+    CHECK(problem({.max_wait = 0s}) == "max_wait is 0 ns; it must be positive");
     CHECK(problem({.overflow_ttl = -1ns}) == "overflow_ttl is -1 ns; it must be positive, or 0 for off");
     CHECK(problem({.connect_timeout = -1s}) == "connect_timeout is -1000000000 ns; it must be positive");
     CHECK(problem({.backoff_min = 0s}) == "backoff_min is 0 ns; it must be positive");

@@ -164,7 +164,7 @@ struct outcome_of {
 
 TEST_CASE_FIXTURE(fixture, "pool: starts size resources; checkout takes one, return gives it back; counts are right") {
     auto pool = make({.size = 5});
-    CHECK(pool.status().idle == 5);
+    CHECK(pool.snapshot().idle == 5);
     CHECK(w.made == 5);
     {
         auto a = pool.try_checkout();
@@ -172,13 +172,13 @@ TEST_CASE_FIXTURE(fixture, "pool: starts size resources; checkout takes one, ret
         REQUIRE(a);
         REQUIRE(b);
         CHECK(&*a.value() != &*b.value());
-        CHECK(pool.status().idle == 3);
-        CHECK(pool.status().leased == 2);
+        CHECK(pool.snapshot().idle == 3);
+        CHECK(pool.snapshot().leased == 2);
     }
-    CHECK(pool.status().idle == 5);
-    CHECK(pool.status().leased == 0);
-    CHECK(pool.status().state == pool_state::active);
-    CHECK(pool.status().size == 5);
+    CHECK(pool.snapshot().idle == 5);
+    CHECK(pool.snapshot().leased == 0);
+    CHECK(pool.snapshot().state == pool_state::active);
+    CHECK(pool.snapshot().size == 5);
     CHECK(w.closed.empty());
 }
 
@@ -191,13 +191,13 @@ TEST_CASE_FIXTURE(fixture, "pool: overflow is made on demand up to max_overflow,
     settle();
     CHECK(second.granted());
     CHECK_FALSE(third.got);
-    CHECK(pool.status().overflow == 1);
-    second.got->value().reset();
+    CHECK(pool.snapshot().overflow == 1);
+    second.got->value().give_back();
     settle();
     CHECK(third.granted());
     third.got.reset();
     settle();
-    CHECK(pool.status().overflow == 0);
+    CHECK(pool.snapshot().overflow == 0);
     CHECK(w.closed.size() == 1);
     CHECK(w.alive == 1);
 }
@@ -224,10 +224,10 @@ TEST_CASE_FIXTURE(fixture, "pool: empty without overflow blocks until a return; 
         REQUIRE(refused.has_error());
         CHECK(refused.error() == errc::exhausted);
         outcome_of no_wait;
-        pool.checkout({.timeout = 0s}, no_wait.callback());
+        pool.checkout({.max_wait = 0s}, no_wait.callback());
         settle();
         CHECK(no_wait.failed(errc::exhausted));
-        CHECK(pool.status().waiting == 0);
+        CHECK(pool.snapshot().waiting == 0);
     }
 }
 
@@ -236,7 +236,7 @@ TEST_CASE_FIXTURE(fixture, "pool: one that dies idle is replaced, one that dies 
     w.dead.insert(1);
     clock.run_for(io, 1s);
     CHECK(w.closed == std::vector<int>{1});
-    CHECK(pool.status().idle == 2);
+    CHECK(pool.snapshot().idle == 2);
     w.dead.clear();
     auto a = pool.try_checkout();
     w.broken.insert(a.value()->number);
@@ -244,7 +244,7 @@ TEST_CASE_FIXTURE(fixture, "pool: one that dies idle is replaced, one that dies 
     a = errc::canceled;
     settle();
     CHECK(w.closed == std::vector<int>{1, broken});
-    CHECK(pool.status().idle == 2);
+    CHECK(pool.snapshot().idle == 2);
     CHECK(w.made == 4);
 }
 
@@ -272,7 +272,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a holder that ends without returning gives its
         }(pool),
         [](const std::exception_ptr& e) { CHECK(e); });
     settle();
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
     asio::cancellation_signal signal;
     asio::co_spawn(
         io,
@@ -282,10 +282,10 @@ TEST_CASE_FIXTURE(fixture, "pool: a holder that ends without returning gives its
         }(pool, *z),
         asio::bind_cancellation_slot(signal.slot(), [](const std::exception_ptr&) {}));
     settle();
-    CHECK(pool.status().leased == 1);
+    CHECK(pool.snapshot().leased == 1);
     signal.emit(asio::cancellation_type::terminal);
     settle();
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: with(op) returns the resource after an exception and passes it on as the cause") {
@@ -298,7 +298,7 @@ TEST_CASE_FIXTURE(fixture, "pool: with(op) returns the resource after an excepti
     REQUIRE(got->has_error());
     CHECK(got->error() == errc::operation_failed);
     CHECK_THROWS_WITH_AS(std::rethrow_exception(got->error().cause), "in the operation", std::runtime_error);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
     CHECK(w.closed.empty());
 }
 
@@ -323,7 +323,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a timeout in with(op) recovers") {
         REQUIRE(got->has_error());
         CHECK(got->error() == errc::timed_out);
         CHECK(elapsed() - before == 3s);
-        CHECK(pool.status().idle == 1);
+        CHECK(pool.snapshot().idle == 1);
     }
     // In doubt, both: replaced.
     CHECK(w.closed == std::vector<int>{1, 2});
@@ -352,25 +352,25 @@ TEST_CASE_FIXTURE(fixture, "pool: with(op) takes operations and arguments of eve
         asio::detached);
     settle();
     CHECK(sum == 5 + 8 + 10 + 5);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: a waiter that gave up is gone: the next return goes to a live waiter") {
     auto pool = make({.size = 1});
     auto a = pool.try_checkout();
     outcome_of early, late;
-    pool.checkout({.timeout = 1s}, early.callback());
-    pool.checkout({.timeout = 10s}, late.callback());
+    pool.checkout({.max_wait = 1s}, early.callback());
+    pool.checkout({.max_wait = 10s}, late.callback());
     clock.run_for(io, 1s);
     CHECK(early.failed(errc::wait_timed_out));
-    CHECK(pool.status().waiting == 1);
-    a.value().reset();
+    CHECK(pool.snapshot().waiting == 1);
+    a.value().give_back();
     settle();
     CHECK(late.granted());
-    CHECK(pool.status().waiting == 0);
+    CHECK(pool.snapshot().waiting == 0);
 }
 
-TEST_CASE_FIXTURE(fixture, "pool: the default checkout_timeout is 5 s") {
+TEST_CASE_FIXTURE(fixture, "pool: the default max_wait is 5 s") {
     auto pool = make({.size = 1});
     auto a = pool.try_checkout();
     outcome_of o;
@@ -417,7 +417,7 @@ TEST_CASE_FIXTURE(fixture, "pool: 20 tasks of 100 ms on 10 + 5 resources all suc
     CHECK(done == 20);
     CHECK(last == 200ms);
     CHECK(w.made == 15);
-    CHECK(pool.status().idle == 10);
+    CHECK(pool.snapshot().idle == 10);
 }
 
 // Beyond --------------------------------------------------------------------------------------------------------------
@@ -427,16 +427,16 @@ TEST_CASE_FIXTURE(fixture, "pool: strict hand-off: with waiters queued, a newcom
     auto a = pool.try_checkout();
     outcome_of o;
     pool.checkout(o.callback());
-    a.value().reset();
+    a.value().give_back();
     // Handed over already, though nobody has run since.
-    CHECK(pool.status().leased == 1);
+    CHECK(pool.snapshot().leased == 1);
     CHECK(pool.try_checkout().has_error());
     settle();
     CHECK(o.granted());
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: FIFO under 10,000 waiters") {
-    auto pool = make({.size = 1, .max_waiters = 10'000, .checkout_timeout = 1h});
+    auto pool = make({.size = 1, .max_waiters = 10'000, .max_wait = 1h});
     auto a = pool.try_checkout();
     std::vector<int> order;
     for (int i = 0; i < 10'000; ++i) {
@@ -449,8 +449,8 @@ TEST_CASE_FIXTURE(fixture, "pool: FIFO under 10,000 waiters") {
     pool.checkout(too_many.callback());
     settle();
     CHECK(too_many.failed(errc::queue_full));
-    CHECK(pool.status().waiting == 10'000);
-    a.value().reset();
+    CHECK(pool.snapshot().waiting == 10'000);
+    a.value().give_back();
     settle();
     REQUIRE(order.size() == 10'000);
     CHECK(std::is_sorted(order.begin(), order.end()));
@@ -464,9 +464,9 @@ TEST_CASE_FIXTURE(fixture, "pool: each type of cancellation takes a waiter out o
         asio::cancellation_signal signal;
         outcome_of o;
         pool.checkout(asio::bind_cancellation_slot(signal.slot(), o.callback()));
-        CHECK(pool.status().waiting == 1);
+        CHECK(pool.snapshot().waiting == 1);
         signal.emit(type);
-        CHECK(pool.status().waiting == 0);
+        CHECK(pool.snapshot().waiting == 0);
         CHECK_FALSE(o.got);  // not inside the emission
         settle();
         CHECK(o.failed(errc::canceled));
@@ -490,7 +490,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a coroutine cancelled at the moment of hand-of
     settle();
     outcome_of next;
     pool.checkout(next.callback());
-    a.value().reset();
+    a.value().give_back();
     signal.emit(asio::cancellation_type::terminal);
     settle();
     CHECK(next.granted());
@@ -503,7 +503,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a waiter cancelled during a connect does not c
     outcome_of first, second;
     pool.checkout(asio::bind_cancellation_slot(signal.slot(), first.callback()));
     settle();
-    CHECK(pool.status().connecting == 1);
+    CHECK(pool.snapshot().connecting == 1);
     signal.emit(asio::cancellation_type::terminal);
     settle();
     CHECK(first.failed(errc::canceled));
@@ -583,7 +583,7 @@ TEST_CASE_FIXTURE(fixture, "pool: connects are never more than max_connecting at
     auto pool = make({.size = 12, .max_connecting = 4});
     clock.run_for(io, 300ms);
     CHECK(w.most_connecting == 4);
-    CHECK(pool.status().idle == 12);
+    CHECK(pool.snapshot().idle == 12);
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: a slow connect or close does not block the pool") {
@@ -595,7 +595,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a slow connect or close does not block the poo
     settle();
     auto b = pool.try_checkout();
     CHECK(b);
-    b.value().reset();
+    b.value().give_back();
     CHECK(pool.try_checkout());
     CHECK(elapsed() == 0s);
 }
@@ -608,9 +608,9 @@ TEST_CASE_FIXTURE(fixture, "pool: a failed overflow connect leaves the pool and 
     pool.checkout(o.callback());
     settle();
     CHECK_FALSE(o.got);
-    CHECK(pool.status().waiting == 1);
-    CHECK(pool.status().leased == 1);
-    a.value().reset();
+    CHECK(pool.snapshot().waiting == 1);
+    CHECK(pool.snapshot().leased == 1);
+    a.value().give_back();
     settle();
     CHECK(o.granted());
 }
@@ -620,7 +620,7 @@ TEST_CASE_FIXTURE(fixture, "pool: idle timeout and ping in virtual time; ping ne
     clock.run_for(io, 9s);
     auto fresh = pool.try_checkout();
     const int number = fresh.value()->number;
-    fresh.value().reset();
+    fresh.value().give_back();
     w.ping_takes = 500ms;
     clock.run_for(io, 1s);
     CHECK(w.pinged.size() == 1);
@@ -628,7 +628,7 @@ TEST_CASE_FIXTURE(fixture, "pool: idle timeout and ping in virtual time; ping ne
     auto again = pool.try_checkout();
     REQUIRE(again);
     CHECK(again.value()->number == number);
-    again.value().reset();
+    again.value().give_back();
     clock.run_for(io, 10s - 1ns);
     CHECK(w.pinged.size() == 1);
     clock.run_for(io, 1ns);
@@ -640,7 +640,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a ping that hangs is a failure after ping_time
     w.ping_takes = 1h;
     clock.run_for(io, 11s);
     CHECK(w.closed == std::vector<int>{1});
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
     CHECK(w.made == 2);
 }
 
@@ -653,7 +653,7 @@ TEST_CASE_FIXTURE(fixture, "pool: an idle timeout replaces") {
 
 TEST_CASE_FIXTURE(fixture, "pool: a thousand resources made together are not replaced together") {
     auto pool = make({.size = 1'000, .max_connecting = 100, .max_lifetime = 100s, .lifetime_jitter = 0.1});
-    REQUIRE(pool.status().idle == 1'000);
+    REQUIRE(pool.snapshot().idle == 1'000);
     clock.run_for(io, 90s - 1ns);
     CHECK(w.closed.empty());
     std::size_t before = 0;
@@ -664,14 +664,14 @@ TEST_CASE_FIXTURE(fixture, "pool: a thousand resources made together are not rep
     }
     clock.run_for(io, 1ms);
     CHECK(w.closed.size() == 1'000);
-    CHECK(pool.status().idle == 1'000);
+    CHECK(pool.snapshot().idle == 1'000);
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: a resource returned in doubt is never lent again") {
     auto pool = make({.size = 1});
     auto a = pool.try_checkout();
     w.broken.insert(1);
-    a.value().reset();
+    a.value().give_back();
     CHECK(pool.try_checkout().has_error());
     settle();
     CHECK(w.closed == std::vector<int>{1});
@@ -694,13 +694,13 @@ TEST_CASE_FIXTURE(fixture, "pool: resize up and down under load") {
     settle();
     CHECK(o.granted());
     CHECK(pool.resize(1, 0));
-    a.value().reset();
-    b.value().reset();
+    a.value().give_back();
+    b.value().give_back();
     settle();
-    CHECK(pool.status().leased == 1);
+    CHECK(pool.snapshot().leased == 1);
     CHECK(w.alive == 1);
     o.got.reset();
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
     const auto wrong = pool.resize(0, 0);
     REQUIRE(wrong.has_error());
     CHECK(wrong.error() == errc::invalid_argument);
@@ -714,7 +714,7 @@ TEST_CASE_FIXTURE(fixture, "pool: pause and resume with waiters") {
         pool.checkout(o.callback());
     }
     settle();
-    CHECK(pool.status().waiting == 3);
+    CHECK(pool.snapshot().waiting == 3);
     CHECK(pool.try_checkout().has_error());
     pool.resume();
     settle();
@@ -732,7 +732,7 @@ TEST_CASE_FIXTURE(fixture, "pool: drain refuses new work, lets running work end,
     auto b = pool.try_checkout();
     std::optional<result<void>> hasty, patient;
     outcome_of queued;
-    pool.checkout({.timeout = 1h}, queued.callback());
+    pool.checkout({.max_wait = 1h}, queued.callback());
     pool.drain(1s, [&](result<void> r) { hasty = std::move(r); });
     const auto refused = pool.try_checkout();
     CHECK(refused.error() == errc::shut_down);
@@ -743,10 +743,10 @@ TEST_CASE_FIXTURE(fixture, "pool: drain refuses new work, lets running work end,
     CHECK(*hasty->error().detail == "2 leases are left");
     CHECK(queued.failed(errc::shut_down));
     pool.drain(1h, [&](result<void> r) { patient = std::move(r); });
-    a.value().reset();
+    a.value().give_back();
     settle();
     CHECK_FALSE(patient);
-    b.value().reset();
+    b.value().give_back();
     settle();
     REQUIRE(patient);
     CHECK(patient->has_value());
@@ -810,18 +810,18 @@ TEST_CASE_FIXTURE(fixture, "pool: a moved-from lease is harmless") {
     lease<thing> a = pool.try_checkout().value();
     lease<thing> b = std::move(a);
     CHECK_FALSE(a);  // NOLINT(bugprone-use-after-move): that is the point
-    a.reset();
+    a.give_back();
     a.discard();
-    CHECK(pool.status().leased == 1);
+    CHECK(pool.snapshot().leased == 1);
     a = pool.try_checkout().value();
-    CHECK(pool.status().leased == 2);
+    CHECK(pool.snapshot().leased == 2);
     b = std::move(a);
-    CHECK(pool.status().leased == 1);
+    CHECK(pool.snapshot().leased == 1);
     auto& alias = b;
     b = std::move(alias);
     CHECK(b);
     b = lease<thing>();
-    CHECK(pool.status().idle == 2);
+    CHECK(pool.snapshot().idle == 2);
 }
 
 // Names and errors ----------------------------------------------------------------------------------------------------
@@ -836,7 +836,7 @@ TEST_CASE_FIXTURE(fixture, "pool: registering a name twice is name_taken; an unk
     auto found = resource_pool<thing>::find(*z, "things");
     REQUIRE(found);
     auto a = found.value().try_checkout();
-    CHECK(pool.status().leased == 1);
+    CHECK(pool.snapshot().leased == 1);
     CHECK(pool.name() == "things");
     const auto s = z->snapshot();
     REQUIRE(s.primitives.size() == 1);
@@ -848,14 +848,14 @@ TEST_CASE_FIXTURE(fixture, "pool: registering a name twice is name_taken; an unk
 TEST_CASE_FIXTURE(fixture, "pool: a negative timeout is no error but no time, at once and with a token") {
     auto pool = make({.size = 1});
     outcome_of o;
-    pool.checkout({.timeout = -1s}, o.callback());
+    pool.checkout({.max_wait = -1s}, o.callback());
     settle();
     CHECK(o.granted());
     std::optional<errc> plain;
     asio::co_spawn(
         io,
         [](resource_pool<thing> p, std::optional<errc>& out) -> awaitable<void> {
-            const auto r = co_await p.checkout({.timeout = -1ns});
+            const auto r = co_await p.checkout({.max_wait = -1ns});
             out = r.error() == errc::exhausted ? errc::exhausted : errc::canceled;
         }(pool, plain),
         asio::detached);
@@ -882,7 +882,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a token never completes inside the call, and c
         CHECK_FALSE(done);
         settle();
         if (held) {
-            held->reset();
+            held->give_back();
             settle();
         }
         CHECK_FALSE(done);
@@ -896,7 +896,7 @@ TEST_CASE_FIXTURE(fixture, "pool: each documented token") {
     asio::cancellation_signal signal;
     pool.checkout(asio::detached);
     settle();
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
     auto future = pool.checkout(asio::use_future);
     settle();
     CHECK(future.get());
@@ -910,12 +910,12 @@ TEST_CASE_FIXTURE(fixture, "pool: each documented token") {
             count += (co_await p.checkout(asio::deferred)) ? 1 : 0;
             auto [tuple] = co_await p.checkout(asio::as_tuple(asio::use_awaitable));
             count += tuple ? 1 : 0;
-            tuple.value().reset();
+            tuple.value().give_back();
             count += (co_await p.checkout(asio::bind_cancellation_slot(s.slot(), asio::use_awaitable))) ? 1 : 0;
             count += (co_await p.checkout(asio::bind_executor(ctx, asio::use_awaitable))) ? 1 : 0;
             count += (co_await p.checkout({}, asio::bind_executor(ctx, asio::deferred))) ? 1 : 0;
             count += (co_await p.checkout()) ? 1 : 0;
-            count += (co_await p.checkout({.timeout = 1s})) ? 1 : 0;
+            count += (co_await p.checkout({.max_wait = 1s})) ? 1 : 0;
             count += (co_await p.checkout().as_awaitable()) ? 1 : 0;
             auto stored = p.checkout().as_awaitable();
             count += (co_await std::move(stored)) ? 1 : 0;
@@ -923,7 +923,7 @@ TEST_CASE_FIXTURE(fixture, "pool: each documented token") {
         asio::detached);
     settle();
     CHECK(done == 11);
-    CHECK(pool.status().idle == 1);
+    CHECK(pool.snapshot().idle == 1);
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: awaited plainly it works on each executor, at once and after a wait") {
@@ -954,7 +954,7 @@ TEST_CASE_FIXTURE(fixture,
     auto other = pool.try_checkout();
     outcome_of o;
     pool.checkout(o.callback());
-    other.value().reset();  // to the waiter
+    other.value().give_back();  // to the waiter
     outcome_of waits;
     pool.checkout(waits.callback());
     std::optional<result<void>> closed;
@@ -965,7 +965,7 @@ TEST_CASE_FIXTURE(fixture,
     REQUIRE(closed);
     CHECK(w.alive == 2);
     o.got.reset();
-    late.reset();
+    late.give_back();
     settle();
     CHECK(w.alive == 0);
     CHECK(w.closed.size() == 2);
@@ -1002,7 +1002,7 @@ TEST_CASE_FIXTURE(fixture, "pool: zone drain refuses new checkouts and waits for
     settle();
     CHECK(o.failed(errc::shut_down));
     CHECK_FALSE(drained);
-    a.value().reset();
+    a.value().give_back();
     settle();
     CHECK(drained);
 }
@@ -1055,7 +1055,7 @@ TEST_CASE("pool: handle, zone, lease and io_context may go in every order with o
                 spawn(io->get_executor(), pool->with(op), asio::detached);
                 clock.run_for(*io, 0s);
                 if (mode == 1) {
-                    held->reset();  // handed over, and never run
+                    held->give_back();  // handed over, and never run
                 } else if (mode == 2) {
                     pool->drain(1h, asio::detached);
                 } else if (mode == 3) {
@@ -1125,8 +1125,8 @@ TEST_CASE_FIXTURE(fixture, "pool: a reset may be a coroutine; its resource is le
             resource_pool<int>::create(*z, works ? "good" : "bad", {.size = 1}, slow_reset{{}, &*z, &resets, works});
         settle();
         auto a = pool.value().try_checkout();
-        a.value().reset();
-        CHECK(pool.value().status().leased == 1);
+        a.value().give_back();
+        CHECK(pool.value().snapshot().leased == 1);
         std::optional<int> got;
         pool.value().checkout([&](result<lease<int>> r) { got = *r.value(); });
         clock.run_for(io, 99ms);
@@ -1144,7 +1144,7 @@ struct resetting_throws : minimal {
 TEST_CASE_FIXTURE(fixture, "pool: a reset that throws means doubt") {
     auto pool = resource_pool<int>::create(*z, "ints", {.size = 1}, resetting_throws{});
     settle();
-    pool.value().try_checkout().value().reset();
+    pool.value().try_checkout().value().give_back();
     settle();
     CHECK(*pool.value().try_checkout().value() == 2);
 }

@@ -86,7 +86,7 @@ awaitable<void> worker(resource_pool<thing> pool, totals& out, std::uint64_t see
                 ++out.refused;
             }
         } else if (dice < 6) {
-            if (auto l = co_await pool.checkout({.timeout = 10s})) {
+            if (auto l = co_await pool.checkout({.max_wait = 10s})) {
                 use(*l.value(), out);
                 if (rng() % 2 == 0) {
                     co_await asio::post(executor, asio::use_awaitable);
@@ -95,7 +95,7 @@ awaitable<void> worker(resource_pool<thing> pool, totals& out, std::uint64_t see
                 ++out.refused;
             }
         } else if (dice < 7) {
-            if (auto l = co_await pool.checkout({.timeout = duration(1 + static_cast<int>(rng() % 50'000))})) {
+            if (auto l = co_await pool.checkout({.max_wait = duration(1 + static_cast<int>(rng() % 50'000))})) {
                 use(*l.value(), out);
             } else {
                 ++out.refused;
@@ -170,7 +170,7 @@ void run(std::size_t contexts, std::uint64_t seed) {
                     (void)p.resize(1 + i % 3, i % 2 + 1);
                     if (i % 4 == 0) {
                         p.pause();
-                        (void)p.status();
+                        (void)p.snapshot();
                         p.resume();
                     }
                     (void)zn.snapshot();
@@ -191,9 +191,9 @@ void run(std::size_t contexts, std::uint64_t seed) {
         CHECK(out.shared == 0);
         CHECK(out.served > 0);
         CHECK(out.served + out.refused + out.canceled == std::uint64_t{workers} * rounds);
-        CHECK(pool.status().leased == 0);
-        CHECK(pool.status().waiting == 0);
-        CHECK(pool.status().idle == 0);
+        CHECK(pool.snapshot().leased == 0);
+        CHECK(pool.snapshot().waiting == 0);
+        CHECK(pool.snapshot().idle == 0);
     }
     CHECK(c.open == 0);
 }
@@ -214,7 +214,7 @@ TEST_CASE("pool stress: leases come back on other threads while handle and zone 
         {
             zone z(io, "stress");
             auto pool = resource_pool<thing>::create(z, "things", {.size = 4}, backend{&c}).value();
-            while (pool.status().idle < 4) {
+            while (pool.snapshot().idle < 4) {
                 io.run_for(1ms);
                 io.restart();
             }
@@ -223,11 +223,11 @@ TEST_CASE("pool stress: leases come back on other threads while handle and zone 
             }
         }
         std::thread one([&] {
-            leases[0].reset();
-            leases[1].reset();
+            leases[0].give_back();
+            leases[1].give_back();
         });
         std::thread two([&] {
-            leases[2].reset();
+            leases[2].give_back();
             leases[3].discard();
         });
         io.restart();
@@ -245,14 +245,14 @@ TEST_CASE("pool stress: a resize undoes no reconfigure beside it, and the other 
     counts c;
     zone z(io, "stress");
     auto pool = resource_pool<thing>::create(z, "things", {.size = 1}, backend{&c}).value();
-    const pool_options other{.size = 1, .max_waiters = 77, .checkout_timeout = 77s};
+    const pool_options other{.size = 1, .max_waiters = 77, .max_wait = 77s};
     for (std::uint32_t round = 0; round < 5'000; ++round) {
         std::thread one([&] { pool.resize(1 + round % 7, 1).value(); });
         pool.reconfigure(other).value();
         one.join();
         // Whichever was the last: what a resize does not name is of the reconfigure.
         REQUIRE(pool.core()->options().max_waiters == 77);
-        REQUIRE(pool.core()->checkout_timeout() == 77s);
+        REQUIRE(pool.core()->max_wait() == 77s);
         pool.reconfigure({.size = 1}).value();
         REQUIRE(pool.core()->options().max_waiters == 10'000);
     }
@@ -297,7 +297,7 @@ TEST_CASE("pool stress: asked, reset and closed on the strand while two threads 
                         ++served;
                         *lent.value()->lives = i % 5 != 0;
                     }
-                    pool.checkout({.timeout = 1ms}, [&](const result<lease<mortal>>& r) { served += r ? 1 : 0; });
+                    pool.checkout({.max_wait = 1ms}, [&](const result<lease<mortal>>& r) { served += r ? 1 : 0; });
                     if (i % 64 == 0) {
                         std::this_thread::yield();
                     }

@@ -118,14 +118,14 @@ TEST_CASE_FIXTURE(pooled, "sqlite: a connection to a corrupt file is replaced") 
     const auto r = query(*lent, "SELECT sum(length(a)) FROM t");
     CHECK(code_of(r.error()) == SQLITE_CORRUPT);
     CHECK(code_of(finish(backend.reset(*lent)).error()) == SQLITE_CORRUPT);
-    lent.reset();
+    lent.give_back();
     lent = checkout();
     CHECK(code_of(query(*lent, "SELECT * FROM mine").error()) == SQLITE_ERROR);  // another connection
 }
 
 TEST_CASE_FIXTURE(pooled, "sqlite: the zone goes while a statement runs") {
     auto running = start(pool.with([](sqlite_connection& c) { return c.query(endless); }).as_awaitable());
-    while (pool.status().leased == 0) {
+    while (pool.snapshot().leased == 0) {
         io.restart();
         io.run_one();
     }

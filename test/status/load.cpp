@@ -55,7 +55,7 @@ asio::awaitable<void> client(headgate::guard<connection> guard, headgate::zone* 
 constexpr const char* configuration = R"({"zones": {"shop": {
     "rate_limiters": {"calls": {"quota": "20/1s", "busiest": 8}},
     "circuit_breakers": {"database": {"consecutive_failures": 3, "reset_timeout": "1s", "max_reset_timeout": "2s"}},
-    "resource_pools": {"database": {"size": 3, "max_overflow": 1, "checkout_timeout": "100ms"}},
+    "resource_pools": {"database": {"size": 3, "max_overflow": 1, "max_wait": "100ms"}},
     "bulkheads": {"reports": {"max_concurrent": 2}}
 }}})";
 

@@ -6,10 +6,12 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -61,7 +63,29 @@ def check_metrics(load, promtool):
                    'headgate_circuit_breaker_run_seconds_bucket{zone="shop",name="database",le="+Inf"}',
                    'headgate_bulkhead_running{zone="shop",name="reports"} 1'):
         assert needed in text, needed
+    told = {kind: {line.split()[2] for line in text.splitlines() if line.startswith(f"# {kind} ") and len(line.split(" ", 3)) == 4}
+            for kind in ("TYPE", "HELP")}
+    assert told["TYPE"] == told["HELP"], told["TYPE"] ^ told["HELP"]
     check_by_promtool(text, promtool)
+    check_dashboard(told["TYPE"], promtool)
+
+
+def check_dashboard(metrics, promtool):
+    """Every query of docs/grafana.json parses, and names metrics that are there."""
+    dashboard = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs" / "grafana.json").read_text())
+    queries = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", [])]
+    assert len(queries) > 15
+    for query in queries:
+        for name in re.findall(r"headgate_\w+", query):
+            assert re.sub("_bucket$", "", name) in metrics, (name, query)
+    if os.path.exists(promtool):
+        plain = [q.replace("$__rate_interval", "1m").replace("$zone", ".*") for q in queries]
+        rules = {"groups": [{"name": "dashboard", "rules": [{"record": f"query:{i}", "expr": q} for i, q in enumerate(plain)]}]}
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
+            json.dump(rules, file)  # YAML has all of JSON
+            file.flush()
+            checked = subprocess.run([promtool, "check", "rules", file.name], capture_output=True)
+        assert checked.returncode == 0, checked
 
 
 def check_by_promtool(text, promtool):
@@ -252,7 +276,7 @@ def check_admin(load):
     assert load.primitive("circuit_breaker")["state"] == "open"
     assert load.admin(action="automatic", name="database")[0] == 200
     assert load.primitive("circuit_breaker")["state"] == "closed"
-    assert load.admin(action="reset_key", name="calls", key="client:1")[0] == 200
+    assert load.admin(action="forget_key", name="calls", key="client:1")[0] == 200
     for scheme in ("bearer ", "BEARER ", "bEARER  ", "Bearer\t"):
         assert load.ask("/admin", "POST", '{"action": "x"}', {"Authorization": scheme + TOKEN})[0] == 400, scheme
     for wrong in (TOKEN, "Bearer" + TOKEN, "Bearer-" + TOKEN, "Basic " + TOKEN, "Bearer " + TOKEN.upper(), "Bearer", "Bearer " + TOKEN + "x",

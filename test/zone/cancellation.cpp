@@ -97,14 +97,14 @@ TEST_CASE_FIXTURE(fixture, "a cancellation that is faster than the queue decides
         const auto core = core_of<detail::bulkhead_core>(primitive_kind::bulkhead, "gate");
         counted<detail::bulkhead_waiter> w(core);
         check(w, *core, duration(1h), z.now());
-        CHECK(gate.status().running == 0);
+        CHECK(gate.snapshot().running == 0);
         CHECK(gate.try_enter());
     }
     {
         const auto core = core_of<detail::pool_core>(primitive_kind::resource_pool, "pool");
         counted<detail::checkout_waiter> w(core, detail::lease_place{});
         check(w, *core, duration(1h), z.now());
-        CHECK(pool.status().leased == 0);
+        CHECK(pool.snapshot().leased == 0);
         CHECK(pool.try_checkout());
         const auto held = pool.try_checkout();
         counted<detail::pool_drain_waiter> drain(core);
@@ -138,7 +138,7 @@ TEST_CASE_FIXTURE(fixture, "a checkout may be cancelled while the pool asks its 
             resource_pool<int>::create(z, alive ? "a" : "b", {.size = 1}, cancels_who_asks{&signal, alive}).value();
         clock.run_for(io, 1s);
         std::optional<result<lease<int>>> got;
-        pool.checkout({.timeout = 1h}, asio::bind_cancellation_slot(
+        pool.checkout({.max_wait = 1h}, asio::bind_cancellation_slot(
                                            signal.slot(), [&](result<lease<int>> r) { got.emplace(std::move(r)); }));
         clock.run_for(io, 1s);
         REQUIRE(got);
@@ -146,8 +146,8 @@ TEST_CASE_FIXTURE(fixture, "a checkout may be cancelled while the pool asks its 
         CHECK((alive || got->error() == errc::canceled));
         got.reset();
         clock.run_for(io, 1s);
-        CHECK(pool.status().leased == 0);
-        CHECK(pool.status().waiting == 0);
+        CHECK(pool.snapshot().leased == 0);
+        CHECK(pool.snapshot().waiting == 0);
     }
 }
 
@@ -188,8 +188,8 @@ TEST_CASE("what completes on another io_context ends there when the zone's goes,
         there([&] {
             z->sleep_for(1h, token(0));
             limiter.acquire("k", {.max_wait = 2h}, token(1));
-            gate.enter({.timeout = 1h}, token(2));
-            pool.checkout({.timeout = 1h}, token(3));
+            gate.enter({.max_wait = 1h}, token(2));
+            pool.checkout({.max_wait = 1h}, token(3));
             pool.drain(1h, token(4));
             z->drain(1h, token(5));
         });

@@ -87,7 +87,7 @@ TEST_CASE_FIXTURE(fixture,
     z->core()->remove(primitive_kind::resource_pool, "pool");
     drain(1h);
     CHECK(drains());
-    place.reset();
+    place.give_back();
     clock.run_for(io, 0s);
     CHECK(drains());
     lent.reset();
@@ -109,7 +109,7 @@ TEST_CASE_FIXTURE(fixture, "a drain that a close overtakes goes on to wait for l
     CHECK(closed);
     CHECK(drains());
     SUBCASE("until they come back") {
-        place.reset();
+        place.give_back();
         clock.run_for(io, 0s);
         CHECK(done());
     }
@@ -127,14 +127,14 @@ TEST_CASE_FIXTURE(fixture, "a drain closes what is idle, and serves those who wa
     clock.run_for(io, 0s);
     auto one = pool.try_checkout(), two = pool.try_checkout();
     std::optional<result<lease<int>>> third;
-    pool.checkout({.timeout = 1h}, [&](result<lease<int>> r) { third.emplace(std::move(r)); });
+    pool.checkout({.max_wait = 1h}, [&](result<lease<int>> r) { third.emplace(std::move(r)); });
     drain(1h);
     CHECK(pool.try_checkout().error() == errc::shut_down);
-    one.value().reset();
+    one.value().give_back();
     clock.run_for(io, 0s);
     REQUIRE(third);
     CHECK(third->has_value());
-    two.value().reset();
+    two.value().give_back();
     clock.run_for(io, 0s);
     CHECK(drains());
     third.reset();
@@ -159,7 +159,7 @@ TEST_CASE_FIXTURE(fixture, "a limit that is not positive looks once; the longest
     drain(duration::max());
     clock.run_for(io, 24h * 365 * 100);
     CHECK(drains());
-    place.reset();
+    place.give_back();
     clock.run_for(io, 0s);
     CHECK(done());
 }
@@ -263,7 +263,7 @@ TEST_CASE("an operation that ends beside a close or a drain on another thread co
         core.operation_started();
         bool ended = false;
         std::thread other([&] {
-            place.reset();
+            place.give_back();
             core.operation_finished();
         });
         if (round % 2 == 0) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include <headgate/bulkhead_options.hpp>
 #include <headgate/export.hpp>
 #include <headgate/impl/bulkhead_machine.hpp>
 #include <headgate/impl/spinlock.hpp>
@@ -20,12 +21,7 @@
 #include <headgate/result.hpp>
 #include <headgate/time.hpp>
 
-namespace headgate {
-
-struct bulkhead_options;
-struct bulkhead_status;
-
-namespace detail {
+namespace headgate::detail {
 
 class bulkhead_core;
 
@@ -94,8 +90,8 @@ public:
     void resize(std::uint32_t max_concurrent) noexcept;
     /// Precondition: `options` are valid.
     void reconfigure(const bulkhead_options& options) noexcept;
-    [[nodiscard]] bulkhead_status status() const noexcept;
-    [[nodiscard]] duration checkout_timeout() const noexcept {
+    [[nodiscard]] bulkhead_snapshot look() const noexcept;
+    [[nodiscard]] duration max_wait() const noexcept {
         return duration{max_wait_.load(std::memory_order_relaxed)};
     }
 
@@ -135,7 +131,6 @@ private:
     std::uint64_t queued_ = 0, timed_out_ = 0, canceled_ = 0, exhausted_ = 0, queue_full_ = 0;
 };
 
-}  // namespace detail
-}  // namespace headgate
+}  // namespace headgate::detail
 
 #endif

@@ -23,18 +23,13 @@
 #include <headgate/bulkhead.hpp>
 #include <headgate/circuit_breaker.hpp>
 #include <headgate/export.hpp>
+#include <headgate/guard_options.hpp>
 #include <headgate/impl/call.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/zone.hpp>
 
 namespace headgate {
-
-struct guard_options;
-struct part_names;
-template <class Judge>
-struct guard_call;
-
 namespace detail {
 
 template <class T>
@@ -53,11 +48,11 @@ template <class T>
 inline constexpr bool is_guard_part = is_primitive_part<T> || std::is_same_v<T, guard_options>;
 
 template <class T>
-inline constexpr bool is_guard_call_v = false;
+inline constexpr bool is_guard_call_options_v = false;
 template <class Judge>
-inline constexpr bool is_guard_call_v<guard_call<Judge>> = true;
+inline constexpr bool is_guard_call_options_v<guard_call_options<Judge>> = true;
 template <class T>
-inline constexpr bool is_guard_call = is_guard_call_v<std::remove_cvref_t<T>>;
+inline constexpr bool is_guard_call_options = is_guard_call_options_v<std::remove_cvref_t<T>>;
 
 /// The resource type of the pool among some parts; void without one.
 template <class... Parts>
@@ -126,7 +121,7 @@ class guard_policy {
     using lease_type = typename lender::lease;
 
 public:
-    guard_policy(const std::shared_ptr<const guard_parts>& parts, const key& key, const guard_call<Judge>& how,
+    guard_policy(const std::shared_ptr<const guard_parts>& parts, const key& key, const guard_call_options<Judge>& how,
                  const std::type_info& operation)
         : parts_(parts),
           request_(parts->request(key, how.cost, how.tier)),
@@ -276,11 +271,11 @@ private:
     }
 
     [[nodiscard]] duration longest_wait() const noexcept {
-        return std::min(lender::of(*parts_)->checkout_timeout(), saturating_sub(until_, now_));
+        return std::min(lender::of(*parts_)->max_wait(), saturating_sub(until_, now_));
     }
 
     void give_back() noexcept {
-        lease_.reset();
+        lease_.give_back();
         not_run(call_outcome::neutral);
     }
 
@@ -291,7 +286,7 @@ private:
     }
 
     void return_lease(const error* e) noexcept {
-        e != nullptr&& ended_midway(*e) ? lender::discard(lease_) : lease_.reset();
+        e != nullptr&& ended_midway(*e) ? lender::discard(lease_) : lease_.give_back();
     }
 
     void end(const call_verdict& v) noexcept {

@@ -23,7 +23,13 @@
 namespace headgate::detail {
 
 template <class T>
-struct awaitable_traits;
+struct awaitable_traits {
+    static_assert(!std::same_as<T, T>,
+                  "headgate: the operation must return an awaitable: awaitable<result<T>>, awaitable<T> or "
+                  "awaitable<void>");
+    using result_type = result<void>;
+    using executor_type = boost::asio::any_io_executor;
+};
 template <class T, class Executor>
 struct awaitable_traits<boost::asio::awaitable<T, Executor>> {
     using result_type = result<T>;

@@ -11,12 +11,12 @@
 #include <string_view>
 #include <vector>
 
-#include <headgate/busy_key.hpp>
 #include <headgate/impl/key_hash.hpp>
 #include <headgate/impl/limiter_decision.hpp>
 #include <headgate/impl/waiter.hpp>
 #include <headgate/impl/zone_core.hpp>
 #include <headgate/key.hpp>
+#include <headgate/limiter_options.hpp>
 
 namespace headgate::detail {
 
@@ -75,8 +75,9 @@ public:
     /// What a request names whose tier is not there: `decide` says so.
     static constexpr std::uint32_t unknown_tier = ~std::uint32_t{0};
 
+    /// Precondition: `machine` was made from `options`.
     limiter_core(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_machine> machine,
-                 std::uint32_t max_waiters, std::uint32_t busiest);
+                 const rate_limiter_options& options);
     ~limiter_core() override;
 
     [[nodiscard]] limiter_machine& machine() const noexcept { return *machine_; }
@@ -86,7 +87,6 @@ public:
     /// Whether calls `note` their keys.
     [[nodiscard]] bool notes_keys() const noexcept { return busiest_ != nullptr; }
     void note(const key& key, std::uint64_t hash) noexcept;
-    [[nodiscard]] std::vector<busy_key> busiest_keys() const;
 
     // A refusal for want of permits is counted when it is final: with `max_wait`, when the wait is longer.
 
@@ -107,13 +107,15 @@ public:
     void expire(acquire_waiter& w) noexcept;
     void cancel(acquire_waiter& w) noexcept;
 
-    bool reset(std::uint64_t hash) noexcept;
+    bool forget(std::uint64_t hash) noexcept;
+    result<void> reconfigure(const rate_limiter_options& options);
     /// Permits may have come free otherwise than by time: looks at everyone who waits.
     void serve_all() noexcept;
     void serve_queue(std::uint64_t hash, bool overflow) noexcept;
 
     void close() noexcept override;
     void abandon() noexcept override;
+    [[nodiscard]] rate_limiter_snapshot look() const;
     [[nodiscard]] primitive_snapshot snapshot() const override;
     [[nodiscard]] std::uint64_t in_use() const noexcept override { return 0; }
 
@@ -134,7 +136,8 @@ private:
     std::unique_ptr<limiter_machine> machine_;
     const hash_seed* seed_;
     std::unique_ptr<detail::busiest_keys> busiest_;
-    std::uint32_t max_waiters_;
+    std::uint32_t busiest_size_;
+    std::uint32_t max_waiters_;  // under the lock of the queues
     std::unique_ptr<limiter_queues> queues_;
 };
 

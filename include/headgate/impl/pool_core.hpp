@@ -22,7 +22,7 @@
 #include <headgate/impl/zone_core.hpp>
 #include <headgate/latency.hpp>
 #include <headgate/pool_options.hpp>
-#include <headgate/pool_status.hpp>
+#include <headgate/pool_snapshot.hpp>
 #include <headgate/result.hpp>
 
 namespace headgate::detail {
@@ -88,14 +88,14 @@ public:
     void reconfigure(const pool_options& options) noexcept;
     void pause() noexcept;
     void resume() noexcept;
-    [[nodiscard]] pool_status status() const noexcept;
+    [[nodiscard]] pool_snapshot look() const noexcept;
     void enqueue(pool_drain_waiter& w, duration limit) noexcept;
     [[nodiscard]] pool_options options() const noexcept {
         const std::lock_guard guard(lock_);
         return options_;
     }
-    [[nodiscard]] duration checkout_timeout() const noexcept {
-        return duration{checkout_timeout_.load(std::memory_order_relaxed)};
+    [[nodiscard]] duration max_wait() const noexcept {
+        return duration{max_wait_.load(std::memory_order_relaxed)};
     }
 
     // primitive
@@ -209,7 +209,7 @@ private:
     mutable spinlock lock_;
     pool_machine machine_;
     atomic<bool> timed_;                      // the machine's, for a look without the lock
-    atomic<duration::rep> checkout_timeout_;  // of the options, likewise
+    atomic<duration::rep> max_wait_;  // of the options, likewise
     bool resets_ = false;
     bool orphaned_ = false;
     reset_kind reset_ = reset_kind::none;

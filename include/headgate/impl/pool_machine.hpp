@@ -12,7 +12,7 @@
 
 #include <headgate/export.hpp>
 #include <headgate/pool_options.hpp>
-#include <headgate/pool_status.hpp>
+#include <headgate/pool_snapshot.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate::detail {
@@ -181,7 +181,8 @@ public:
 
     /// Whether `take` and `on_return` use the time.
     [[nodiscard]] bool needs_time() const noexcept { return timed_; }
-    [[nodiscard]] pool_status status() const noexcept;
+    /// The counts of this moment; what was counted since it was made is the shell's.
+    [[nodiscard]] pool_snapshot look() const noexcept;
     [[nodiscard]] pool_state state() const noexcept { return state_; }
     [[nodiscard]] std::uint32_t waiting() const noexcept { return waiting_; }
     [[nodiscard]] std::uint32_t leased() const noexcept {

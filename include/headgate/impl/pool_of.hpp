@@ -1,10 +1,20 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#ifndef HEADGATE_IMPL_RESOURCE_POOL_HPP
-#define HEADGATE_IMPL_RESOURCE_POOL_HPP
+#ifndef HEADGATE_IMPL_POOL_OF_HPP
+#define HEADGATE_IMPL_POOL_OF_HPP
 
-// The typed half of the pool; headgate/resource_pool.hpp includes it after the declarations that it needs.
+#include <boost/asio/awaitable.hpp>
+
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <headgate/impl/pool_backend.hpp>
+#include <headgate/impl/pool_core.hpp>
+#include <headgate/pool_options.hpp>
+#include <headgate/result.hpp>
 
 #if defined(__GNUC__) && !defined(__clang__)
 // g++ takes the coroutine frames of a caller's closures and local types for types of this header, and warns.
@@ -12,12 +22,7 @@
 #pragma GCC diagnostic ignored "-Wsubobject-linkage"
 #endif
 
-namespace headgate {
-
-template <class T>
-class checkout_operation;
-
-namespace detail {
+namespace headgate::detail {
 
 /// The resources of a pool have this type; what `find` looks for.
 template <class T>
@@ -27,31 +32,6 @@ public:
 
 protected:
     ~typed_pool() override = default;
-};
-
-template <class T>
-result<lease<T>> lease_of(pool_core& pool, const pool_lent& lent) noexcept {
-    return result<lease<T>>(std::in_place_type<lease<T>>, &pool, static_cast<T*>(lent.resource), lent.slot);
-}
-
-template <class T>
-class lease_waiter : public checkout_waiter {
-public:
-    lease_waiter(std::shared_ptr<pool_core> pool, const lease_place& place) noexcept
-        : checkout_waiter(pool, place), pool_(*pool) {}
-
-    result<lease<T>> take() {
-        if (const pool_lent granted = lent()) {
-            return lease_of<T>(pool_, granted);
-        }
-        return refusal();
-    }
-
-protected:
-    ~lease_waiter() = default;
-
-private:
-    pool_core& pool_;
 };
 
 template <class T, class Backend>
@@ -232,111 +212,7 @@ private:
     std::shared_ptr<Backend> backend_;
 };
 
-/// Whether an operation ended midway, so that what it left behind cannot be known: cancelled or timed out, by whatever
-/// name, as a result or as an exception.
-[[nodiscard]] HEADGATE_DECL bool ended_midway(const error& e) noexcept;
-
-/// Where `with` and the guard get what they hold during a call: here a pool's resource.
-template <class T>
-struct pool_lender {
-    using core = pool_core;
-    using lease = headgate::lease<T>;
-    using operation = checkout_operation<T>;
-    using refusal = pool_refusal;
-
-    static lease take(core& from, const lease_place& place, duration wait, refusal& why) noexcept {
-        const pool_lent lent = from.take(place, wait, why);
-        return lease(&from, static_cast<T*>(lent.resource), lent.slot);
-    }
-    [[nodiscard]] static bool may_wait(const refusal& why) noexcept { return why.verdict == pool_verdict::wait; }
-    [[nodiscard]] static error to_error(const core& from, const refusal& why) noexcept { return from.to_error(why); }
-    [[nodiscard]] static std::tuple<T&> leading(const lease& l) noexcept { return std::tuple<T&>(*l); }
-    static void discard(lease& l) noexcept { l.discard(); }
-};
-
-/// What `with` puts around an operation.
-template <class Lender>
-class lender_policy {
-    using core_type = typename Lender::core;
-    using operation = typename Lender::operation;
-    using lease_type = typename Lender::lease;
-
-public:
-    lender_policy(const std::shared_ptr<core_type>& from, const with_options& options, const lease_place& place)
-        : from_(from),
-          place_(place),
-          wait_(options.checkout_timeout.value_or(from->checkout_timeout())),
-          timeout_(options.timeout) {}
-
-    admission admit(std::optional<error>& refusal) {
-        if (timeout_ != duration::max()) {
-            if (timeout_ <= duration::zero()) {
-                refusal.emplace(errc::wait_timed_out);
-                return admission::refused;
-            }
-            until_ = saturating_add(from_->zone().now(), timeout_);
-            wait_ = std::min(wait_, timeout_);
-        }
-        operation checkout(*from_, wait_, place_);
-        if (!checkout.decide()) {
-            asked_ = checkout.asked();
-            return admission::wait;
-        }
-        return take(std::move(checkout).answer(), refusal) ? admission::run : admission::refused;
-    }
-
-    template <class Executor>
-    boost::asio::awaitable<std::optional<error>, Executor> wait() {
-        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
-        const boost::asio::cancellation_type before = state.cancelled();
-        std::optional<error> refusal;
-        operation checkout(*from_, wait_, place_, asked_);
-        take(co_await std::move(checkout), refusal);
-        // Cancelled, or out of time, when the resource was on its way: the operation does not begin, and leaves no
-        // doubt.
-        if (lease_ && state.cancelled() != before) {
-            lease_.reset();
-            refusal.emplace(errc::canceled);
-        } else if (lease_ && until_ != time_point::max() && zone().now() >= until_) {
-            lease_.reset();
-            refusal.emplace(errc::wait_timed_out);
-        }
-        co_return refusal;
-    }
-
-    [[nodiscard]] auto leading() const noexcept { return Lender::leading(lease_); }
-    [[nodiscard]] time_point until() const noexcept { return until_; }
-    [[nodiscard]] zone_core& zone() const noexcept { return from_->zone(); }
-    [[nodiscard]] call_owner owner() const noexcept { return {from_->kind(), &from_->name()}; }
-
-    template <class V>
-    void settle(const result<V>& r) noexcept {
-        r ? lease_.reset() : settle(r.error());
-    }
-    void settle(const error& e) noexcept { ended_midway(e) ? Lender::discard(lease_) : lease_.reset(); }
-    void drop() noexcept { Lender::discard(lease_); }
-
-private:
-    bool take(result<lease_type> lent, std::optional<error>& refusal) {
-        if (lent) {
-            lease_ = std::move(lent).value();
-        } else {
-            refusal.emplace(std::move(lent).error());
-        }
-        return static_cast<bool>(lease_);
-    }
-
-    std::shared_ptr<core_type> from_;
-    lease_place place_;
-    duration wait_;
-    duration timeout_;
-    time_point asked_{};
-    time_point until_ = time_point::max();
-    lease_type lease_;
-};
-
-}  // namespace detail
-}  // namespace headgate
+}  // namespace headgate::detail
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop

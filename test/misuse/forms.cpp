@@ -1,0 +1,69 @@
+// Copyright (c) 2026 the headgate authors
+// Distributed under the Boost Software License, Version 1.0. See LICENSE.
+
+// Mistakes that must not compile, and the sentence that the first error must have. Form 0 is right.
+
+#include <headgate/headgate.hpp>
+
+#include <string>
+
+namespace {
+
+namespace asio = boost::asio;
+
+struct parts {
+    asio::io_context io;
+    headgate::zone zone{io, "zone"};
+    headgate::rate_limiter limiter =
+        headgate::rate_limiter::create(zone, "l", headgate::quota::per(1, std::chrono::seconds(1)).value()).value();
+    headgate::circuit_breaker breaker = headgate::circuit_breaker::create(zone, "b").value();
+    headgate::bulkhead places = headgate::bulkhead::create(zone, "p").value();
+};
+
+struct backend {
+    asio::awaitable<int> connect() { co_return 1; }
+};
+
+asio::awaitable<int> right(int& resource) {
+    co_return resource;
+}
+
+void use(parts& p, headgate::resource_pool<int>& pool) {
+#if FORM == 0
+    static_cast<void>(pool.with(right));
+    static_cast<void>(headgate::guard(p.limiter, p.breaker, pool).run("key", {.cost = 2}, right));
+#elif FORM == 1  // says: the operation must return an awaitable
+    static_cast<void>(p.breaker.run([] { return 1; }));
+#elif FORM == 2  // says: the operation must return an awaitable
+    const auto op = [](int& resource) { return resource; };
+    static_cast<void>(headgate::guard(p.limiter, pool).run("key", {.cost = 2}, op));
+#elif FORM == 3  // says: the operation cannot be called with these arguments
+    const auto op = [](std::string& resource) -> asio::awaitable<std::size_t> { co_return resource.size(); };
+    static_cast<void>(pool.with(op));
+#elif FORM == 4  // says: the operation cannot be called with these arguments
+    static_cast<void>(headgate::guard(p.limiter, pool).run("key", right, 5));
+#elif FORM == 5  // says: a guard has at most one rate_limiter
+    headgate::guard twice(p.limiter, p.limiter);
+#elif FORM == 6  // says: a guard has one resource_pool or one bulkhead
+    headgate::guard two_places(pool, p.places);
+#elif FORM == 7  // says: a guard has at least one part
+    headgate::guard none(headgate::guard_options{});
+#elif FORM == 8  // says: a judge captures nothing, or references
+    const auto judge = [text = std::string("gone")](const headgate::result<int>& r) {
+        return r || text.empty() ? headgate::call_outcome::success : headgate::call_outcome::failure;
+    };
+    const headgate::call_options<decltype(judge)> how{.judge = judge};
+    const auto op = []() -> asio::awaitable<int> { co_return 1; };
+    static_cast<void>(p.breaker.run(how, op));
+#elif FORM == 9  // says: the operation must return an awaitable
+    static_cast<void>(headgate::with_timeout(p.zone, std::chrono::seconds(1), [] {}));
+#endif
+}
+
+}  // namespace
+
+int main() {
+    parts p;
+    auto pool = headgate::resource_pool<int>::create(p.zone, "pool", {}, backend{}).value();
+    use(p, pool);
+}
