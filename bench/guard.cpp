@@ -210,17 +210,17 @@ void add_guard() {
     against_awaitable("guard/run/enforced", runs(f, all, plain), 20);
     against_awaitable("with_timeout/call_context", timeouts(f, at_once_with_context), 3);
     against_awaitable("with_timeout/enforced", timeouts(f, at_once), 20);
-    const auto refused = [&](const char* name, const char* by, auto g) {
+    const auto refused = [&](const char* name, const char* by, const char* metric, auto g) {
         add(row{.name = name,
                 .run = runs(f, g, plain),
                 .baseline_name = "clock/now",
                 .baseline = clock_now(),
                 .target = 2.5,
-                .count = [f, by] { return counter(f->zone, by, "refused"); }});
+                .count = [f, by, metric] { return counter(f->zone, by, metric); }});
     };
-    refused("guard/refused/breaker", "open", guard(f->limiter, f->open, f->pool, limit));
-    refused("guard/refused/pool", "empty", guard(f->limiter, f->breaker, f->empty, limit));
-    refused("guard/refused/limiter", "shut", guard(f->shut, f->breaker, f->pool, limit));
+    refused("guard/refused/breaker", "open", "refused", guard(f->limiter, f->open, f->pool, limit));
+    refused("guard/refused/pool", "empty", "queue_full", guard(f->limiter, f->breaker, f->empty, limit));
+    refused("guard/refused/limiter", "shut", "refused", guard(f->shut, f->breaker, f->pool, limit));
     const guard theirs(f->limiter, other->breaker, other->pool, limit);
     add(row{.name = "guard/two_threads/own_breaker_and_pool",
             .run = both(whole, runs(f, theirs, with_context, "user-0000000002")),

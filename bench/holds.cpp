@@ -82,8 +82,7 @@ std::vector<value_row> behind_waiters() {
     headgate::virtual_clock clock;
     asio::io_context io(1);
     headgate::zone zone(io, "line", {.clock = &clock});
-    headgate::rate_limiter_options options{.tiers = {{"default", {quota::per(1, 1s).value()}}},
-                                           .max_waiters = 200'000};
+    headgate::rate_limiter_options options{.tiers = {{"default", {quota::per(1, 1s).value()}}}, .max_waiters = 200'000};
     auto limiter = rate_limiter::create(zone, "l", options).value();
     (void)limiter.try_acquire("key");
     for (int i = 0; i < 100'000; ++i) {

@@ -43,8 +43,7 @@ result<rate_limiter> rate_limiter::create(const zone& owner, std::string name, r
                                             .track_keys = options.track_keys,
                                             .unix_offset = owner.core()->system_offset()};
     BOOST_OUTCOME_TRY(auto machine, detail::limiter_machine::make(settings, options.tiers));
-    auto impl = std::make_shared<detail::limiter_core>(owner.core(), std::move(name), std::move(machine),
-                                                       options);
+    auto impl = std::make_shared<detail::limiter_core>(owner.core(), std::move(name), std::move(machine), options);
     if (auto added = owner.core()->add(impl); !added) {
         return added.error();
     }

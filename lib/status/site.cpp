@@ -117,8 +117,8 @@ result<std::string> reset_breaker(zone& z, const json& what) {
 }
 
 result<std::string> pause_pool(zone& z, const json& what, bool pause) {
-    BOOST_OUTCOME_TRY(auto pool, any_resource_pool::find(
-                                     z, registered_name(z, primitive_kind::resource_pool, text(what, "name"))));
+    BOOST_OUTCOME_TRY(
+        auto pool, any_resource_pool::find(z, registered_name(z, primitive_kind::resource_pool, text(what, "name"))));
     pause ? pool.pause() : pool.resume();
     return text(what, "action");
 }

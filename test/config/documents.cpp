@@ -141,8 +141,8 @@ private:
         }
     }
     void edit(pool_options& o) {
-        duration* const spans[] = {&o.overflow_ttl, &o.max_wait, &o.connect_timeout, &o.backoff_min,
-                                   &o.backoff_max,  &o.max_lifetime,     &o.idle_timeout,    &o.ping_interval,
+        duration* const spans[] = {&o.overflow_ttl, &o.max_wait,      &o.connect_timeout, &o.backoff_min,
+                                   &o.backoff_max,  &o.max_lifetime,  &o.idle_timeout,    &o.ping_interval,
                                    &o.ping_timeout, &o.leak_threshold};
         std::uint32_t* const counts[] = {&o.size, &o.max_overflow, &o.max_waiters, &o.max_connecting};
         switch (below(4)) {
@@ -316,8 +316,7 @@ TEST_CASE("documents: a configuration that code has made has all of its mistakes
           std::vector<std::string>{at + "rate_limiters/l/max_keys", at + "rate_limiters/l/tiers/0/name",
                                    at + "rate_limiters/l/tiers/0/quota", at + "rate_limiters/l/tiers/1/quota/0/period",
                                    at + "resource_pools/p", at + "resource_pools/p/backoff_jitter",
-                                   at + "resource_pools/p/max_wait", at + "resource_pools/p/strategy",
-                                   "/zones/\xff"});
+                                   at + "resource_pools/p/max_wait", at + "resource_pools/p/strategy", "/zones/\xff"});
 }
 
 TEST_CASE("documents: what is accepted prints back and parses to the same, over 20,000 random configurations") {

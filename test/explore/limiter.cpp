@@ -153,8 +153,8 @@ TEST_CASE("limiter: a reconfiguration beside two calls") {
         limiter_world w;
         bool a = false;
         granted b;
-        threads.run({[&] { require(w.change({{"default", {rate(2, 1s)}}}), "refused"); },
-                     [&] { a = w.take("k"); }, [&] { w.acquire(b, "k"); }});
+        threads.run({[&] { require(w.change({{"default", {rate(2, 1s)}}}), "refused"); }, [&] { a = w.take("k"); },
+                     [&] { w.acquire(b, "k"); }});
         w.settle();
         require(a || b.well(), "nobody was granted");
         w.clock.run_for(w.io, 1s);
@@ -211,11 +211,10 @@ TEST_CASE("limiter: two tiers of one key, and a change of both") {
     every_schedule("limiter: two tiers of one key, and a change of both", [](together& threads) {
         limiter_world w({.tiers = {{"slow", {rate(1, 1s)}}, {"fast", {rate(2, 1s)}}}});
         bool a = false, b = false;
-        threads.run({[&] { a = w.limiter.try_acquire("k", {.tier = "slow"}).has_value(); },
-                     [&] { b = w.limiter.try_acquire("k", {.tier = "fast"}).has_value(); },
-                     [&] {
-                         require(w.change({{"slow", {rate(1, 2s)}}, {"fast", {rate(2, 2s)}}}), "the change is refused");
-                     }});
+        threads.run(
+            {[&] { a = w.limiter.try_acquire("k", {.tier = "slow"}).has_value(); },
+             [&] { b = w.limiter.try_acquire("k", {.tier = "fast"}).has_value(); },
+             [&] { require(w.change({{"slow", {rate(1, 2s)}}, {"fast", {rate(2, 2s)}}}), "the change is refused"); }});
         require(a || b, "nobody was granted");
         w.clock.run_for(w.io, 2s);
         require(w.take("k"), "all that was used is back, and the key is refused");
@@ -225,26 +224,25 @@ TEST_CASE("limiter: two tiers of one key, and a change of both") {
 
 // Half of what the waiter needs is back. A call is refused behind it, or granted when it has gone; nothing between.
 TEST_CASE("limiter: the only one that waits is canceled beside a call that would pass and a change") {
-    every_schedule(
-        "limiter: the only one that waits is canceled beside a call that would pass and a change",
-        [](together& threads) {
-            limiter_world w({.tiers = {{"default", {rate(2, 1s)}}, {"other", {rate(1, 1s)}}}});
-            require(w.limiter.try_acquire("k", {.cost = 2}).has_value(), "the first is refused");
-            granted waits;
-            w.limiter.acquire("k", {.cost = 2, .max_wait = 1h}, w.cancellable_into(waits));
-            w.pass(500ms);
-            w.post_cancel();
-            std::optional<result<grant>> comes;
-            threads.run({[&] { w.poll(); }, [&] { comes = w.limiter.try_acquire("k"); },
-                         [&] {
-                             require(w.change({{"default", {rate(2, 1s)}}, {"other", {rate(2, 1s)}}}),
-                                     "the change is refused");
-                         }});
-            require(comes->has_value() || comes->error().retry_after == 1s, "it is refused behind nobody");
-            w.settle();
-            require(waits.times == 1 && waits.with(errc::canceled), "the canceled one ends in another way");
-            w.finish_limiter();
-        });
+    every_schedule("limiter: the only one that waits is canceled beside a call that would pass and a change",
+                   [](together& threads) {
+                       limiter_world w({.tiers = {{"default", {rate(2, 1s)}}, {"other", {rate(1, 1s)}}}});
+                       require(w.limiter.try_acquire("k", {.cost = 2}).has_value(), "the first is refused");
+                       granted waits;
+                       w.limiter.acquire("k", {.cost = 2, .max_wait = 1h}, w.cancellable_into(waits));
+                       w.pass(500ms);
+                       w.post_cancel();
+                       std::optional<result<grant>> comes;
+                       threads.run({[&] { w.poll(); }, [&] { comes = w.limiter.try_acquire("k"); },
+                                    [&] {
+                                        require(w.change({{"default", {rate(2, 1s)}}, {"other", {rate(2, 1s)}}}),
+                                                "the change is refused");
+                                    }});
+                       require(comes->has_value() || comes->error().retry_after == 1s, "it is refused behind nobody");
+                       w.settle();
+                       require(waits.times == 1 && waits.with(errc::canceled), "the canceled one ends in another way");
+                       w.finish_limiter();
+                   });
 }
 
 }  // namespace

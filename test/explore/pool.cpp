@@ -150,7 +150,8 @@ TEST_CASE("pool: a drain, a return, and a checkout") {
         auto held = w.hold();
         lent waits;
         ending<void> drained;
-        threads.run({[&] { w.pool.drain(1h, w.into(drained)); }, [&] { held.give_back(); }, [&] { w.checkout(waits); }});
+        threads.run(
+            {[&] { w.pool.drain(1h, w.into(drained)); }, [&] { held.give_back(); }, [&] { w.checkout(waits); }});
         w.settle();
         require(waits.times == 1, "the checkout does not end once");
         require(waits.well() || waits.with(errc::shut_down), "the checkout ends in another way");

@@ -78,9 +78,9 @@ TEST_CASE("guard: conservation under random refusals, timeouts and cancellations
         auto breaker =
             circuit_breaker::create(z, "b", {.consecutive_failures = 3, .reset_timeout = 1ms, .max_reset_timeout = 2ms})
                 .value();
-        auto pool = resource_pool<connection>::create(z, "p", {.size = 3, .max_waiters = 8, .max_wait = 1ms},
-                                                      backend{&users})
-                        .value();
+        auto pool =
+            resource_pool<connection>::create(z, "p", {.size = 3, .max_waiters = 8, .max_wait = 1ms}, backend{&users})
+                .value();
         const guard<connection> g(limits, breaker, pool);
         const int granted_before = c.ran;
         constexpr int callers = 16;

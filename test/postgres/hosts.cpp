@@ -99,9 +99,9 @@ TEST_CASE_FIXTURE(several, "postgres: a pool connects within its own time beside
     const silent_server silent(elsewhere, silent_server::kind::accepts);
     zone z(io, "test");
     backend = postgres_backend::create({.url = url("127.0.0.1,127.0.0.1", silent.port() + ',' + good_port())}).value();
-    auto pool = resource_pool<postgres_connection>::create(
-                    z, "db", {.size = 1, .max_wait = 4s, .connect_timeout = 3s}, backend)
-                    .value();
+    auto pool =
+        resource_pool<postgres_connection>::create(z, "db", {.size = 1, .max_wait = 4s, .connect_timeout = 3s}, backend)
+            .value();
     const auto op = [](postgres_connection& c) { return c.query("select 1"); };
     CHECK(finish(pool.with(op)));
     z.close();

@@ -557,7 +557,7 @@ TEST_CASE_FIXTURE(fixture,
           }));
     settle();
     signal.emit(asio::cancellation_type::terminal);  // on its way to the coroutine's executor
-    held.value().give_back();                            // and the resource behind it
+    held.value().give_back();                        // and the resource behind it
     settle();
     REQUIRE(end);
     CHECK(is_canceled(*end));

@@ -41,8 +41,7 @@ struct memory : fixture {
         const auto allocations = allocation::every_allocation_of_threads([&] {
             before();
             const auto r = finish(short_of_memory<T>(operation));
-            const bool told =
-                r || r.error() == errc::out_of_memory || r.error().code == std::errc::not_enough_memory;
+            const bool told = r || r.error() == errc::out_of_memory || r.error().code == std::errc::not_enough_memory;
             CHECK_MESSAGE(told, r.error().message());
             CHECK((r || allocation::has_failed()));
             after(r.has_value());

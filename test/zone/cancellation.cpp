@@ -139,7 +139,7 @@ TEST_CASE_FIXTURE(fixture, "a checkout may be cancelled while the pool asks its 
         clock.run_for(io, 1s);
         std::optional<result<lease<int>>> got;
         pool.checkout({.max_wait = 1h}, asio::bind_cancellation_slot(
-                                           signal.slot(), [&](result<lease<int>> r) { got.emplace(std::move(r)); }));
+                                            signal.slot(), [&](result<lease<int>> r) { got.emplace(std::move(r)); }));
         clock.run_for(io, 1s);
         REQUIRE(got);
         CHECK(got->has_value() == alive);  // too late, where there is something

@@ -91,9 +91,7 @@ public:
     /// Precondition: `options` are valid.
     void reconfigure(const bulkhead_options& options) noexcept;
     [[nodiscard]] bulkhead_snapshot look() const noexcept;
-    [[nodiscard]] duration max_wait() const noexcept {
-        return duration{max_wait_.load(std::memory_order_relaxed)};
-    }
+    [[nodiscard]] duration max_wait() const noexcept { return duration{max_wait_.load(std::memory_order_relaxed)}; }
 
     // primitive
     void close() noexcept override;

@@ -94,9 +94,7 @@ public:
         const std::lock_guard guard(lock_);
         return options_;
     }
-    [[nodiscard]] duration max_wait() const noexcept {
-        return duration{max_wait_.load(std::memory_order_relaxed)};
-    }
+    [[nodiscard]] duration max_wait() const noexcept { return duration{max_wait_.load(std::memory_order_relaxed)}; }
 
     // primitive
     void close() noexcept override;
@@ -208,7 +206,7 @@ private:
 
     mutable spinlock lock_;
     pool_machine machine_;
-    atomic<bool> timed_;                      // the machine's, for a look without the lock
+    atomic<bool> timed_;              // the machine's, for a look without the lock
     atomic<duration::rep> max_wait_;  // of the options, likewise
     bool resets_ = false;
     bool orphaned_ = false;
