@@ -6,7 +6,6 @@
 #include <headgate/circuit_breaker.hpp>
 
 #include <memory>
-#include <thread>
 
 #include "harness.hpp"
 
@@ -85,12 +84,7 @@ void add_breaker() {
             .minus = plain,
             .count = [f] { return counter(f->zone, "closed", "successes"); }});
     add(row{.name = "breaker/two_threads",
-            .run =
-                [plain](std::size_t n) {
-                    std::thread other([&] { plain(n / 2); });
-                    plain(n / 2);
-                    other.join();
-                },
+            .run = on_two_threads(plain, plain),
             .baseline_name = "breaker/begin_success (throughput)",
             .baseline = plain,
             .target = -0.6,

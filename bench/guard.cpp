@@ -102,14 +102,6 @@ body timeouts(std::shared_ptr<guarded> f, Op op) {
     };
 }
 
-body both(body first, body second) {
-    return [first, second](std::size_t n) {
-        std::thread other([&] { second(n / 2); });
-        first(n / 2);
-        other.join();
-    };
-}
-
 std::vector<value_row> measure_recording() {
     constexpr std::size_t n = 1'000'000;
     headgate::latency_histogram histogram;
@@ -223,13 +215,13 @@ void add_guard() {
     refused("guard/refused/limiter", "shut", "refused", guard(f->shut, f->breaker, f->pool, limit));
     const guard theirs(f->limiter, other->breaker, other->pool, limit);
     add(row{.name = "guard/two_threads/own_breaker_and_pool",
-            .run = both(whole, runs(f, theirs, with_context, "user-0000000002")),
+            .run = on_two_threads(whole, runs(f, theirs, with_context, "user-0000000002")),
             .baseline_name = "guard/run (throughput)",
             .baseline = whole,
             .target = -1.6,
             .n = 1'000'000});
     add(row{.name = "guard/two_threads/shared",
-            .run = both(whole, runs(f, all, with_context, "user-0000000002")),
+            .run = on_two_threads(whole, runs(f, all, with_context, "user-0000000002")),
             .baseline_name = "guard/run (throughput)",
             .baseline = whole,
             .target = -0.6,

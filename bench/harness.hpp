@@ -83,6 +83,9 @@ double longest(const std::function<void()>& call, const std::function<void(std::
 /// Keeps the other thread busy with nothing: what `longest` is without any work beside it.
 void only_busy(std::atomic<bool>& done);
 
+/// Half of the work by each of two threads at once.
+body on_two_threads(body first, body second);
+
 /// The bare things that rows are measured against.
 body clock_now();
 body co_await_awaitable();

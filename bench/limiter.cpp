@@ -13,7 +13,6 @@
 #include <random>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
 #include "harness.hpp"
@@ -58,14 +57,6 @@ struct fixture {
     rate_limiter open = rate_limiter::create(zone, "open", quota::per(4'000'000'000, 1s).value()).value();
     rate_limiter shut = rate_limiter::create(zone, "shut", quota::per(1, 24h).value()).value();
 };
-
-body on_two_threads(std::function<void(int thread, std::size_t n)> work) {
-    return [work](std::size_t n) {
-        std::thread other([&] { work(1, n / 2); });
-        work(0, n / 2);
-        other.join();
-    };
-}
 
 std::vector<value_row> measure_memory(const keys& k) {
     asio::io_context io(1);
@@ -253,14 +244,14 @@ void limiter_rows::add_awaited() const {
 }
 
 void limiter_rows::add_two_threads() const {
-    const auto work = [f = f](bool distinct) {
-        return [f, distinct](int thread, std::size_t n) {
-            const char* key = distinct && thread == 1 ? "user-0000000002" : "user-0000000001";
+    const auto with_key = [f = f](const char* key) -> body {
+        return [f, key](std::size_t n) {
             for (std::size_t i = 0; i < n; ++i) {
                 benchmark::DoNotOptimize(f->open.try_acquire(key));
             }
         };
     };
+    const body first = with_key("user-0000000001"), second = with_key("user-0000000002");
     const auto against_one = [&](const char* name, const body& run, double target) {
         add(row{.name = name,
                 .run = run,
@@ -270,8 +261,8 @@ void limiter_rows::add_two_threads() const {
                 .n = 2'000'000,
                 .count = granted});
     };
-    against_one("limiter/two_threads/distinct_keys", on_two_threads(work(true)), -1.6);
-    against_one("limiter/two_threads/one_key", on_two_threads(work(false)), -0.6);
+    against_one("limiter/two_threads/distinct_keys", on_two_threads(first, second), -1.6);
+    against_one("limiter/two_threads/one_key", on_two_threads(first, first), -0.6);
 }
 
 }  // namespace

@@ -218,6 +218,14 @@ void drive(asio::io_context& io, asio::awaitable<void> coroutine) {
     io.run();
 }
 
+body on_two_threads(body first, body second) {
+    return [first, second](std::size_t n) {
+        std::thread other([&] { second(n / 2); });
+        first(n / 2);
+        other.join();
+    };
+}
+
 body clock_now() {
     return [](std::size_t n) {
         for (std::size_t i = 0; i < n; ++i) {

@@ -11,7 +11,6 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <memory>
-#include <thread>
 
 #include "harness.hpp"
 
@@ -100,21 +99,6 @@ std::vector<value_row> measure_waiters() {
             {"memory/waiter/spawned_coroutine_on_a_bare_timer", on_timer}};
 }
 
-void add_two_threads(const std::shared_ptr<fixture>& plain, const body& direct) {
-    add(row{.name = "pool/two_threads",
-            .run =
-                [plain](std::size_t n) {
-                    const body work = checkout_and_return(plain);
-                    std::thread other([&] { work(n / 2); });
-                    work(n / 2);
-                    other.join();
-                },
-            .baseline_name = "pool/try_checkout_return (throughput)",
-            .baseline = direct,
-            .target = -0.6,
-            .n = 2'000'000});
-}
-
 }  // namespace
 
 void add_pool() {
@@ -167,7 +151,12 @@ void add_pool() {
             .target = 1.5,
             .minus = co_await_post(),
             .count = [single] { return counter(single->zone, "pool", "queued"); }});
-    add_two_threads(plain, direct);
+    add(row{.name = "pool/two_threads",
+            .run = on_two_threads(direct, direct),
+            .baseline_name = "pool/try_checkout_return (throughput)",
+            .baseline = direct,
+            .target = -0.6,
+            .n = 2'000'000});
     add(study{"memory/waiter", measure_waiters});
 }
 

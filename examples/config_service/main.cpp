@@ -82,13 +82,13 @@ int main(int argc, char** argv) {
         const bool demo = options.demo;
         service s(io, std::move(options));
         s.start();
-        log_event(log_level::info, "listening", {{"url", s.url()}, {"users", s.has_users()}});
         if (!s.has_users()) {
             log_event(log_level::warning, "open_to_all",
                       {{"why",
                         "there is no file of users: whoever reaches this port is who X-User says, and may do "
                         "everything"}});
         }
+        log_event(log_level::info, "listening", {{"url", s.url()}, {"users", s.has_users()}});
         if (demo) {
             start_demo(io, s.url());
             log_event(log_level::info, "demo",

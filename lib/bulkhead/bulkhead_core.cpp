@@ -229,8 +229,7 @@ void bulkhead_core::reconfigure(const bulkhead_options& options) noexcept {
     c.tell_reconfigured();
 }
 
-bulkhead_snapshot bulkhead_core::look() const noexcept {
-    const std::lock_guard guard(lock_);
+bulkhead_snapshot bulkhead_core::counts() const noexcept {
     return {.max_concurrent = machine_.limit(),
             .running = machine_.running(),
             .waiting = machine_.waiting(),
@@ -270,11 +269,12 @@ void bulkhead_core::abandon() noexcept {
 }
 
 primitive_snapshot bulkhead_core::snapshot() const {
-    const bulkhead_snapshot s = look();
-    latency_snapshot wait{"wait", {}};
+    bulkhead_snapshot s;
+    std::vector<latency_snapshot> latencies{{"wait", {}}};
     {
         const std::lock_guard guard(lock_);
-        wait.durations = wait_;
+        s = counts();
+        latencies[0].durations = wait_;
     }
     return {.kind = kind(),
             .name = name(),
@@ -288,7 +288,7 @@ primitive_snapshot bulkhead_core::snapshot() const {
                         counter("canceled", s.canceled, "Waits that were cancelled."),
                         counter("exhausted", s.exhausted, "Callers that would not wait and found no place."),
                         counter("queue_full", s.queue_full, "Callers that found the queue full.")},
-            .latencies = {wait}};
+            .latencies = std::move(latencies)};
 }
 
 }  // namespace headgate::detail

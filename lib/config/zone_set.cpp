@@ -9,6 +9,7 @@
 
 #include "config/text.hpp"
 #include "config/zone_change.hpp"
+#include "rate_limiter/fixed_members.hpp"
 
 namespace headgate {
 
@@ -17,16 +18,12 @@ namespace {
 // What a limiter in use cannot change. Both may be invalid otherwise.
 void check_fixed(const std::string& at, const rate_limiter_options& from, const rate_limiter_options& to,
                  std::vector<config_problem>& problems) {
-    const auto fixed = [&](const char* member, const std::string& was, const std::string& is) {
-        if (was != is) {
-            problems.push_back({at + '/' + member, is, was + ", which cannot change while in use"});
-        }
-    };
-    fixed("max_keys", std::to_string(from.max_keys), std::to_string(to.max_keys));
-    fixed("track_keys", from.track_keys ? "true" : "false", to.track_keys ? "true" : "false");
-    fixed("busiest", std::to_string(from.busiest), std::to_string(to.busiest));
-    if (!to.tiers.empty() && !to.tiers.front().name.empty()) {
-        fixed("tiers/0/name", from.tiers.front().name, to.tiers.front().name);
+    auto changed = detail::changed_fixed_members(from, to);
+    if (!to.tiers.empty() && !to.tiers.front().name.empty() && to.tiers.front().name != from.tiers.front().name) {
+        changed.push_back({"tiers/0/name", from.tiers.front().name, to.tiers.front().name});
+    }
+    for (const auto& m : changed) {
+        problems.push_back({at + '/' + std::string(m.name), m.is, m.was + ", which cannot change while in use"});
     }
 }
 

@@ -43,6 +43,7 @@ public:
         }
     }
 
+    [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
     /// The busiest first.
     [[nodiscard]] std::vector<busy_key> list() const {
         std::vector<busy_key> out;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "rate_limiter/busiest_keys.hpp"
+#include "rate_limiter/fixed_members.hpp"
 #include "rate_limiter/key_queue.hpp"
 #include "rate_limiter/limiter_machine.hpp"
 #include "zone/metric.hpp"
@@ -134,7 +135,6 @@ limiter_core::limiter_core(std::shared_ptr<zone_core> zone, std::string name, st
       machine_(std::move(machine)),
       seed_(&machine_->seed()),
       busiest_(options.busiest == 0 ? nullptr : std::make_unique<detail::busiest_keys>(options.busiest)),
-      busiest_size_(options.busiest),
       max_waiters_(options.max_waiters),
       queues_(std::make_unique<limiter_queues>(*this)) {}
 
@@ -380,21 +380,16 @@ void limiter_core::cancel(acquire_waiter& w) noexcept {
 
 result<void> limiter_core::reconfigure(const rate_limiter_options& options) {
     BOOST_OUTCOME_TRYV(validate(options));
-    const auto must_stay = [](const char* member, const std::string& is, const std::string& was) {
-        return error(errc::invalid_argument,
-                     std::string(member) + " is " + is + "; it must stay " + was + ", which the limiter was made with");
-    };
-    if (options.max_keys != machine_->settings().max_keys) {
-        return must_stay("max_keys", std::to_string(options.max_keys), std::to_string(machine_->settings().max_keys));
+    const rate_limiter_options made{.max_keys = machine_->settings().max_keys,
+                                    .track_keys = machine_->settings().track_keys,
+                                    .busiest = busiest_ ? static_cast<std::uint32_t>(busiest_->capacity()) : 0};
+    for (const auto& m : changed_fixed_members(made, options)) {
+        return error(errc::invalid_argument, std::string(m.name) + " is " + m.is + "; it must stay " + m.was +
+                                                 ", which the limiter was made with");
     }
-    if (options.track_keys != machine_->settings().track_keys) {
-        return must_stay("track_keys", options.track_keys ? "true" : "false", options.track_keys ? "false" : "true");
-    }
-    if (options.busiest != busiest_size_) {
-        return must_stay("busiest", std::to_string(options.busiest), std::to_string(busiest_size_));
-    }
-    BOOST_OUTCOME_TRYV(machine_->change(options.tiers, zone().now()));
     {
+        const std::lock_guard one_change(reconfiguring_);
+        BOOST_OUTCOME_TRYV(machine_->change(options.tiers, zone().now()));
         const std::lock_guard lock(queues_->mutex);
         max_waiters_ = options.max_waiters;
     }

@@ -208,8 +208,7 @@ void pool_core::resume() noexcept {
     machine_.resume();
 }
 
-pool_snapshot pool_core::look() const noexcept {
-    const std::lock_guard guard(lock_);
+pool_snapshot pool_core::counts() const noexcept {
     pool_snapshot s = machine_.look();
     s.granted = granted_;
     s.queued = queued_;
@@ -283,11 +282,12 @@ bool pool_core::destroy_idle() noexcept {
 }
 
 primitive_snapshot pool_core::snapshot() const {
-    const pool_snapshot s = look();
-    latency_snapshot wait{"wait", {}};
+    pool_snapshot s;
+    std::vector<latency_snapshot> latencies{{"wait", {}}};
     {
         const std::lock_guard guard(lock_);
-        wait.durations = wait_;
+        s = counts();
+        latencies[0].durations = wait_;
     }
     return {.kind = kind(),
             .name = name(),
@@ -310,7 +310,7 @@ primitive_snapshot pool_core::snapshot() const {
                         counter("connect_failures", s.connect_failures, "Connects that failed."),
                         counter("closed", s.closed, "Resources that were closed."),
                         counter("leaks", s.leaks, "Leases held longer than leak_threshold.")},
-            .latencies = {wait}};
+            .latencies = std::move(latencies)};
 }
 
 }  // namespace headgate::detail

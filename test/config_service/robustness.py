@@ -210,7 +210,7 @@ class Crowds(ServiceTest):
             self.assertLess(time.monotonic() - began, 5, what)
             for c in crowd:
                 c.close()
-        self.assertTrue(s.events("clients_let_go"))
+        wait_for("the log", lambda: s.events("clients_let_go"))
         s.check_well()
 
     def test_who_is_at_work_is_not_let_go(self):

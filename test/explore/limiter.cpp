@@ -253,5 +253,54 @@ TEST_CASE("limiter: the only one that waits is canceled beside a call that would
                    });
 }
 
+TEST_CASE("limiter: the only one that waits runs out of time beside a call that would pass and a change") {
+    every_schedule("limiter: the only one that waits runs out of time beside a call that would pass and a change",
+                   [](together& threads) {
+                       limiter_world w({.tiers = {{"default", {rate(2, 1s)}}, {"other", {rate(1, 1s)}}}});
+                       require(w.limiter.try_acquire("k", {.cost = 2}).has_value(), "the first is refused");
+                       granted waits;
+                       w.limiter.acquire("k", {.cost = 2, .max_wait = 1h}, w.into(waits));
+                       require(w.change({{"default", {rate(2, 2h)}}, {"other", {rate(1, 1s)}}}), "refused");
+                       w.pass(1h);
+                       std::optional<result<grant>> comes;
+                       threads.run({[&] { w.poll(); }, [&] { comes = w.limiter.try_acquire("k"); },
+                                    [&] {
+                                        require(w.change({{"default", {rate(2, 2h)}}, {"other", {rate(2, 1s)}}}),
+                                                "the change is refused");
+                                    }});
+                       require(comes->has_value() || comes->error().retry_after == 2h, "it is refused behind nobody");
+                       w.settle();
+                       require(waits.times == 1 && waits.with(errc::wait_timed_out), "it does not end by its deadline");
+                       w.finish_limiter();
+                   });
+}
+
+TEST_CASE("limiter: two changes at once; what holds then is one of them whole") {
+    every_schedule("limiter: two changes at once; what holds then is one of them whole", [](together& threads) {
+        limiter_world w;
+        const auto change = [&](std::uint32_t n) {
+            rate_limiter_options o = w.options;
+            o.tiers[0].quotas = {rate(n, 1h)};
+            o.max_waiters = n;
+            require(w.limiter.reconfigure(o).has_value(), "the change is refused");
+        };
+        threads.run({[&] { change(1); }, [&] { change(2); }});
+        const auto limit = w.limiter.inspect("k").tightest.limit;
+        require(w.limiter.try_acquire("k", {.cost = limit}).has_value(), "a fresh key is refused");
+        granted waits[3];
+        for (granted& one : waits) {
+            w.acquire(one, "k", 100h);
+        }
+        w.settle();
+        std::uint64_t refused = 0;
+        for (const granted& one : waits) {
+            refused += one.with(errc::queue_full) ? 1 : 0;
+        }
+        require(refused == 3 - limit, "the quota is of one change, and the bound of the queue of the other");
+        w.clock.run_for(w.io, 10h);
+        w.finish_limiter();
+    });
+}
+
 }  // namespace
 }  // namespace headgate::explore

@@ -826,6 +826,30 @@ TEST_CASE_FIXTURE(fixture, "pool: a moved-from lease is harmless") {
 
 // Names and errors ----------------------------------------------------------------------------------------------------
 
+TEST_CASE_FIXTURE(fixture, "pool: the handle without a type does all but lend") {
+    auto pool = make({.size = 1});
+    CHECK(any_resource_pool::find(*z, "nothing").error() == errc::unknown_name);
+    auto any = any_resource_pool::find(*z, "things").value();
+    CHECK(any.name() == "things");
+    CHECK(any.snapshot().idle == 1);
+    any.pause();
+    CHECK(pool.try_checkout().error() == errc::exhausted);
+    any.resume();
+    CHECK(pool.try_checkout());
+    CHECK(any.resize(2, 0));
+    CHECK(any.reconfigure({.size = 0}).error() == errc::invalid_argument);
+    CHECK(any.reconfigure({.size = 3}));
+    settle();
+    CHECK(pool.snapshot().size == 3);
+    std::optional<result<void>> drained;
+    any.drain(1s, [&](result<void> r) { drained.emplace(std::move(r)); });
+    settle();
+    REQUIRE(drained);
+    CHECK(*drained);
+    const any_resource_pool same = pool;
+    CHECK(same.snapshot().state == pool_state::draining);
+}
+
 TEST_CASE_FIXTURE(fixture, "pool: registering a name twice is name_taken; an unknown one is unknown_name") {
     auto pool = make({.size = 1});
     CHECK(resource_pool<thing>::create(*z, "things", {}, backend{&w}).error() == errc::name_taken);

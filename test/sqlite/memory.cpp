@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "../allocation/awaited.hpp"
 #include "../allocation/failing.hpp"
 #include "fixture.hpp"
 
@@ -24,29 +25,15 @@ struct memory : fixture {
 
     memory() { query(observer, "CREATE TABLE t(a)").value(); }
 
-    template <class T>
-    static awaitable<result<T>> short_of_memory(std::function<awaitable<result<T>>()> operation) {
-        const allocation::failing scope(allocation::threads::all);
-        try {
-            co_return co_await operation();
-        } catch (const std::bad_alloc&) {
-            co_return error(errc::out_of_memory);
-        }
-    }
-
     // `after` gets whether it succeeded, each time.
     template <class T>
-    void every_allocation_fails(const std::function<void()>& before, std::function<awaitable<result<T>>()> operation,
-                                const std::function<void(bool)>& after) {
-        const auto allocations = allocation::every_allocation_of_threads([&] {
-            before();
-            const auto r = finish(short_of_memory<T>(operation));
-            const bool told = r || r.error() == errc::out_of_memory || r.error().code == std::errc::not_enough_memory;
-            CHECK_MESSAGE(told, r.error().message());
-            CHECK((r || allocation::has_failed()));
-            after(r.has_value());
-        });
-        CHECK(allocations > 1);
+    std::uint64_t every_allocation_fails(const std::function<void()>& before, const allocation::awaited<T>& operation,
+                                         const std::function<void(bool)>& after) {
+        const auto tells = [](const error& e) {
+            return e == errc::out_of_memory || e.code == std::errc::not_enough_memory;
+        };
+        return allocation::every_allocation_of<T>([this](auto started) { return finish(std::move(started)); }, tells,
+                                                  before, operation, after);
     }
 };
 

@@ -90,7 +90,10 @@ public:
     void resize(std::uint32_t max_concurrent) noexcept;
     /// Precondition: `options` are valid.
     void reconfigure(const bulkhead_options& options) noexcept;
-    [[nodiscard]] bulkhead_snapshot look() const noexcept;
+    [[nodiscard]] bulkhead_snapshot look() const noexcept {
+        const std::lock_guard guard(lock_);
+        return counts();
+    }
     [[nodiscard]] duration max_wait() const noexcept { return duration{max_wait_.load(std::memory_order_relaxed)}; }
 
     // primitive
@@ -109,6 +112,8 @@ private:
 
     static void orphan(bulkhead_core* core) noexcept;
     void unpin() noexcept;
+    /// The caller has the lock.
+    [[nodiscard]] bulkhead_snapshot counts() const noexcept;
     [[gnu::noinline]] void finish_return(std::unique_lock<spinlock> held, bool handed_over) noexcept;
     void expire(bulkhead_waiter& w) noexcept;
     void cancel(bulkhead_waiter& w) noexcept;

@@ -13,6 +13,7 @@
 
 #include <headgate/impl/key_hash.hpp>
 #include <headgate/impl/limiter_decision.hpp>
+#include <headgate/impl/sync.hpp>
 #include <headgate/impl/waiter.hpp>
 #include <headgate/impl/zone_core.hpp>
 #include <headgate/key.hpp>
@@ -136,8 +137,8 @@ private:
     std::unique_ptr<limiter_machine> machine_;
     const hash_seed* seed_;
     std::unique_ptr<detail::busiest_keys> busiest_;
-    std::uint32_t busiest_size_;
-    std::uint32_t max_waiters_;  // under the lock of the queues
+    detail::mutex reconfiguring_;  // so that of two changes one is whole; before all other locks
+    std::uint32_t max_waiters_;    // under the lock of the queues
     std::unique_ptr<limiter_queues> queues_;
 };
 

@@ -88,7 +88,10 @@ public:
     void reconfigure(const pool_options& options) noexcept;
     void pause() noexcept;
     void resume() noexcept;
-    [[nodiscard]] pool_snapshot look() const noexcept;
+    [[nodiscard]] pool_snapshot look() const noexcept {
+        const std::lock_guard guard(lock_);
+        return counts();
+    }
     void enqueue(pool_drain_waiter& w, duration limit) noexcept;
     [[nodiscard]] pool_options options() const noexcept {
         const std::lock_guard guard(lock_);
@@ -147,6 +150,9 @@ private:
     class change;
     class strand_run;
     struct to_begin;
+
+    /// The caller has the lock.
+    [[nodiscard]] pool_snapshot counts() const noexcept;
 
     /// What a checkout has to do after the lock.
     struct aftermath {
