@@ -77,9 +77,14 @@ void add_holds();
 /// What a primitive of the zone has counted. Throws when there is no such counter.
 std::uint64_t counter(const headgate::zone& zone, std::string_view primitive, std::string_view metric);
 
+struct runs_of_calls {
+    int runs = 7;
+    int calls = 300'000;
+};
 /// The longest of many calls while `beside` runs on another thread until it is told to end, in the quietest of several
 /// runs: what the locks do is in all of them, what the machine does is not.
-double longest(const std::function<void()>& call, const std::function<void(std::atomic<bool>& done)>& beside);
+double longest(const std::function<void()>& call, const std::function<void(std::atomic<bool>& done)>& beside,
+               runs_of_calls how = {});
 /// Keeps the other thread busy with nothing: what `longest` is without any work beside it.
 void only_busy(std::atomic<bool>& done);
 

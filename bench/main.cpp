@@ -190,13 +190,14 @@ std::uint64_t counter(const headgate::zone& zone, std::string_view primitive, st
     throw std::runtime_error("there is no " + std::string(metric) + " of " + std::string(primitive));
 }
 
-double longest(const std::function<void()>& call, const std::function<void(std::atomic<bool>& done)>& beside) {
+double longest(const std::function<void()>& call, const std::function<void(std::atomic<bool>& done)>& beside,
+               runs_of_calls how) {
     double quietest = 1e18;
-    for (int run = 0; run < 7; ++run) {
+    for (int run = 0; run < how.runs; ++run) {
         std::atomic<bool> done{false};
         std::thread other([&] { beside(done); });
         double most = 0;
-        for (int i = 0; i < 300'000; ++i) {
+        for (int i = 0; i < how.calls; ++i) {
             most = std::max(most, nanoseconds([&](std::size_t) { call(); }, 1));
         }
         done = true;

@@ -53,15 +53,17 @@ auto as_operation(Call call) {
 template <class BodyExecutor, class T, class Executor, class Handler>
 void spawn_with(const BodyExecutor& executor, boost::asio::awaitable<result<T>, Executor> operation, Handler handler,
                 heed what) {
-    using state_type = apart<T, Handler, BodyExecutor>;
-    std::shared_ptr<state_type> state;
+    using state_type = apart_for<T, Handler, BodyExecutor>;
+    std::shared_ptr<state_type> made;
     try {
-        state = std::make_shared<state_type>(std::move(handler), what, executor);
+        made = std::make_shared<state_type>(std::move(handler), what, executor);
     } catch (const std::bad_alloc&) {
         return complete_without_memory<result<T>>(executor, std::move(handler));
     }
-    state->has_signal = boost::asio::get_associated_cancellation_slot(*state->caller).is_connected();
-    start_apart(state, std::move(operation), [] {});
+    const auto slot = made->slot();
+    const std::shared_ptr<apart<T, BodyExecutor>> state = std::move(made);
+    state->has_signal = slot.is_connected();
+    start_apart(state, slot, std::move(operation), [] {});
 }
 
 }  // namespace detail

@@ -11,7 +11,7 @@ namespace headgate::detail {
 namespace {
 
 /// So many are walked along at once: some microseconds.
-constexpr std::size_t walked_at_once = 256;
+constexpr std::size_t walked_at_once = 128;
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include <headgate/impl/limiter_core.hpp>
+#include <headgate/impl/spinlock.hpp>
 #include <headgate/impl/wait_queue.hpp>
 
 #include "rate_limiter/limiter_machine.hpp"
@@ -81,7 +82,7 @@ class limiter_queues {
 public:
     explicit limiter_queues(limiter_core& owner) noexcept : owner_(owner) {}
 
-    detail::mutex mutex;
+    spinlock lock;
     bool closed = false;
     owned_deadline<limiter_core> sweep;
     atomic<bool> sweeping{false};

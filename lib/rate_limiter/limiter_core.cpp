@@ -57,6 +57,12 @@ const char* text_of(verdict v) noexcept {
     }
 }
 
+// Between two holds of the queues and of a bucket.
+void let_others_in(limiter_queues& queues, limiter_machine& machine, const bucket_ref& bucket) noexcept {
+    queues.lock.let_others_in();
+    machine.let_others_in(bucket);
+}
+
 }  // namespace
 
 error refusal(const decision& d) noexcept {
@@ -81,7 +87,7 @@ result<grant> to_result(const decision& d) noexcept {
 /// tells events and completes waiters, in that order.
 class limiter_core::change {
 public:
-    explicit change(limiter_core& core) noexcept : core_(core), queues_(*core.queues_), lock_(queues_.mutex) {}
+    explicit change(limiter_core& core) noexcept : core_(core), queues_(*core.queues_), lock_(queues_.lock) {}
     change(const change&) = delete;
     change& operator=(const change&) = delete;
     ~change() {
@@ -126,7 +132,7 @@ private:
     bool overflow_began_ = false;
     bool inserted_ = false;
     time_point now_{};
-    std::unique_lock<detail::mutex> lock_;
+    std::unique_lock<spinlock> lock_;
 };
 
 limiter_core::limiter_core(std::shared_ptr<zone_core> zone, std::string name, std::unique_ptr<limiter_machine> machine,
@@ -309,7 +315,7 @@ bool limiter_core::serve(key_queue& queue, time_point now, change& c) noexcept {
 }
 
 void limiter_core::serve_queue(std::uint64_t hash, bool overflow) noexcept {
-    for (bool more = true; more;) {
+    for (bool more = true; more; let_others_in(*queues_, *machine_, {hash, overflow})) {
         change c(*this);
         key_queue* queue = queues_->find({hash, overflow});
         more = queue != nullptr && serve(*queue, zone().now(), c);
@@ -329,7 +335,7 @@ void limiter_core::serve_all() noexcept {
             queue->line.start_over();
         }
         serve_queue(last->hash, last->overflow);
-        for (bool more = true; more;) {
+        for (bool more = true; more; let_others_in(*queues_, *machine_, *last)) {
             change c(*this);
             key_queue* queue = queues_->find(*last);
             if (queue == nullptr) {
@@ -390,7 +396,7 @@ result<void> limiter_core::reconfigure(const rate_limiter_options& options) {
     {
         const std::lock_guard one_change(reconfiguring_);
         BOOST_OUTCOME_TRYV(machine_->change(options.tiers, zone().now()));
-        const std::lock_guard lock(queues_->mutex);
+        const std::lock_guard lock(queues_->lock);
         max_waiters_ = options.max_waiters;
     }
     serve_all();
@@ -413,7 +419,7 @@ bool limiter_core::forget(std::uint64_t hash) noexcept {
 // ---- the end
 
 void limiter_core::close() noexcept {
-    for (bool more = true; more;) {
+    for (bool more = true; more; queues_->lock.let_others_in()) {
         change c(*this);
         more = c.end_some(c.decided);
     }
@@ -440,7 +446,7 @@ void limiter_core::on_timer() noexcept {
     if (report.overflow_ended) {
         tell(event_kind::keys_recovered);
     }
-    const std::lock_guard lock(queues_->mutex);
+    const std::lock_guard lock(queues_->lock);
     if (queues_->closed) {
         return;
     }
@@ -464,7 +470,7 @@ rate_limiter_snapshot limiter_core::look() const {
     if (busiest_) {
         s.busiest = busiest_->list();
     }
-    const std::lock_guard lock(queues_->mutex);
+    const std::lock_guard lock(queues_->lock);
     s.waiting = queues_->waiting();
     return s;
 }

@@ -228,7 +228,7 @@ void limiter_machine::migrate_slot(std::uint64_t* slot, const plan& to) noexcept
 // Converts the slots of a shard, a few under each hold of its lock. In between, slots may move: each round looks at
 // all.
 bool limiter_machine::migrate(key_shard& s) noexcept {
-    for (bool all = false; !all;) {
+    for (bool all = false; !all; s.lock.let_others_in()) {
         all = true;
         unsigned migrated = 0;
         const std::lock_guard lock{s.lock};

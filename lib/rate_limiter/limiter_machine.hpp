@@ -217,6 +217,10 @@ public:
 
     /// Takes `mark_waiting` back.
     void unmark_waiting(const bucket_ref& ref) noexcept;
+    /// Between two holds of a bucket: see `spinlock`.
+    void let_others_in(const bucket_ref& ref) noexcept {
+        (ref.overflow ? overflow_ : table_.shard_of(ref.hash)).lock.let_others_in();
+    }
 
 private:
     limiter_machine(const limiter_settings& settings, std::vector<headgate::tier> tiers);

@@ -86,6 +86,7 @@ void driver::run_due() noexcept {
             trace(*node);
         }
         node->on_deadline();
+        lock_.let_others_in();
     }
 }
 

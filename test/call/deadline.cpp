@@ -211,12 +211,7 @@ TEST_CASE_FIXTURE(call_fixture,
     };
     auto breaker = circuit_breaker::create(z, "b").value();
     const guard g(breaker);
-    const auto finish = [&](auto call) {
-        std::optional<result<int>> out;
-        spawn(io.get_executor(), std::move(call), [&](result<int> r) { out.emplace(std::move(r)); });
-        clock.run(io);
-        return out.value();
-    };
+    const auto finish = [&](auto call) { return test::finish(clock, io, std::move(call)); };
     for (const duration none : {duration::zero(), duration(-1ns), duration(-1ms), duration::min()}) {
         CHECK(run(none, op).error() == errc::wait_timed_out);
         CHECK(finish(breaker.run({.timeout = none}, op)).error() == errc::wait_timed_out);

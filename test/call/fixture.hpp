@@ -22,6 +22,8 @@
 #include <optional>
 #include <utility>
 
+#include "support/start.hpp"
+
 namespace headgate::test {
 
 namespace asio = boost::asio;
@@ -51,11 +53,7 @@ struct call_fixture {
     /// Runs `op` under a timeout, on the bare io_context, to its end.
     template <class Op, class... Args>
     auto run(duration limit, Op op, Args... args) {
-        std::optional<detail::call_result<Op, Args...>> out;
-        spawn(io, body(z, limit, std::move(op), std::move(args)...), [&](auto r) { out.emplace(std::move(r)); });
-        clock.run(io);
-        REQUIRE(out);
-        return std::move(*out);
+        return finish(clock, io, body(z, limit, std::move(op), std::move(args)...));
     }
 };
 

@@ -52,9 +52,12 @@ struct fixture {
     // Runs a coroutine to its end; its exceptions are those of the test.
     template <class Body, class... Args>
     void play(Body body, Args&... args) {
+        play(body(args...));
+    }
+    void play(task coroutine) {
         std::exception_ptr thrown;
         bool ended = false;
-        asio::co_spawn(io, body(args...), [&](std::exception_ptr e) {
+        asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr e) {
             thrown = e;
             ended = true;
         });

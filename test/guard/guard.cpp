@@ -22,6 +22,8 @@
 #include <headgate/spawn.hpp>
 #include <headgate/with_timeout.hpp>
 
+#include "support/start.hpp"
+
 namespace headgate {
 namespace {
 
@@ -68,16 +70,12 @@ struct fixture {
     // Runs a call to its end.
     template <class Call>
     auto finish(Call call) {
-        std::optional<typename Call::value_type> out;
-        spawn(io.get_executor(), std::move(call), [&](auto r) { out.emplace(std::move(r)); });
-        clock.run(io);
-        return std::move(out.value());
+        return test::finish(clock, io, std::move(call));
     }
     // Starts one, and tells its end.
     template <class Call>
     auto start_call(Call call) {
-        auto out = std::make_shared<std::optional<typename Call::value_type>>();
-        spawn(io.get_executor(), std::move(call), [out](auto r) { out->emplace(std::move(r)); });
+        auto out = test::start(io, std::move(call));
         io.restart();
         io.poll();
         return out;

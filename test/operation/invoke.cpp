@@ -15,39 +15,25 @@
 
 #include <headgate/zone.hpp>
 
+#include "call/fixture.hpp"
+
 namespace headgate {
 namespace {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    zone z{io, "test", {.clock = &clock}};
-    time_point start = clock.now();
+using test::call_fixture;
 
-    template <class Op, class... Args>
-    auto run(duration limit, Op op, Args... args) {
-        using result_type = detail::call_result<Op, Args...>;
-        std::optional<result_type> out;
-        auto body = [](zone& zn, duration l, Op o, Args... a) -> asio::awaitable<result_type> {
-            co_return co_await with_timeout(zn, l, o, a...);
-        };
-        spawn(io, body(z, limit, std::move(op), std::move(args)...), [&](result_type r) { out.emplace(std::move(r)); });
-        clock.run(io);
-        return std::move(out.value());
-    }
-};
-
-TEST_CASE_FIXTURE(fixture, "an operation may return awaitable<result<T>>, awaitable<T> or awaitable<void>") {
+TEST_CASE_FIXTURE(call_fixture, "an operation may return awaitable<result<T>>, awaitable<T> or awaitable<void>") {
     CHECK(run(duration::max(), []() -> asio::awaitable<result<int>> { co_return 3; }).value() == 3);
     CHECK(run(duration::max(), []() -> asio::awaitable<std::string> { co_return "x"; }).value() == "x");
     CHECK(run(duration::max(), []() -> asio::awaitable<void> { co_return; }).has_value());
     CHECK(run(1s, [](int a, int b) -> asio::awaitable<int> { co_return a - b; }, 5, 3).value() == 2);
 }
 
-TEST_CASE_FIXTURE(fixture, "an exception becomes operation_failed with its cause, operation_aborted becomes canceled") {
+TEST_CASE_FIXTURE(call_fixture,
+                  "an exception becomes operation_failed with its cause, operation_aborted becomes canceled") {
     for (const duration limit : {duration(1s), duration::max()}) {
         const auto failed = run(limit, []() -> asio::awaitable<int> {
             throw std::runtime_error("broken");
@@ -63,7 +49,7 @@ TEST_CASE_FIXTURE(fixture, "an exception becomes operation_failed with its cause
     }
 }
 
-TEST_CASE_FIXTURE(fixture, "the deadline cancels an operation through its call_context, and tells the time left") {
+TEST_CASE_FIXTURE(call_fixture, "the deadline cancels an operation through its call_context, and tells the time left") {
     const auto r = run(5s, [this](call_context context) -> asio::awaitable<result<void>> {
         CHECK(context.time_left() == 5s);
         (co_await z.sleep_for(1s)).value();
@@ -74,20 +60,20 @@ TEST_CASE_FIXTURE(fixture, "the deadline cancels an operation through its call_c
     CHECK(clock.now() - start == 5s);
 }
 
-TEST_CASE_FIXTURE(fixture, "the deadline is enforced on an operation that takes no call_context") {
+TEST_CASE_FIXTURE(call_fixture, "the deadline is enforced on an operation that takes no call_context") {
     const auto r = run(5s, [this]() -> asio::awaitable<result<void>> { co_return co_await z.sleep_for(1h); });
     CHECK(r.error() == errc::timed_out);
     CHECK(clock.now() - start == 5s);
 }
 
-TEST_CASE_FIXTURE(fixture, "an operation that ends before its deadline leaves nothing behind") {
+TEST_CASE_FIXTURE(call_fixture, "an operation that ends before its deadline leaves nothing behind") {
     CHECK(run(5s, [this]() -> asio::awaitable<result<void>> { co_return co_await z.sleep_for(1s); }));
     CHECK(run(5s, [this](call_context) -> asio::awaitable<result<void>> { co_return co_await z.sleep_for(1s); }));
     CHECK(clock.now() - start == 2s);
     CHECK(z.core()->next_wake() == time_point::max());
 }
 
-TEST_CASE_FIXTURE(fixture, "the caller's cancellation reaches an operation whose deadline is enforced") {
+TEST_CASE_FIXTURE(call_fixture, "the caller's cancellation reaches an operation whose deadline is enforced") {
     asio::cancellation_signal signal;
     std::optional<result<void>> got;
     auto body = [](zone& zn) -> asio::awaitable<result<void>> {
@@ -104,7 +90,7 @@ TEST_CASE_FIXTURE(fixture, "the caller's cancellation reaches an operation whose
     CHECK(clock.now() == start);
 }
 
-TEST_CASE_FIXTURE(fixture, "spawn: a cancellation that comes at once is its result, and is thrown at nobody") {
+TEST_CASE_FIXTURE(call_fixture, "spawn: a cancellation that comes at once is its result, and is thrown at nobody") {
     const auto body = [this]() -> asio::awaitable<result<void>> { co_return co_await z.sleep_for(1h); };
     const auto start_and_cancel = [&](asio::cancellation_signal& signal, std::optional<result<void>>& got) {
         spawn(io, body(), asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { got = std::move(r); }));
@@ -126,7 +112,7 @@ TEST_CASE_FIXTURE(fixture, "spawn: a cancellation that comes at once is its resu
     }
 }
 
-TEST_CASE_FIXTURE(fixture, "spawn: a coroutine hears terminal cancellation only, unless it says otherwise") {
+TEST_CASE_FIXTURE(call_fixture, "spawn: a coroutine hears terminal cancellation only, unless it says otherwise") {
     asio::cancellation_signal signal;
     std::optional<result<void>> got;
     asio::post(io, [&] {
@@ -152,7 +138,7 @@ TEST_CASE("spawn: its cancellation may be emitted when the io_context has gone")
     CHECK_FALSE(called);
 }
 
-TEST_CASE_FIXTURE(fixture, "spawn works with a future, and with types that have no default constructor") {
+TEST_CASE_FIXTURE(call_fixture, "spawn works with a future, and with types that have no default constructor") {
     struct no_default {
         explicit no_default(int v) : value(v) {}
         int value;

@@ -48,21 +48,30 @@ namespace headgate::detail {
 /// Which cancellations end an operation that has not begun yet.
 enum class heed : std::uint8_t { terminal, all };
 
+/// Calls `f` until it does not want for memory.
+template <class F>
+void wait_for_memory(const F& f) {
+    while (true) {
+        try {
+            return f();
+        } catch (const std::bad_alloc&) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+    }
+}
+
 /// An operation that runs as a coroutine of its own, on its own executor, while its caller waits; all but `finish` is
-/// for that executor.
+/// for that executor. It does not know the caller's type, so that all callers share one `co_spawn`.
 ///
 /// The coroutine owns it and it owns the caller, so that the operation always goes before what it refers to. Nothing of
 /// it touches the caller's cancellation slot after the call. The slot, which may live longer than the io_context, has a
 /// weak reference and nothing else.
-template <class T, class Handler, class Executor>
+template <class T, class Executor>
 struct apart {
-    using value_type = T;
-    using handler_type = Handler;
+    apart(heed what, const Executor& executor) noexcept : own(executor), heeds(what) {}
+    apart(const apart&) = delete;
+    apart& operator=(const apart&) = delete;
 
-    apart(Handler&& handler, heed what, const Executor& executor) noexcept
-        : caller(std::move(handler)), own(executor), heeds(what) {}
-
-    std::optional<Handler> caller;  // until it is called
     Executor own;
     std::optional<result<T>> value;
     boost::asio::cancellation_signal signal;
@@ -78,6 +87,9 @@ struct apart {
     atomic<unsigned> asked{0};      // the types of cancellation that the caller has asked for
     atomic<bool> starting{true};    // its initiating function runs, or has failed
     atomic<bool> half_lost{false};  // it could not be started, or was given up without an end
+
+    /// Completes the call, on the caller's executor, and not inside of its initiating function; `self` is this.
+    virtual void finish(std::shared_ptr<apart> self, std::exception_ptr thrown) = 0;
 
     // The caller's cancellation.
     void cancel(boost::asio::cancellation_type type) {
@@ -110,41 +122,37 @@ struct apart {
         return (asked.load(std::memory_order_acquire) & heeded) != 0;
     }
 
-    /// Calls `f` until it does not want for memory.
-    template <class F>
-    static void wait_for_memory(const F& f) {
-        while (true) {
-            try {
-                return f();
-            } catch (const std::bad_alloc&) {
-                std::this_thread::sleep_for(std::chrono::milliseconds(1));
-            }
-        }
-    }
+protected:
+    ~apart() = default;
+};
 
-    // On the caller's executor.
-    void complete() {
-        Handler handler(std::move(*caller));
-        caller.reset();
-        std::move(handler)(std::move(*value));
-    }
+/// The same with its caller.
+template <class T, class Handler, class Executor>
+class apart_for final : public apart<T, Executor> {
+public:
+    apart_for(Handler&& handler, heed what, const Executor& executor) noexcept
+        : apart<T, Executor>(what, executor),
+          caller_(std::move(handler)),
+          work_(boost::asio::get_associated_executor(*caller_, executor)) {}
 
-    /// Completes the call, on the caller's executor, and not inside of its initiating function.
-    template <class Home>
-    static void finish(std::shared_ptr<apart> self, const Home& home, std::exception_ptr thrown) {
-        if (!self->value) {
-            self->value.emplace(error_of(std::move(thrown)));
+    [[nodiscard]] auto slot() const noexcept { return boost::asio::get_associated_cancellation_slot(*caller_); }
+
+    void finish(std::shared_ptr<apart<T, Executor>> self, std::exception_ptr thrown) override {
+        if (!this->value) {
+            this->value.emplace(error_of(std::move(thrown)));
         }
+        const auto work = std::move(*work_);
+        work_.reset();
         std::exception_ptr of_handler;
         wait_for_memory([&] {
             try {
-                if (self->starting.load(std::memory_order_acquire)) {
-                    boost::asio::post(home, [self] { self->complete(); });
+                if (this->starting.load(std::memory_order_acquire)) {
+                    boost::asio::post(work.get_executor(), [this, self] { complete(); });
                 } else {
-                    boost::asio::dispatch(home, [self] { self->complete(); });
+                    boost::asio::dispatch(work.get_executor(), [this, self] { complete(); });
                 }
             } catch (...) {
-                if (self->caller) {
+                if (caller_) {
                     throw;
                 }
                 of_handler = std::current_exception();
@@ -154,6 +162,19 @@ struct apart {
             std::rethrow_exception(of_handler);
         }
     }
+
+private:
+    using home_type = boost::asio::associated_executor_t<Handler, Executor>;
+
+    // On the caller's executor.
+    void complete() {
+        Handler handler(std::move(*caller_));
+        caller_.reset();
+        std::move(handler)(std::move(*this->value));
+    }
+
+    std::optional<Handler> caller_;  // until it is called
+    std::optional<typename outstanding_work<home_type>::type> work_;
 };
 
 /// Runs what it is given at once, where it is given.
@@ -167,18 +188,18 @@ struct in_place_executor {
 
 /// What `co_spawn` calls when the coroutine has ended. Asio calls it where the coroutine is, without memory; the way
 /// from there to the caller is `finish`.
-template <class State, class Home>
+template <class T, class Executor>
 class apart_end {
 public:
     using executor_type = in_place_executor;
 
-    apart_end(std::shared_ptr<State> ended, const Home& home) noexcept : state_(std::move(ended)), work_(home) {}
+    explicit apart_end(std::shared_ptr<apart<T, Executor>> ended) noexcept : state_(std::move(ended)) {}
     apart_end(apart_end&&) noexcept = default;
     apart_end& operator=(apart_end&&) = delete;
     // Destroyed without a call: with its executor, or because it could not be started. Then the second to know ends it.
     ~apart_end() {
         if (state_ && state_->half_lost.exchange(true)) {
-            State::finish(state_, work_.get_executor(), state_->failure);
+            state_->finish(state_, state_->failure);
         }
     }
 
@@ -186,19 +207,18 @@ public:
 
     void operator()(std::exception_ptr thrown) {
         const auto state = std::move(state_);
-        State::finish(state, work_.get_executor(), std::move(thrown));
+        state->finish(state, std::move(thrown));
     }
 
 private:
-    std::shared_ptr<State> state_;
-    typename outstanding_work<Home>::type work_;
+    std::shared_ptr<apart<T, Executor>> state_;
 };
 
 /// Between the begin and the end of an operation.
-template <class State>
+template <class T, class Executor>
 class apart_run {
 public:
-    explicit apart_run(State& state) noexcept : state_(state) {}
+    explicit apart_run(apart<T, Executor>& state) noexcept : state_(state) {}
     apart_run(const apart_run&) = delete;
     apart_run& operator=(const apart_run&) = delete;
     ~apart_run() {
@@ -209,11 +229,11 @@ public:
     }
 
 private:
-    State& state_;
+    apart<T, Executor>& state_;
 };
 
-template <class State, class T, class Executor>
-boost::asio::awaitable<void, Executor> run_body(std::shared_ptr<State> state,
+template <class T, class StateExecutor, class Executor>
+boost::asio::awaitable<void, Executor> run_body(std::shared_ptr<apart<T, StateExecutor>> state,
                                                 boost::asio::awaitable<result<T>, Executor> operation) {
     auto body = std::move(operation);  // goes before `state`, in whatever order a compiler destroys parameters
     const apart_run run(*state);
@@ -235,23 +255,22 @@ boost::asio::awaitable<void, Executor> run_body(std::shared_ptr<State> state,
     state->value.emplace(co_await std::move(body));
 }
 
-/// Starts `operation` on the state's executor; the caller's cancellation reaches it through the state. `prepare()`
-/// comes before all that. What fails before it has begun is its result.
-template <class State, class T, class Executor, class Prepare>
-void start_apart(const std::shared_ptr<State>& state, boost::asio::awaitable<result<T>, Executor> operation,
-                 const Prepare& prepare) {
-    const auto home = boost::asio::get_associated_executor(*state->caller, state->own);
+/// Starts `operation` on the state's executor; what `slot`, the caller's, gets reaches it through the state.
+/// `prepare()` comes before all that. What fails before it has begun is its result.
+template <class T, class StateExecutor, class Slot, class Executor, class Prepare>
+void start_apart(const std::shared_ptr<apart<T, StateExecutor>>& state, Slot slot,
+                 boost::asio::awaitable<result<T>, Executor> operation, const Prepare& prepare) {
     bool failed = false;
     try {
-        apart_end end(state, home);
-        if (auto slot = boost::asio::get_associated_cancellation_slot(*state->caller); slot.is_connected()) {
+        apart_end end(state);
+        if (slot.is_connected()) {
             // A slot fires on the thread of whoever emits, and may do so when all is over; what is shared belongs to
             // the executor.
             slot.assign([weak = std::weak_ptr(state)](boost::asio::cancellation_type type) {
                 if (auto shared = weak.lock()) {
                     shared->asked.fetch_or(static_cast<unsigned>(type), std::memory_order_release);
                     // Whoever emits may be Asio itself, and could tell nobody.
-                    State::wait_for_memory(
+                    wait_for_memory(
                         [&] { boost::asio::dispatch(shared->own, [shared, type] { shared->cancel(type); }); });
                 }
             });
@@ -269,42 +288,44 @@ void start_apart(const std::shared_ptr<State>& state, boost::asio::awaitable<res
     if (!failed) {
         state->starting.store(false, std::memory_order_release);
     } else if (state->half_lost.exchange(true)) {
-        State::finish(state, home, state->failure);
+        state->finish(state, state->failure);
     }
 }
 
 /// Awaits `operation`, which runs as a coroutine of its own on `executor`, so that the caller's own cancellation
-/// reaches it, whatever its type, and the deadline too: through the slot of its context when it has one, else whatever
-/// it waits for. `start(executor)` starts the deadline. Without memory for it the operation does not run:
-/// `out_of_memory`.
-template <class T, class Executor, class Start>
-boost::asio::awaitable<result<T>, Executor> await_apart(Executor executor, call_deadline& deadline, Start start,
+/// reaches it, whatever its type, and `deadline` too, which begins with it: through the slot of its context when it has
+/// one, else whatever it waits for. Without memory for it the operation does not run: `out_of_memory`.
+template <class T, class Executor>
+boost::asio::awaitable<result<T>, Executor> await_apart(Executor executor, call_deadline& deadline, zone_core& owner,
+                                                        const call_owner& of,
                                                         boost::asio::awaitable<result<T>, Executor> operation,
                                                         bool with_context, bool throws) {
     boost::asio::use_awaitable_t<Executor> token;
     return boost::asio::async_initiate<boost::asio::use_awaitable_t<Executor>, void(result<T>)>(
-        [executor = std::move(executor), &deadline, start, with_context, throws](
+        [executor = std::move(executor), &deadline, &owner, of, with_context, throws](
             auto handler, boost::asio::awaitable<result<T>, Executor> body) {
-            using state_type = apart<T, decltype(handler), Executor>;
-            std::shared_ptr<state_type> state;
+            using state_type = apart_for<T, decltype(handler), Executor>;
+            std::shared_ptr<state_type> made;
             try {
-                state = std::make_shared<state_type>(std::move(handler), heed::all, executor);
+                made = std::make_shared<state_type>(std::move(handler), heed::all, executor);
             } catch (const std::bad_alloc&) {
                 return complete_without_memory<result<T>>(executor, std::move(handler));
             }
-            const bool cancellable = boost::asio::get_associated_cancellation_slot(*state->caller).is_connected();
+            const auto slot = made->slot();
+            const std::shared_ptr<apart<T, Executor>> state = std::move(made);
+            const bool cancellable = slot.is_connected();
             state->deadline = &deadline;
             state->every_type = true;
             state->throws = throws;
             state->has_signal = cancellable || !with_context;
-            start_apart(state, std::move(body), [&] {
+            start_apart(state, slot, std::move(body), [&] {
                 if (!with_context) {
-                    deadline.cancel_through(&state_type::cut, state.get());
+                    deadline.cancel_through(&apart<T, Executor>::cut, state.get());
                 } else if (cancellable) {
                     deadline.listen();
                     state->passes_on = true;
                 }
-                start(executor);
+                deadline.begin(owner, executor, of);
             });
         },
         token, std::move(operation));

@@ -283,7 +283,7 @@ private:
                     return false;
                 }
             }
-            start_deadline(executor);
+            deadline_.begin(policy_.zone(), executor, owner());
             return true;
         }
     }
@@ -304,9 +304,8 @@ private:
         if constexpr (!chosen_serial<executor_type>) {
             executor = make_serial(executor);
         }
-        return await_apart(
-            executor, deadline_, [this](const executor_type& own) { start_deadline(own); },
-            as_result(std::move(plain_)), shape::with_context, throws || !shape::with_context);
+        return await_apart(executor, deadline_, policy_.zone(), owner(), as_result(std::move(plain_)),
+                           shape::with_context, throws || !shape::with_context);
     }
 
     void make() {
@@ -335,10 +334,10 @@ private:
         }
     }
 
-    void start_deadline(executor_type executor) {
-        call_owner owner = policy_.owner();
-        owner.operation = &typeid(Op);
-        deadline_.begin(policy_.zone(), std::move(executor), owner);
+    [[nodiscard]] call_owner owner() const noexcept {
+        call_owner out = policy_.owner();
+        out.operation = &typeid(Op);
+        return out;
     }
 
     [[nodiscard]] bool limited() const noexcept { return deadline_.until() != time_point::max(); }

@@ -43,6 +43,7 @@ public:
         locked_ = false;
         wake_waiting(this);
     }
+    void let_others_in() const noexcept { scheduling_point(this); }
 
 private:
     bool locked_ = false;
