@@ -43,9 +43,7 @@ public:
     /// Takes other options under load, and keeps every resource, lease and waiter; as `resize` where the size changes.
     /// Lifetimes are drawn anew when `max_lifetime` changes. Errors: `invalid_argument`, with nothing changed.
     result<void> reconfigure(const pool_options& options) {
-        if (auto valid = validate(options); !valid) {
-            return valid;
-        }
+        BOOST_OUTCOME_TRYV(detail::accept(check(options)));
         core_->reconfigure(options);
         return headgate::success();
     }

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
+#include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
 #include <headgate/result.hpp>
 #include <headgate/time.hpp>
@@ -68,7 +70,7 @@ enum class breaker_reason : std::uint8_t {
 /// When a circuit breaker opens, for how long, and how it finds out that it can close.
 ///
 /// It opens on any of three conditions; at least one of them must be on. All durations are positive and at most
-/// 36,500 days; `validate` says what is wrong with the rest.
+/// 36,500 days; `check` says what is wrong with the rest.
 struct breaker_options {
     /// Failures in a row that open the breaker, at least 1; empty for off. A success in between starts again, a
     /// neutral end does not.
@@ -99,9 +101,9 @@ struct breaker_options {
     friend bool operator==(const breaker_options&, const breaker_options&) = default;
 };
 
-/// Whether `options` make sense; otherwise `errc::invalid_argument`, whose detail names the first member that does
-/// not, its value, and what would be right.
-[[nodiscard]] HEADGATE_DECL result<void> validate(const breaker_options& options);
+/// What is wrong with `options`: each mistake by itself, none when all is right. `create` and `reconfigure` refuse what
+/// has one.
+[[nodiscard]] HEADGATE_DECL std::vector<config_problem> check(const breaker_options& options);
 
 /// One change of state.
 struct breaker_transition {

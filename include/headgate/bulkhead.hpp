@@ -104,16 +104,14 @@ public:
     /// Changes how many may run at once, under load: more are let in now, or fewer as those that run end. Errors:
     /// `invalid_argument`.
     result<void> resize(std::uint32_t max_concurrent) {
-        if (auto valid = validate(bulkhead_options{.max_concurrent = max_concurrent}); !valid) {
-            return valid;
-        }
+        BOOST_OUTCOME_TRYV(detail::accept(check(bulkhead_options{.max_concurrent = max_concurrent})));
         core_->resize(max_concurrent);
         return headgate::success();
     }
 
     /// Takes other options under load; calls that run or wait go on. Errors: `invalid_argument`, with nothing changed.
     result<void> reconfigure(const bulkhead_options& options) {
-        BOOST_OUTCOME_TRYV(validate(options));
+        BOOST_OUTCOME_TRYV(detail::accept(check(options)));
         core_->reconfigure(options);
         return headgate::success();
     }

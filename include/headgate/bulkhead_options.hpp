@@ -6,9 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <vector>
 
+#include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
-#include <headgate/result.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate {
@@ -26,8 +27,9 @@ struct bulkhead_options {
     friend bool operator==(const bulkhead_options&, const bulkhead_options&) = default;
 };
 
-/// Says what is wrong with `options`: `invalid_argument`, whose detail names the member and what would be right.
-[[nodiscard]] HEADGATE_DECL result<void> validate(const bulkhead_options& options);
+/// What is wrong with `options`: each mistake by itself, none when all is right. `create` and `reconfigure` refuse what
+/// has one.
+[[nodiscard]] HEADGATE_DECL std::vector<config_problem> check(const bulkhead_options& options);
 
 /// What a bulkhead is doing and has done since it was made.
 struct bulkhead_snapshot {

@@ -135,9 +135,7 @@ public:
     result<void> set_mode(breaker_mode mode) {
         breaker_options probe;
         probe.mode = mode;
-        if (auto valid = validate(probe); !valid) {
-            return valid;
-        }
+        BOOST_OUTCOME_TRYV(detail::accept(check(probe)));
         core_->set_mode(mode);
         return headgate::success();
     }

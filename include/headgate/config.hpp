@@ -13,6 +13,7 @@
 
 #include <headgate/breaker_options.hpp>
 #include <headgate/bulkhead.hpp>
+#include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/rate_limiter.hpp>
@@ -21,18 +22,6 @@
 #include <headgate/zone.hpp>
 
 namespace headgate {
-
-/// One mistake in a configuration.
-struct config_problem {
-    std::string pointer;  ///< Where: a JSON pointer (RFC 6901); empty for the whole document.
-    std::string found;    ///< What stands there.
-    std::string valid;    ///< What would be right.
-
-    friend bool operator==(const config_problem&, const config_problem&) = default;
-};
-
-/// One problem on a line: `/zones/shop/…: found X; valid is Y`.
-[[nodiscard]] HEADGATE_DECL std::string to_string(const std::vector<config_problem>& problems);
 
 /// What a configuration says of one zone: the options of its primitives by their names.
 struct zone_config {

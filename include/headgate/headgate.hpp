@@ -16,6 +16,7 @@
 #include <headgate/call_permit.hpp>
 #include <headgate/circuit_breaker.hpp>
 #include <headgate/config.hpp>
+#include <headgate/config_problem.hpp>
 #include <headgate/error.hpp>
 #include <headgate/event.hpp>
 #include <headgate/export.hpp>

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <headgate/busy_key.hpp>
+#include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
 #include <headgate/quota.hpp>
 #include <headgate/result.hpp>
@@ -49,8 +50,9 @@ struct rate_limiter_options {
     friend bool operator==(const rate_limiter_options&, const rate_limiter_options&) = default;
 };
 
-/// Says what is wrong with `options`: `invalid_argument`, whose detail names the member and what would be right.
-[[nodiscard]] HEADGATE_DECL result<void> validate(const rate_limiter_options& options);
+/// What is wrong with `options`: each mistake by itself, none when all is right. `create` and `reconfigure` refuse what
+/// has one.
+[[nodiscard]] HEADGATE_DECL std::vector<config_problem> check(const rate_limiter_options& options);
 
 /// What a call asks for. Trivially destructible.
 struct acquire_options {

@@ -6,9 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <vector>
 
+#include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
-#include <headgate/result.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate {
@@ -70,9 +71,9 @@ inline constexpr std::uint32_t max_pool_resources = 1'000'000;
 /// for it.
 inline constexpr duration max_pool_close = std::chrono::seconds{30};
 
-/// Says what is wrong with `options`: `invalid_argument`, whose detail names the field, its value, and what would be
-/// right. A `resource_pool` is never made from options that fail this.
-[[nodiscard]] HEADGATE_DECL result<void> validate(const pool_options& options);
+/// What is wrong with `options`: each mistake by itself, none when all is right. `create` and `reconfigure` refuse what
+/// has one.
+[[nodiscard]] HEADGATE_DECL std::vector<config_problem> check(const pool_options& options);
 
 }  // namespace headgate
 

@@ -64,9 +64,7 @@ public:
     template <class Backend>
     [[nodiscard]] static result<resource_pool> create(const zone& owner, std::string name, const pool_options& options,
                                                       Backend backend) {
-        if (auto valid = validate(options); !valid) {
-            return valid.error();
-        }
+        BOOST_OUTCOME_TRYV(detail::accept(check(options)));
         using core_type = detail::pool_of<T, Backend>;
         std::shared_ptr<detail::typed_pool<T>> core(
             new core_type(owner.core(), std::move(name), options, std::move(backend)),

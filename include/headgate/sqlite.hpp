@@ -12,8 +12,10 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <headgate/call_context.hpp>
+#include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
 #include <headgate/result.hpp>
 #include <headgate/sql.hpp>
@@ -46,9 +48,8 @@ struct sqlite_options {
     std::uint32_t threads = 4;
 };
 
-/// Says what is wrong with `options`: `invalid_argument`, whose detail names the field, its value, and what would be
-/// right.
-[[nodiscard]] HEADGATE_DECL result<void> validate(const sqlite_options& options);
+/// What is wrong with `options`: each mistake by itself, none when all is right. `create` refuses what has one.
+[[nodiscard]] HEADGATE_DECL std::vector<config_problem> check(const sqlite_options& options);
 
 /// The category of SQLite's extended result codes: its name is "sqlite".
 ///

@@ -93,7 +93,7 @@ private:
 
 result<std::shared_ptr<bulkhead_core>> bulkhead_core::create(const std::shared_ptr<zone_core>& zone, std::string name,
                                                              const bulkhead_options& options) {
-    BOOST_OUTCOME_TRYV(validate(options));
+    BOOST_OUTCOME_TRYV(accept(check(options)));
     std::shared_ptr<bulkhead_core> core(new bulkhead_core(zone, std::move(name), options),
                                         [](bulkhead_core* c) { orphan(c); });
     BOOST_OUTCOME_TRYV(zone->add(core));

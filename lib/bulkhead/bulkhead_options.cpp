@@ -1,29 +1,25 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-#include <headgate/bulkhead.hpp>
+#include <headgate/bulkhead_options.hpp>
 
-#include <string>
+#include "options/problems.hpp"
 
 namespace headgate {
 
-namespace {
+namespace detail {
 
-error wrong(const char* member, const std::string& found, const std::string& right) {
-    return {errc::invalid_argument, std::string(member) + " is " + found + "; it must be " + right};
+std::vector<option_problem> problems_of(const bulkhead_options& o) {
+    option_problems p;
+    p.number("max_concurrent", o.max_concurrent, 1, max_pool_resources);
+    p.time_span("max_wait", o.max_wait, duration::zero());
+    return p.take();
 }
 
-}  // namespace
+}  // namespace detail
 
-result<void> validate(const bulkhead_options& options) {
-    if (options.max_concurrent == 0 || options.max_concurrent > max_pool_resources) {
-        return wrong("max_concurrent", std::to_string(options.max_concurrent),
-                     "1 to " + std::to_string(max_pool_resources));
-    }
-    if (options.max_wait < duration::zero()) {
-        return wrong("max_wait", std::to_string(options.max_wait.count()) + " ns", "zero or longer");
-    }
-    return success();
+std::vector<config_problem> check(const bulkhead_options& options) {
+    return detail::plain(detail::problems_of(options));
 }
 
 }  // namespace headgate

@@ -13,9 +13,7 @@ namespace headgate::detail {
 
 result<std::shared_ptr<breaker_core>> breaker_core::create(const std::shared_ptr<zone_core>& zone, std::string name,
                                                            const breaker_options& options) try {
-    if (auto valid = validate(options); !valid) {
-        return std::move(valid).error();
-    }
+    BOOST_OUTCOME_TRYV(accept(check(options)));
     const std::uint64_t seed = std::random_device{}();
     std::shared_ptr<breaker_core> core(new breaker_core(zone, std::move(name), options, seed), last_reference_gone);
     if (auto added = zone->add(core); !added) {
@@ -132,7 +130,7 @@ void breaker_core::set_mode(breaker_mode mode) {
 }
 
 result<void> breaker_core::reconfigure(const breaker_options& options) try {
-    BOOST_OUTCOME_TRYV(validate(options));
+    BOOST_OUTCOME_TRYV(accept(check(options)));
     changing([&](time_point now, auto& changes) {
         machine_.reconfigure(options, now, changes);
         follow_options();

@@ -3,98 +3,52 @@
 
 #include <headgate/breaker_options.hpp>
 
-#include <boost/outcome/try.hpp>
-
-#include <cstdio>
 #include <string>
 
+#include "options/problems.hpp"
+
 namespace headgate {
-namespace {
 
-constexpr duration longest = std::chrono::hours(24) * 36'500;
-constexpr duration shortest_window = std::chrono::milliseconds(1);
-constexpr std::uint32_t most_probes = 1'000;
+namespace detail {
 
-std::string text(double value) {
-    char buffer[32];
-    std::snprintf(buffer, sizeof buffer, "%g", value);
-    return buffer;
-}
-
-// The value in the largest unit that shows it exactly.
-std::string text(duration d) {
-    const auto ns = d.count();
-    if (ns % 1'000'000'000 == 0) {
-        return std::to_string(ns / 1'000'000'000) + " s";
-    }
-    if (ns % 1'000'000 == 0) {
-        return std::to_string(ns / 1'000'000) + " ms";
-    }
-    return std::to_string(ns) + " ns";
-}
-
-error wrong(const std::string& name, const std::string& value, const std::string& right) {
-    return {errc::invalid_argument, name + " is " + value + "; it must be " + right};
-}
-
-result<void> check_ratio(const char* name, const std::optional<double>& ratio) {
-    // Written so that a NaN fails, too.
-    if (ratio && !(*ratio > 0.0 && *ratio <= 1.0)) {
-        return wrong(name, text(*ratio), "above 0 and at most 1, or empty for off");
-    }
-    return success();
-}
-
-result<void> check_duration(const char* name, duration d, duration least) {
-    if (d < least) {
-        return wrong(name, text(d), least.count() == 1 ? "above 0" : "at least " + text(least));
-    }
-    if (d > longest) {
-        return wrong(name, text(d), "at most 36500 days");
-    }
-    return success();
-}
-
-result<void> check_durations(const breaker_options& options) {
+std::vector<option_problem> problems_of(const breaker_options& o) {
+    constexpr duration longest = std::chrono::hours(24) * 36'500;
     constexpr duration positive{1};
-    BOOST_OUTCOME_TRYV(check_duration("slow_after", options.slow_after.value_or(positive), positive));
-    BOOST_OUTCOME_TRYV(check_duration("window", options.window, shortest_window));
-    BOOST_OUTCOME_TRYV(check_duration("reset_timeout", options.reset_timeout, positive));
-    BOOST_OUTCOME_TRYV(check_duration("max_reset_timeout", options.max_reset_timeout, positive));
-    BOOST_OUTCOME_TRYV(check_duration("probe_deadline", options.probe_deadline, positive));
-    if (options.max_reset_timeout < options.reset_timeout) {
-        return wrong("max_reset_timeout", text(options.max_reset_timeout),
-                     "at least reset_timeout, which is " + text(options.reset_timeout));
+    option_problems p;
+    if (o.consecutive_failures == 0u) {
+        p.add("consecutive_failures", "0", "at least 1, or empty for off");
     }
-    return success();
+    p.share("failure_ratio", o.failure_ratio.value_or(1), false, ", or empty for off");
+    p.share("slow_ratio", o.slow_ratio.value_or(1), false, ", or empty for off");
+    p.time_span("slow_after", o.slow_after.value_or(positive), positive, longest);
+    if (o.slow_ratio && !o.slow_after) {
+        p.add("slow_after", "slow_ratio", "empty", "set, because slow_ratio is");
+    }
+    p.number("min_calls", o.min_calls, 1, UINT32_MAX);
+    p.time_span("window", o.window, std::chrono::milliseconds(1), longest);
+    p.time_span("reset_timeout", o.reset_timeout, positive, longest);
+    p.time_span("max_reset_timeout", o.max_reset_timeout, positive, longest);
+    if (o.max_reset_timeout < o.reset_timeout && p.right({"reset_timeout", "max_reset_timeout"})) {
+        p.add("max_reset_timeout", "reset_timeout", text_of(o.max_reset_timeout),
+              "at least reset_timeout, which is " + text_of(o.reset_timeout));
+    }
+    p.number("probes", o.probes, 1, 1'000);
+    p.time_span("probe_deadline", o.probe_deadline, positive, longest);
+    if (o.mode > breaker_mode::observe) {
+        p.add("mode", std::to_string(static_cast<unsigned>(o.mode)), "one of breaker_mode");
+    }
+    if (!o.consecutive_failures && !o.failure_ratio && !o.slow_ratio) {
+        p.add({"consecutive_failures", "failure_ratio", "slow_ratio"},
+              "each of consecutive_failures, failure_ratio and slow_ratio is empty",
+              "set for one of them at least, else nothing opens the breaker");
+    }
+    return p.take();
 }
 
-}  // namespace
+}  // namespace detail
 
-result<void> validate(const breaker_options& options) {
-    if (options.consecutive_failures == 0u) {
-        return wrong("consecutive_failures", "0", "at least 1, or empty for off");
-    }
-    BOOST_OUTCOME_TRYV(check_ratio("failure_ratio", options.failure_ratio));
-    BOOST_OUTCOME_TRYV(check_ratio("slow_ratio", options.slow_ratio));
-    if (options.slow_ratio && !options.slow_after) {
-        return wrong("slow_after", "empty", "set, because slow_ratio is");
-    }
-    if (options.min_calls == 0) {
-        return wrong("min_calls", "0", "at least 1");
-    }
-    BOOST_OUTCOME_TRYV(check_durations(options));
-    if (options.probes == 0 || options.probes > most_probes) {
-        return wrong("probes", std::to_string(options.probes), "1 to " + std::to_string(most_probes));
-    }
-    if (options.mode > breaker_mode::observe) {
-        return wrong("mode", std::to_string(static_cast<unsigned>(options.mode)), "one of breaker_mode");
-    }
-    if (!options.consecutive_failures && !options.failure_ratio && !options.slow_ratio) {
-        return error{errc::invalid_argument,
-                     "nothing could open the breaker; set consecutive_failures, failure_ratio or slow_ratio"};
-    }
-    return success();
+std::vector<config_problem> check(const breaker_options& options) {
+    return detail::plain(detail::problems_of(options));
 }
 
 std::string_view to_string(breaker_state s) noexcept {

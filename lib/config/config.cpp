@@ -8,23 +8,9 @@
 
 #include "config/json_text.hpp"
 #include "config/reader.hpp"
-#include "config/text.hpp"
 #include "config/writer.hpp"
 
 namespace headgate {
-
-std::string to_string(const std::vector<config_problem>& problems) {
-    const auto line = [](const std::string& text) { return detail::for_people(text, text.max_size()); };
-    std::string out;
-    for (const config_problem& p : problems) {
-        if (!out.empty()) {
-            out += '\n';
-        }
-        out += p.pointer.empty() ? "the document" : line(p.pointer);
-        out.append(": found ").append(line(p.found)).append("; valid is ").append(line(p.valid));
-    }
-    return out;
-}
 
 result<config> config::parse(std::string_view text, std::vector<config_problem>& problems,
                              std::span<const std::string_view> others) {

@@ -141,22 +141,6 @@ void read_tiers(reporter& r, const json_node& from, const std::string& at, std::
     }
 }
 
-// What tiers a limiter has for `check_together`, while its own are wrong.
-const std::vector<tier>& standard_tiers() {
-    static const std::vector<tier> tiers = {{"default", {quota::none()}}};
-    return tiers;
-}
-
-void check_limiter_together(reporter& r, const std::string& at, rate_limiter_options options, wrong_members wrong,
-                            bool tiers_are_right) {
-    if (!tiers_are_right) {
-        options.tiers = standard_tiers();
-    }
-    rate_limiter_options standard;
-    standard.tiers = standard_tiers();
-    check_together(r, at, std::move(options), standard, limiter_members(), std::move(wrong));
-}
-
 void read_limiter(reporter& r, const json_node& from, const std::string& at, rate_limiter_options& to) {
     wrong_members wrong = read_members(r, from, at, limiter_members(), to, {"quota", "tiers"});
     const std::size_t before = r.problems();
@@ -172,14 +156,16 @@ void read_limiter(reporter& r, const json_node& from, const std::string& at, rat
         to.tiers.clear();
         read_tiers(r, *many, at + "/tiers", to.tiers);
     }
-    check_limiter_together(r, at, to, std::move(wrong), r.problems() == before);
+    if (r.problems() != before) {
+        wrong.insert("tiers");
+    }
+    check_options(r, at, to, wrong);
 }
 
 template <class Options>
 void read_options(reporter& r, const json_node& from, const std::string& at, std::span<const member<Options>> known,
                   Options& to) {
-    wrong_members wrong = read_members(r, from, at, known, to);
-    check_together(r, at, to, Options{}, known, std::move(wrong));
+    check_options(r, at, to, read_members(r, from, at, known, to));
 }
 
 template <class Options, class Read>
@@ -240,10 +226,10 @@ void check_members(reporter& r, const std::string& at, const Options& options, s
 }
 
 template <class Options>
-void check_options(reporter& r, const std::string& at, const Options& options, std::span<const member<Options>> known) {
+void check_made(reporter& r, const std::string& at, const Options& options, std::span<const member<Options>> known) {
     wrong_members wrong;
     check_members(r, at, options, known, wrong);
-    check_together(r, at, options, Options{}, known, std::move(wrong));
+    check_options(r, at, options, wrong);
 }
 
 // A quota holds what it may hold; only its period may be longer than a document can say.
@@ -282,7 +268,10 @@ void check_limiter(reporter& r, const std::string& at, const rate_limiter_option
     check_members(r, at, options, limiter_members(), wrong);
     const std::size_t before = r.problems();
     check_tiers(r, at, options.tiers);
-    check_limiter_together(r, at, options, std::move(wrong), r.problems() == before);
+    if (r.problems() != before) {
+        wrong.insert("tiers");
+    }
+    check_options(r, at, options, wrong);
 }
 
 template <class Options, class Check>
@@ -325,33 +314,6 @@ void reporter::unknown_key(const std::string& at, const std::string& key, std::s
     report(at + pointer_step(key), "an unknown key", std::move(valid));
 }
 
-void reporter::sentence(const std::string& at, const std::string& text) {
-    const auto is = text.find(" is ");
-    const auto must = text.find("; ");
-    const bool of_one = is != std::string::npos && text.find(' ') == is && must != std::string::npos;
-    if (!of_one) {
-        report(at, text.substr(0, must), must == std::string::npos ? "" : text.substr(must + 2));
-        return;
-    }
-    std::string right = text.substr(must + 2);
-    if (right.starts_with("it must be ")) {
-        right.erase(0, 11);
-    }
-    report(at + pointer_step(text.substr(0, is)), text.substr(is + 4, must - is - 4), std::move(right));
-}
-
-bool speaks_of(std::string_view text, std::string_view name) {
-    const auto in_word = [&](std::size_t i) {
-        return i < text.size() && (text[i] == '_' || (text[i] >= 'a' && text[i] <= 'z'));
-    };
-    for (auto at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1)) {
-        if ((at == 0 || !in_word(at - 1)) && !in_word(at + name.size())) {
-            return true;
-        }
-    }
-    return false;
-}
-
 // Reading -------------------------------------------------------------------------------------------------------------
 
 void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to) {
@@ -389,11 +351,11 @@ void check_document(reporter& r, const config& made) {
         check_group(r, at + "/rate_limiters", z.rate_limiters,
                     [&r](const std::string& a, const auto& o) { check_limiter(r, a, o); });
         check_group(r, at + "/resource_pools", z.resource_pools,
-                    [&r](const std::string& a, const auto& o) { check_options(r, a, o, pool_members()); });
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, pool_members()); });
         check_group(r, at + "/circuit_breakers", z.circuit_breakers,
-                    [&r](const std::string& a, const auto& o) { check_options(r, a, o, breaker_members()); });
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, breaker_members()); });
         check_group(r, at + "/bulkheads", z.bulkheads,
-                    [&r](const std::string& a, const auto& o) { check_options(r, a, o, bulkhead_members()); });
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, bulkhead_members()); });
     }
 }
 

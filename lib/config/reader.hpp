@@ -18,6 +18,7 @@
 #include "config/json_text.hpp"
 #include "config/members.hpp"
 #include "config/text.hpp"
+#include "options/problems.hpp"
 
 namespace headgate::detail {
 
@@ -37,9 +38,6 @@ public:
     void name(const std::string& at, std::string_view name);
     /// Whether it is an object.
     bool object(const json_node& value, const std::string& at, std::string_view of);
-    /// What `validate` says: "NAME is FOUND; it must be RIGHT", or a sentence about several members.
-    void sentence(const std::string& at, const std::string& text);
-
     [[nodiscard]] std::size_t problems() const noexcept { return problems_.size(); }
 
 private:
@@ -71,35 +69,13 @@ wrong_members read_members(reporter& r, const json_node& from, const std::string
     return wrong;
 }
 
-/// Whether `text` has `name` as a word.
-[[nodiscard]] bool speaks_of(std::string_view text, std::string_view name);
-
-/// Reports what only the members together can tell: everything that `validate` finds, one after the other. What it
-/// finds is put back to what `standard` has, and it is asked again. `wrong` are members that are reported already: what
-/// is said about them does not count.
+/// Reports the other mistakes of `options`. `wrong` are members that are reported already: what is said about them does
+/// not count.
 template <class Options>
-void check_together(reporter& r, const std::string& at, Options options, const Options& standard,
-                    std::span<const member<Options>> known, wrong_members wrong) {
-    for (;;) {
-        const auto valid = validate(options);
-        if (valid) {
-            return;
-        }
-        const std::string text = valid.error().detail ? *valid.error().detail : valid.error().message();
-        bool reported = false;
-        bool changed = false;
-        for (const auto& m : known) {
-            if (speaks_of(text, m.name)) {
-                reported |= !wrong.insert(m.name).second;
-                const json normal = m.write(standard);
-                changed |= m.write(options) != normal && m.read(normal, options);
-            }
-        }
-        if (!reported) {
-            r.sentence(at, text);
-        }
-        if (!changed) {
-            return;
+void check_options(reporter& r, const std::string& at, const Options& options, const wrong_members& wrong) {
+    for (const option_problem& p : problems_of(options)) {
+        if (std::none_of(p.about.begin(), p.about.end(), [&](std::string_view m) { return wrong.contains(m); })) {
+            r.report(at + p.what.pointer, p.what.found, p.what.valid);
         }
     }
 }

@@ -385,7 +385,7 @@ void limiter_core::cancel(acquire_waiter& w) noexcept {
 }
 
 result<void> limiter_core::reconfigure(const rate_limiter_options& options) {
-    BOOST_OUTCOME_TRYV(validate(options));
+    BOOST_OUTCOME_TRYV(detail::accept(check(options)));
     const rate_limiter_options made{.max_keys = machine_->settings().max_keys,
                                     .track_keys = machine_->settings().track_keys,
                                     .busiest = busiest_ ? static_cast<std::uint32_t>(busiest_->capacity()) : 0};

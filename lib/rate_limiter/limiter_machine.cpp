@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+#include "options/problems.hpp"
+
 namespace headgate::detail {
 namespace {
 
@@ -28,21 +30,12 @@ time_point as_time(std::uint64_t word) noexcept {
 
 }  // namespace
 
-result<void> limiter_machine::check(const limiter_settings& settings, const std::vector<headgate::tier>& tiers) {
-    constexpr std::uint64_t most = std::uint64_t{1} << 32;
-    if (settings.max_keys == 0 || settings.max_keys > most) {
-        return error{errc::invalid_argument,
-                     "max_keys is " + std::to_string(settings.max_keys) + "; it must be 1 to " + std::to_string(most)};
-    }
-    if (auto problem = plan_set::check(tiers)) {
-        return *problem;
-    }
-    return success();
-}
-
 result<std::unique_ptr<limiter_machine>> limiter_machine::make(const limiter_settings& settings,
                                                                std::vector<headgate::tier> tiers) {
-    BOOST_OUTCOME_TRYV(check(settings, tiers));
+    option_problems problems;
+    problems.number("max_keys", settings.max_keys, 1, most_keys);
+    plan_set::check(tiers, problems);
+    BOOST_OUTCOME_TRYV(accept(plain(problems.take())));
     return std::unique_ptr<limiter_machine>{new limiter_machine{settings, std::move(tiers)}};
 }
 
@@ -192,9 +185,6 @@ bool limiter_machine::write_states(key_shard& s, std::uint64_t*& slot, std::uint
 // ---- live changes
 
 result<void> limiter_machine::change(std::vector<headgate::tier> tiers, time_point now) {
-    if (auto problem = plan_set::check(tiers)) {
-        return *problem;
-    }
     const std::lock_guard lock{admin_};
     if (plans_.is_short_of_ids() && !finish_change()) {
         return errc::out_of_memory;

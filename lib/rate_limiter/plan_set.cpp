@@ -8,6 +8,8 @@
 #include <mutex>
 #include <utility>
 
+#include "options/problems.hpp"
+
 namespace headgate::detail {
 
 /// What a change puts in force, made before anything of it is seen.
@@ -34,27 +36,24 @@ plan_set::plan_set(bool tracks_keys, wall_offset offset) : tracks_keys_(tracks_k
 
 plan_set::~plan_set() = default;
 
-std::optional<error> plan_set::check(const std::vector<headgate::tier>& tiers) {
+void plan_set::check(const std::vector<headgate::tier>& tiers, option_problems& problems) {
     if (tiers.empty() || tiers.size() > max_tiers) {
-        return error{errc::invalid_argument, "there are " + std::to_string(tiers.size()) +
-                                                 " tiers; there must be 1 to " + std::to_string(max_tiers)};
+        problems.add("tiers", std::to_string(tiers.size()) + " tiers", "1 to " + std::to_string(max_tiers) + " tiers");
     }
     for (std::size_t i = 0; i < tiers.size(); ++i) {
         const auto& tier = tiers[i];
+        const std::string here = '/' + std::to_string(i);
         if (tier.name.empty()) {
-            return error{errc::invalid_argument, "a tier's name is empty; it must not be"};
-        }
-        if (std::any_of(tiers.begin(), tiers.begin() + static_cast<std::ptrdiff_t>(i),
-                        [&](const auto& other) { return other.name == tier.name; })) {
-            return error{errc::invalid_argument, "two tiers are named \"" + tier.name + "\"; names must differ"};
+            problems.add_inside("tiers", here + "/name", "empty", "a name");
+        } else if (std::any_of(tiers.begin(), tiers.begin() + static_cast<std::ptrdiff_t>(i),
+                               [&](const auto& other) { return other.name == tier.name; })) {
+            problems.add_inside("tiers", here + "/name", '"' + tier.name + '"', "a name that no tier before it has");
         }
         if (tier.quotas.empty() || tier.quotas.size() > max_quotas) {
-            return error{errc::invalid_argument, "tier \"" + tier.name + "\" has " +
-                                                     std::to_string(tier.quotas.size()) +
-                                                     " quotas; it must have 1 to " + std::to_string(max_quotas)};
+            problems.add_inside("tiers", here + "/quotas", std::to_string(tier.quotas.size()) + " quotas",
+                                "1 to " + std::to_string(max_quotas) + " quotas");
         }
     }
-    return {};
 }
 
 std::optional<std::uint32_t> plan_set::find(std::string_view name) const noexcept {
@@ -182,9 +181,9 @@ void plan_set::make_plans(change& c) {
 }
 
 result<plan_set::prepared> plan_set::prepare(std::vector<headgate::tier> tiers, time_point now) {
-    if (auto problem = check(tiers)) {
-        return *problem;
-    }
+    option_problems problems;
+    check(tiers, problems);
+    BOOST_OUTCOME_TRYV(accept(plain(problems.take())));
     auto c = std::make_unique<change>();
     c->last_id = last_id_;
     BOOST_OUTCOME_TRYV(place_tiers(*c, std::move(tiers)));

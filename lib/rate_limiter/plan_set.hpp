@@ -24,6 +24,8 @@
 
 namespace headgate::detail {
 
+class option_problems;
+
 /// Quotas in force for a tier. Slots carry its id as their tag. What the straight path reads is its first cache line.
 struct alignas(64) plan {
     plan(headgate::tier spec, std::span<const std::vector<quota>> others, wall_offset offset)
@@ -69,7 +71,7 @@ public:
     plan_set& operator=(const plan_set&) = delete;
 
     /// Says what is wrong with tiers.
-    static std::optional<error> check(const std::vector<headgate::tier>& tiers);
+    static void check(const std::vector<headgate::tier>& tiers, option_problems& problems);
 
     /// The plan in force for a tier; null when the tier was removed. Another tier may have its place by now: then the
     /// handle differs.

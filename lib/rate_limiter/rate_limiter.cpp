@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "options/problems.hpp"
 #include "rate_limiter/busiest_keys.hpp"
 #include "rate_limiter/limiter_machine.hpp"
 
@@ -24,20 +25,25 @@ std::uint64_t secret_seed() {
 
 }  // namespace
 
-result<void> validate(const rate_limiter_options& options) {
-    if (options.max_waiters == 0) {
-        return error(errc::invalid_argument, "max_waiters is 0; it must be at least 1");
-    }
-    if (options.busiest > 1000) {
-        return error(errc::invalid_argument,
-                     "busiest is " + std::to_string(options.busiest) + "; it must be at most 1000");
-    }
-    return detail::limiter_machine::check(
-        {.max_keys = options.max_keys, .track_keys = options.track_keys, .unix_offset = {}}, options.tiers);
+namespace detail {
+
+std::vector<option_problem> problems_of(const rate_limiter_options& o) {
+    option_problems p;
+    plan_set::check(o.tiers, p);
+    p.number("max_keys", o.max_keys, 1, limiter_machine::most_keys);
+    p.number("max_waiters", o.max_waiters, 1, UINT32_MAX);
+    p.number("busiest", o.busiest, 0, 1'000);
+    return p.take();
+}
+
+}  // namespace detail
+
+std::vector<config_problem> check(const rate_limiter_options& options) {
+    return detail::plain(detail::problems_of(options));
 }
 
 result<rate_limiter> rate_limiter::create(const zone& owner, std::string name, rate_limiter_options options) {
-    BOOST_OUTCOME_TRYV(validate(options));
+    BOOST_OUTCOME_TRYV(detail::accept(check(options)));
     const detail::limiter_settings settings{.seed = secret_seed(),
                                             .max_keys = options.max_keys,
                                             .track_keys = options.track_keys,

@@ -178,9 +178,7 @@ void pool_core::give_back_reset(slot_index i, void* resource) noexcept {
 // Control -------------------------------------------------------------------------------------------------------------
 
 result<void> pool_core::resize(std::uint32_t size, std::uint32_t max_overflow) {
-    if (auto valid = validate(pool_options{.size = size, .max_overflow = max_overflow}); !valid) {
-        return valid;
-    }
+    BOOST_OUTCOME_TRYV(accept(check(pool_options{.size = size, .max_overflow = max_overflow})));
     change c(*this);
     options_.size = size;
     options_.max_overflow = max_overflow;

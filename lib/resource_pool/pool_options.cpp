@@ -5,66 +5,47 @@
 
 #include <string>
 
+#include "options/problems.hpp"
+
 namespace headgate {
 
-namespace {
+namespace detail {
 
-struct duration_field {
-    const char* name;
-    duration value;
-    bool may_be_zero;
-};
-
-std::string text(duration d) {
-    return std::to_string(d.count()) + " ns";
-}
-
-error wrong(const std::string& what) {
-    return error{errc::invalid_argument, what};
-}
-
-}  // namespace
-
-result<void> validate(const pool_options& o) {
+std::vector<option_problem> problems_of(const pool_options& o) {
+    constexpr duration positive{1};
+    option_problems p;
     const std::uint64_t total = std::uint64_t{o.size} + o.max_overflow;
-    if (total == 0) {
-        return wrong("size and max_overflow are both 0; one of them must be at least 1");
+    if (total == 0 || total > max_pool_resources) {
+        p.add({"size", "max_overflow"}, "size + max_overflow is " + std::to_string(total),
+              "1 to " + std::to_string(max_pool_resources));
     }
-    if (total > max_pool_resources) {
-        return wrong("size + max_overflow is " + std::to_string(total) + "; it must be at most " +
-                     std::to_string(max_pool_resources));
-    }
-    if (o.max_connecting == 0) {
-        return wrong("max_connecting is 0; it must be at least 1");
-    }
+    p.time_span_or_off("overflow_ttl", o.overflow_ttl);
     if (o.strategy != pool_strategy::lifo && o.strategy != pool_strategy::fifo) {
-        return wrong("strategy is " + std::to_string(static_cast<int>(o.strategy)) + "; it must be lifo or fifo");
+        p.add("strategy", std::to_string(static_cast<int>(o.strategy)), "lifo or fifo");
     }
-    const duration_field fields[] = {
-        {"overflow_ttl", o.overflow_ttl, true},        {"max_wait", o.max_wait, false},
-        {"connect_timeout", o.connect_timeout, false}, {"backoff_min", o.backoff_min, false},
-        {"backoff_max", o.backoff_max, false},         {"max_lifetime", o.max_lifetime, true},
-        {"idle_timeout", o.idle_timeout, true},        {"ping_interval", o.ping_interval, true},
-        {"ping_timeout", o.ping_timeout, false},       {"leak_threshold", o.leak_threshold, true},
-    };
-    for (const auto& field : fields) {
-        if (field.value < duration::zero() || (field.value == duration::zero() && !field.may_be_zero)) {
-            return wrong(std::string{field.name} + " is " + text(field.value) + "; it must be positive" +
-                         (field.may_be_zero ? ", or 0 for off" : ""));
-        }
+    p.time_span("max_wait", o.max_wait, positive);
+    p.time_span("connect_timeout", o.connect_timeout, positive);
+    p.number("max_connecting", o.max_connecting, 1, UINT32_MAX);
+    p.time_span("backoff_min", o.backoff_min, positive);
+    p.time_span("backoff_max", o.backoff_max, positive);
+    if (o.backoff_max < o.backoff_min && p.right({"backoff_min", "backoff_max"})) {
+        p.add("backoff_max", "backoff_min", text_of(o.backoff_max),
+              "at least backoff_min, which is " + text_of(o.backoff_min));
     }
-    if (o.backoff_max < o.backoff_min) {
-        return wrong("backoff_max is " + text(o.backoff_max) + "; it must be at least backoff_min, " +
-                     text(o.backoff_min));
-    }
-    // Written so that NaN fails too.
-    if (!(o.backoff_jitter >= 0.0 && o.backoff_jitter <= 1.0)) {
-        return wrong("backoff_jitter is " + std::to_string(o.backoff_jitter) + "; it must be from 0 to 1");
-    }
-    if (!(o.lifetime_jitter >= 0.0 && o.lifetime_jitter <= 1.0)) {
-        return wrong("lifetime_jitter is " + std::to_string(o.lifetime_jitter) + "; it must be from 0 to 1");
-    }
-    return success();
+    p.share("backoff_jitter", o.backoff_jitter, true);
+    p.time_span_or_off("max_lifetime", o.max_lifetime);
+    p.share("lifetime_jitter", o.lifetime_jitter, true);
+    p.time_span_or_off("idle_timeout", o.idle_timeout);
+    p.time_span_or_off("ping_interval", o.ping_interval);
+    p.time_span("ping_timeout", o.ping_timeout, positive);
+    p.time_span_or_off("leak_threshold", o.leak_threshold);
+    return p.take();
+}
+
+}  // namespace detail
+
+std::vector<config_problem> check(const pool_options& options) {
+    return detail::plain(detail::problems_of(options));
 }
 
 }  // namespace headgate

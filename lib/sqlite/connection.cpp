@@ -102,9 +102,7 @@ sqlite_backend::sqlite_backend(std::shared_ptr<sqlite_threads> threads, const sq
     : threads_(std::move(threads)), options_(std::make_shared<sqlite_options>(options)) {}
 
 result<sqlite_backend> sqlite_backend::create(const sqlite_options& options) {
-    if (auto valid = validate(options); !valid) {
-        return valid.error();
-    }
+    BOOST_OUTCOME_TRYV(detail::accept(check(options)));
     try {
         return sqlite_backend(std::make_shared<sqlite_threads>(options.threads), with_absolute_path(options));
     } catch (const std::bad_alloc&) {

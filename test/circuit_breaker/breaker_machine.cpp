@@ -30,7 +30,7 @@ struct bench {
         return r;
     }
 
-    explicit bench(const breaker_options& options = {}) : machine(options, now, 1) { REQUIRE(validate(options)); }
+    explicit bench(const breaker_options& options = {}) : machine(options, now, 1) { REQUIRE(check(options).empty()); }
 
     breaker_admission begin() {
         return note([&](auto& out) { return machine.begin([&] { return now; }, out); });
@@ -589,7 +589,7 @@ TEST_CASE("breaker: near the end of time nothing overflows") {
 TEST_CASE("breaker: other options keep the state, the failures in a row and the window") {
     bench b({.consecutive_failures = 5, .failure_ratio = 0.5, .min_calls = 20, .window = 10s});
     const auto change = [&](const breaker_options& o) {
-        REQUIRE(validate(o));
+        REQUIRE(check(o).empty());
         b.note([&](auto& out) { return b.machine.reconfigure(o, b.now, out), 0; });
     };
     CHECK(b.calls(3, bad));

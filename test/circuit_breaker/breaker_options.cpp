@@ -12,11 +12,12 @@ using namespace headgate;
 using namespace std::chrono_literals;
 
 TEST_CASE("breaker options: the defaults are valid, and so is each condition alone") {
-    CHECK(validate({}));
-    CHECK(validate({.consecutive_failures = {}, .failure_ratio = 0.5}));
-    CHECK(validate({.consecutive_failures = {}, .slow_ratio = 1.0, .slow_after = 1s}));
-    CHECK(validate({.slow_after = 1ns}));
-    CHECK(validate({.window = 1ms, .reset_timeout = 1ns, .max_reset_timeout = 1ns, .probes = 1000}));
+    CHECK(check(breaker_options{}).empty());
+    CHECK(check(breaker_options{.consecutive_failures = {}, .failure_ratio = 0.5}).empty());
+    CHECK(check(breaker_options{.consecutive_failures = {}, .slow_ratio = 1.0, .slow_after = 1s}).empty());
+    CHECK(check(breaker_options{.slow_after = 1ns}).empty());
+    CHECK(
+        check(breaker_options{.window = 1ms, .reset_timeout = 1ns, .max_reset_timeout = 1ns, .probes = 1000}).empty());
 }
 
 TEST_CASE("breaker options: each bad value is an error that names it and what would be right") {
@@ -36,7 +37,7 @@ TEST_CASE("breaker options: each bad value is an error that names it and what wo
          "slow_ratio is inf; it must be above 0 and at most 1, or empty for off"},
         {{.slow_ratio = 0.5}, "slow_after is empty; it must be set, because slow_ratio is"},
         {{.slow_after = 0s}, "slow_after is 0 s; it must be above 0"},
-        {{.min_calls = 0}, "min_calls is 0; it must be at least 1"},
+        {{.min_calls = 0}, "min_calls is 0; it must be 1 to 4294967295"},
         {{.window = 999us}, "window is 999000 ns; it must be at least 1 ms"},
         {{.window = duration::max()}, "window is 9223372036854775807 ns; it must be at most 36500 days"},
         {{.reset_timeout = -1s}, "reset_timeout is -1 s; it must be above 0"},
@@ -48,11 +49,13 @@ TEST_CASE("breaker options: each bad value is an error that names it and what wo
         {{.probe_deadline = 0s}, "probe_deadline is 0 s; it must be above 0"},
         {{.mode = static_cast<breaker_mode>(9)}, "mode is 9; it must be one of breaker_mode"},
         {{.consecutive_failures = {}},
-         "nothing could open the breaker; set consecutive_failures, failure_ratio or slow_ratio"},
+         "each of consecutive_failures, failure_ratio and slow_ratio is empty; it must be set for one of them at "
+         "least, "
+         "else nothing opens the breaker"},
     };
     for (const auto& r : rows) {
         CAPTURE(r.text);
-        const auto checked = validate(r.options);
+        const auto checked = detail::accept(check(r.options));
         REQUIRE_FALSE(checked);
         CHECK(checked.error() == errc::invalid_argument);
         CHECK(*checked.error().detail == r.text);

@@ -290,7 +290,7 @@ public:
           options_(random_options(random_)),
           machine_(options_, now_, seed),
           reference_(options_, now_) {
-        REQUIRE(validate(options_));
+        REQUIRE(check(options_).empty());
         for (int i = 0; i < events; ++i) {
             pass_time();
             newest_ = std::max(newest_, now_);

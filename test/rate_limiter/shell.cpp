@@ -534,7 +534,7 @@ TEST_CASE_FIXTURE(fixture, "limiter: busiest is bounded") {
         rate_limiter::create(*z, "limiter", {.tiers = {{"default", {quota::per(2, 1min).value()}}}, .busiest = 1001});
     REQUIRE_FALSE(made);
     CHECK(made.error() == errc::invalid_argument);
-    CHECK(*made.error().detail == "busiest is 1001; it must be at most 1000");
+    CHECK(*made.error().detail == "busiest is 1001; it must be 0 to 1000");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <limits>
 #include <string>
+#include <vector>
 
 using namespace headgate;
 using namespace std::chrono_literals;
@@ -13,7 +14,7 @@ using namespace std::chrono_literals;
 namespace {
 
 std::string problem(const pool_options& o) {
-    const auto r = validate(o);
+    const auto r = detail::accept(check(o));
     if (r) {
         return "";
     }
@@ -29,27 +30,39 @@ TEST_CASE("pool options: the defaults are valid") {
 }
 
 TEST_CASE("pool options: every impossible value is a clear error") {
-    CHECK(problem({.size = 0}) == "size and max_overflow are both 0; one of them must be at least 1");
+    CHECK(problem({.size = 0}) == "size + max_overflow is 0; it must be 1 to 1000000");
     CHECK(problem({.size = 0, .max_overflow = 1}) == "");
     CHECK(problem({.size = 0xffffffff, .max_overflow = 1}) ==
-          "size + max_overflow is 4294967296; it must be at most 1000000");
+          "size + max_overflow is 4294967296; it must be 1 to 1000000");
     CHECK(problem({.strategy = static_cast<pool_strategy>(9)}) == "strategy is 9; it must be lifo or fifo");
-    CHECK(problem({.max_connecting = 0}) == "max_connecting is 0; it must be at least 1");
-    CHECK(problem({.max_wait = 0s}) == "max_wait is 0 ns; it must be positive");
-    CHECK(problem({.overflow_ttl = -1ns}) == "overflow_ttl is -1 ns; it must be positive, or 0 for off");
-    CHECK(problem({.connect_timeout = -1s}) == "connect_timeout is -1000000000 ns; it must be positive");
-    CHECK(problem({.backoff_min = 0s}) == "backoff_min is 0 ns; it must be positive");
+    CHECK(problem({.max_connecting = 0}) == "max_connecting is 0; it must be 1 to 4294967295");
+    CHECK(problem({.max_wait = 0s}) == "max_wait is 0 s; it must be above 0");
+    CHECK(problem({.overflow_ttl = -1ns}) == "overflow_ttl is -1 ns; it must be above 0, or 0 for off");
+    CHECK(problem({.connect_timeout = -1s}) == "connect_timeout is -1 s; it must be above 0");
+    CHECK(problem({.backoff_min = 0s}) == "backoff_min is 0 s; it must be above 0");
     CHECK(problem({.backoff_min = 2ns, .backoff_max = 1ns}) ==
-          "backoff_max is 1 ns; it must be at least backoff_min, 2 ns");
-    CHECK(problem({.max_lifetime = -1ns}) == "max_lifetime is -1 ns; it must be positive, or 0 for off");
-    CHECK(problem({.idle_timeout = -1ns}) == "idle_timeout is -1 ns; it must be positive, or 0 for off");
-    CHECK(problem({.ping_interval = -1ns}) == "ping_interval is -1 ns; it must be positive, or 0 for off");
-    CHECK(problem({.ping_timeout = 0ns}) == "ping_timeout is 0 ns; it must be positive");
-    CHECK(problem({.leak_threshold = -1ns}) == "leak_threshold is -1 ns; it must be positive, or 0 for off");
+          "backoff_max is 1 ns; it must be at least backoff_min, which is 2 ns");
+    CHECK(problem({.max_lifetime = -1ns}) == "max_lifetime is -1 ns; it must be above 0, or 0 for off");
+    CHECK(problem({.idle_timeout = -1ns}) == "idle_timeout is -1 ns; it must be above 0, or 0 for off");
+    CHECK(problem({.ping_interval = -1ns}) == "ping_interval is -1 ns; it must be above 0, or 0 for off");
+    CHECK(problem({.ping_timeout = 0ns}) == "ping_timeout is 0 s; it must be above 0");
+    CHECK(problem({.leak_threshold = -1ns}) == "leak_threshold is -1 ns; it must be above 0, or 0 for off");
     CHECK(problem({.backoff_jitter = std::numeric_limits<double>::quiet_NaN()}) ==
           "backoff_jitter is nan; it must be from 0 to 1");
-    CHECK(problem({.backoff_jitter = -0.5}) == "backoff_jitter is -0.500000; it must be from 0 to 1");
-    CHECK(problem({.lifetime_jitter = 1.5}) == "lifetime_jitter is 1.500000; it must be from 0 to 1");
+    CHECK(problem({.backoff_jitter = -0.5}) == "backoff_jitter is -0.5; it must be from 0 to 1");
+    CHECK(problem({.lifetime_jitter = 1.5}) == "lifetime_jitter is 1.5; it must be from 0 to 1");
     CHECK(problem({.lifetime_jitter = std::numeric_limits<double>::infinity()}) ==
           "lifetime_jitter is inf; it must be from 0 to 1");
+}
+
+TEST_CASE("pool options: all mistakes are told at once, as data; a wrong member is not held against another") {
+    const pool_options o{.max_wait = 0s, .connect_timeout = -1s, .backoff_min = 0s, .backoff_max = -1s};
+    CHECK(check(o) == std::vector<config_problem>{{"/max_wait", "0 s", "above 0"},
+                                                  {"/connect_timeout", "-1 s", "above 0"},
+                                                  {"/backoff_min", "0 s", "above 0"},
+                                                  {"/backoff_max", "-1 s", "above 0"}});
+    CHECK(problem({.max_connecting = 0, .ping_timeout = 0ns}) ==
+          "max_connecting is 0; it must be 1 to 4294967295. ping_timeout is 0 s; it must be above 0");
+    CHECK(check(pool_options{.size = 0}) ==
+          std::vector<config_problem>{{"", "size + max_overflow is 0", "1 to 1000000"}});
 }

@@ -134,7 +134,7 @@ TEST_CASE_FIXTURE(fixture, "sqlite: options that make no sense are refused, and 
     CHECK(refused([](options_type& o) { o.threads = 0; }).starts_with("threads is 0"));
     CHECK(refused([](options_type& o) { o.threads = 257; }).starts_with("threads is 257"));
     CHECK(refused([](options_type& o) { o.vfs = "none"; }).starts_with("vfs is \"none\""));
-    CHECK(validate(options()));
+    CHECK(check(options()).empty());
 }
 
 TEST_CASE_FIXTURE(fixture, "sqlite: connecting to what cannot be opened is an error") {

@@ -10,14 +10,16 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include <headgate/guard.hpp>
 #include <headgate/status.hpp>
 
-// A service under load, for the tests of the status server: load [TOKEN [twin]]. Prints its port; takes the commands
-// break, heal and quit from its standard input, and ends by itself after two minutes. With "twin" it shows a second
-// zone of the same name, with names in it that are hard to write down.
+// A service under load, for the tests of the status server: load [TOKEN [twin|many]]. Prints its port; takes the
+// commands break, heal and quit from its standard input, and ends by itself after two minutes. With "twin" it shows a
+// second zone of the same name, with names in it that are hard to write down; with "many" a hundred more zones of ten
+// breakers.
 namespace {
 
 namespace asio = boost::asio;
@@ -59,6 +61,16 @@ constexpr const char* configuration = R"({"zones": {"shop": {
     "bulkheads": {"reports": {"max_concurrent": 2}}
 }}})";
 
+headgate::config many_zones() {
+    headgate::config out;
+    for (int z = 100; z < 200; ++z) {
+        for (int b = 0; b < 10; ++b) {
+            out.zones["zone" + std::to_string(z)].circuit_breakers["breaker" + std::to_string(b)] = {};
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -78,13 +90,16 @@ int main(int argc, char** argv) {
          {"database", "a\xff", "a\xfe", "quote\" back\\slash\nline\rtab\tbell\a", "\xC3\xA9", "<b>&amp;"}) {
         (void)headgate::circuit_breaker::create(twin, name).value();
     }
+    const std::string_view more = argc > 2 ? argv[2] : "";
+    const auto many = headgate::zone_set::create(io, more == "many" ? many_zones() : headgate::config{}).value();
     {
         const auto status = headgate::status_server::start(
                                 {.admin_token = argc > 1 ? argv[1] : "", .host_names = {"status.example.com"}})
                                 .value();
         status->site().add(*set);
         status->site().add_action("Explode", [] { throw std::runtime_error("a spark"); });
-        if (argc > 2) {
+        status->site().add(*many);
+        if (more == "twin") {
             status->site().add(twin);
         }
         std::cout << status->port() << std::endl;

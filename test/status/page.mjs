@@ -11,8 +11,18 @@ import { findBrowser, newPage } from "../support/browser.mjs";
 
 const [program, folder, modules] = process.argv.slice(2);
 const chromium = findBrowser(modules);
-const load = spawn(program, ["the-secret"], { stdio: ["pipe", "pipe", "inherit"] });
-const port = await new Promise(got => createInterface({ input: load.stdout }).once("line", got));
+const begin = async more => {
+  const started = spawn(program, ["the-secret", ...more], { stdio: ["pipe", "pipe", "inherit"] });
+  return [started, await new Promise(got => createInterface({ input: started.stdout }).once("line", got))];
+};
+const [load, port] = await begin([]);
+// Not waitForFunction, which the page's policy forbids.
+const until = async (what, holds) => {
+  for (const end = Date.now() + 60000; !await holds();) {
+    assert.ok(Date.now() < end, what);
+    await new Promise(next => setTimeout(next, 50));
+  }
+};
 const tell = command => load.stdin.write(command + "\n");
 mkdirSync(folder, { recursive: true });
 
@@ -65,6 +75,41 @@ try {
   const [back, text] = await page.evaluate(() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]);
   assert.notEqual(back, text);
   await page.screenshot({ path: join(folder, "phone-dark.png"), fullPage: true });
+
+  // A filter by name, which hides zones without a match, and zones that fold; with the keyboard alone.
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await page.locator("#filter").fill("REPORTS");
+  await card("resource_pool").waitFor({ ...wait, state: "hidden" });
+  assert.equal(await page.locator(".card:visible").count(), 1);
+  assert.equal(await page.locator("summary .dim").textContent(), "1 of 4");
+  assert.equal(await page.locator("#events li:visible").count(), 0);
+  await page.locator("#filter").fill("nothing of that name");
+  assert.equal(await page.locator("[data-zone-section]:visible").count(), 0);
+  await page.locator("#filter").fill("");
+  await page.locator("summary").focus();
+  await page.keyboard.press("Enter");
+  await card("bulkhead").waitFor({ ...wait, state: "hidden" });
+  await page.keyboard.press("Enter");
+  await card("bulkhead").waitFor(wait);
+
+  // A hundred zones of ten: only what is on the screen, or near it, is drawn; the rest when one comes there.
+  const [crowd, crowded] = await begin(["many"]);
+  try {
+    await page.goto(`http://127.0.0.1:${crowded}/`);
+    await until("all cards are there", async () => await page.locator(".card").count() === 1004);
+    const drawn = () => page.evaluate(() => [...document.querySelectorAll(".card")].filter(c => c.querySelector("dl").children.length).length);
+    await until("the first are drawn", async () => await drawn() > 0);
+    assert.ok(await drawn() < 60, `${await drawn()} of 1,004 cards are drawn`);
+    const last = page.locator(".card[data-zone=zone199][data-name=breaker9]");
+    await last.scrollIntoViewIfNeeded();
+    await last.locator("dl", { hasText: "failures in a row" }).waitFor(wait);
+    await page.locator("#filter").fill("zone150 / breaker7");
+    await until("one is left", async () => await page.locator(".card:visible").count() === 1);
+  } finally {
+    crowd.kill();
+  }
+  await page.goto(`http://127.0.0.1:${port}/`);
+  await page.locator("#link.live").waitFor(wait);
 
   // The 401 of the wrong token is the only complaint.
   assert.deepEqual(complaints.filter(c => !/401/.test(c)), []);
