@@ -34,8 +34,8 @@ struct memory : postgres_fixture {
                                          const std::function<void(bool)>& after) {
         // A statement that has ended and whose rows there is no memory for must not be run again: `operation_failed`.
         const auto tells = [](const error& e) { return e == errc::out_of_memory || e == errc::operation_failed; };
-        return allocation::every_allocation_of<T>([this](auto started) { return finish(std::move(started)); }, tells,
-                                                  before, operation, after);
+        return allocation::every_allocation_of<T>([this](auto started) { return this->finish(std::move(started)); },
+                                                  tells, before, operation, after);
     }
 
     // The pool would do the same: what is not open, or cannot be reset, is replaced.

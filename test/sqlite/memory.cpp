@@ -32,8 +32,8 @@ struct memory : fixture {
         const auto tells = [](const error& e) {
             return e == errc::out_of_memory || e.code == std::errc::not_enough_memory;
         };
-        return allocation::every_allocation_of<T>([this](auto started) { return finish(std::move(started)); }, tells,
-                                                  before, operation, after);
+        return allocation::every_allocation_of<T>([this](auto started) { return this->finish(std::move(started)); },
+                                                  tells, before, operation, after);
     }
 };
 
