@@ -17,9 +17,9 @@ errc code_of(bulkhead_verdict verdict) noexcept {
     }
 }
 
-/// One change of a bulkhead. It locks at its beginning and collects what follows; at its end it unlocks, and does that,
-/// in one order: waiters are completed, an event is told, the zone hears that something came back. Whatever it does
-/// after the unlock, the bulkhead lives until it is done.
+/// One change of a bulkhead. The constructor locks the bulkhead. The members collect what the change causes. The
+/// destructor unlocks, and then does that in one order: it completes waiters, tells an event, and tells the zone that
+/// something came back. The bulkhead lives until the destructor is done.
 class bulkhead_core::change {
 public:
     explicit change(bulkhead_core& core) noexcept : change(core, std::unique_lock(core.lock_)) {}
@@ -57,7 +57,7 @@ public:
         w.granted_ = true;
         core_.queue_.settle(w, core_.zone(), decided_);
     }
-    /// Whoever has room now.
+    /// Takes the waiters for whom there is a place now out of the queue.
     void let_in() noexcept {
         while (core_.machine_.let_in()) {
             hand_over();

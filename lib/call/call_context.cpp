@@ -18,12 +18,12 @@ namespace {
 constexpr duration overrun_grace = std::chrono::seconds(1);
 // For lack of memory something could not be posted: try again so much later.
 constexpr duration retry_after_no_memory = std::chrono::milliseconds(1);
-// An operation that is overdue is cancelled again after the 64th part of the time that it is overdue: what nobody could
-// notice ends that late, and operations that ignore it cost less the longer they do.
+// An overdue operation is cancelled again after the 64th part of the time by which it is overdue. So a wait that missed
+// one cancellation ends that much later, and an operation that ignores cancellation costs less the longer it does.
 constexpr duration shortest_repetition = std::chrono::milliseconds(1);
 constexpr int repetitions_in_overdue_time = 64;
-// Turns of the executor in which what was cancelled may end, and its successor be bound: after the deadline, where
-// coroutines within coroutines may have to end one after the other, and after each repetition.
+// For so many turns of the executor a cancelled wait may still end and the next wait be bound. This matters after the
+// deadline, where nested coroutines may have to end one after the other, and after each repetition.
 constexpr signed char looks_at_first = 32;
 constexpr signed char looks_later = 8;
 
@@ -83,7 +83,7 @@ void call_deadline::on_time() {
     cancel();
 }
 
-// False when what is bound had no memory to take notice: it is tried again.
+// False when the bound handler had no memory to take notice: then the cancellation is repeated.
 bool call_deadline::emit(asio::cancellation_type type) {
     try {
         signal_.emit(type);
@@ -115,7 +115,7 @@ void call_deadline::hold(time_point since) noexcept {
     looks_ = looks_at_first;
 }
 
-// Cancels what is bound now, and sees to it that what is bound next is noticed.
+// Cancels the wait that is bound now, and makes sure that the next one is noticed.
 void call_deadline::cancel() {
     const std::shared_ptr<handover> here = handed_;
     if (cancel_ != nullptr) {
@@ -135,8 +135,8 @@ void call_deadline::cancel() {
     arm_again(zone_->now());
 }
 
-// What was cancelled may end within a few turns, and its successor be bound in the same turn. When nothing is bound, a
-// wire is laid, and then there is nothing to look for.
+// A cancelled wait may end within a few turns, and the next wait may be bound in the same turn. When no wait is bound,
+// a handler of ours is bound in its place, which notices the next one; then nothing has to be polled.
 void call_deadline::watch() {
     if (cancel_ == nullptr && !signal_.slot().has_handler()) {
         try {

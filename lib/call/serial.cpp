@@ -30,7 +30,8 @@ atomic<const asio::io_context*>& place_of(const asio::io_context& context) noexc
     return for_one_thread[((address >> 4) ^ (address >> 10) ^ (address >> 16)) % for_one_thread.size()];
 }
 
-// What an io_context was told about its threads. Asio has no public way to ask; without the answer it is not for one.
+// Whether an io_context was made for one thread. Asio has no public way to ask. Where the answer is not known, it is
+// no.
 template <class Scheduler>
 bool runs_on_one_thread(asio::io_context& context) {
     if constexpr (requires(Scheduler& s) { s.concurrency_hint() == 1; }) {

@@ -9,8 +9,8 @@
 namespace headgate::detail {
 namespace {
 
-// A bound that is compared by multiplication. The little that is taken off makes 7 of 100 reach a ratio of 0.07, whose
-// product with 100 is a bit above 7.
+// The bound for counts that are compared by multiplication. It is a tiny amount below the ratio, so that 7 of 100 reach
+// 0.07, whose product with 100 is slightly above 7 in floating point.
 double bound(const std::optional<double>& ratio) {
     return ratio ? *ratio * (1.0 - 1e-12) : std::numeric_limits<double>::infinity();
 }
@@ -250,7 +250,7 @@ void breaker_machine::reconfigure(const breaker_options& options, time_point now
     }
 }
 
-// Makes what is derived from the options follow them.
+// Computes the values that are derived from the options.
 void breaker_machine::adopt(duration window_before, time_point now) {
     times_calls_ = options_.slow_after.has_value();
     windowed_ = options_.failure_ratio || options_.slow_ratio;

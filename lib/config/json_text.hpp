@@ -60,8 +60,9 @@ private:
     std::vector<entry> items_;
 };
 
-/// The document that `text` is. What is wrong with it goes to `problems`: keys that stand twice, with a document all
-/// the same, in which the later one counts; or what is no JSON, nested too deeply or too large a number, with none.
+/// Reads `text` as a JSON document. Mistakes go to `problems`. For a key that stands twice there is a document all the
+/// same, in which the later one counts. For a text that is no JSON, is nested too deeply or has a number too large
+/// there is none.
 [[nodiscard]] std::optional<json_node> read_json(std::string_view text, std::vector<config_problem>& problems);
 
 /// A value for people, no longer than a line.

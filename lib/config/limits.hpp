@@ -20,7 +20,7 @@ inline constexpr std::size_t most_tiers = 64;
 inline constexpr std::size_t most_quotas = 8;
 /// Characters of a name.
 inline constexpr std::size_t longest_name = 128;
-/// Objects and arrays inside of each other. What is known needs nine.
+/// How deeply objects and arrays may be nested. A valid document needs nine levels.
 inline constexpr std::size_t deepest = 64;
 
 }  // namespace headgate::detail

@@ -22,8 +22,8 @@ namespace headgate::detail {
 
 using json = nlohmann::json;
 
-/// One member of an options object: its name, what is valid, and how it is read and written. Whatever knows members
-/// (the parser, the printer, the test of the schema) reads it from here.
+/// One member of an options object: its name, the values that are valid, and functions that read and write it. The
+/// parser, the printer and the test of the schema use this one table.
 template <class Options>
 struct member {
     std::string_view name;

@@ -23,7 +23,7 @@ void require(reporter& r, const json_node& from, const std::string& at, std::ini
     }
 }
 
-// What is wrong with the burst, as far as the members that it depends on are right.
+// Reports a burst that does not fit, if the members that it depends on are right. True when it fits.
 bool burst_fits(reporter& r, const quota_fields& f, const wrong_members& wrong, const std::string& at) {
     if (wrong.contains("burst") || wrong.contains("algorithm")) {
         return false;

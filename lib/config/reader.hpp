@@ -34,7 +34,7 @@ public:
         problems_.push_back({std::move(pointer), std::move(found), std::move(valid)});
     }
     void unknown_key(const std::string& at, const std::string& key, std::span<const std::string_view> known);
-    /// Reports a name that is none; `at` is that of the name.
+    /// Reports `name` if it is not valid; `at` is its place.
     void name(const std::string& at, std::string_view name);
     /// Whether it is an object.
     bool object(const json_node& value, const std::string& at, std::string_view of);
@@ -69,8 +69,7 @@ wrong_members read_members(reporter& r, const json_node& from, const std::string
     return wrong;
 }
 
-/// Reports the other mistakes of `options`. `wrong` are members that are reported already: what is said about them does
-/// not count.
+/// Reports the mistakes of `options`, except those about members in `wrong`, which are reported already.
 template <class Options>
 void check_options(reporter& r, const std::string& at, const Options& options, const wrong_members& wrong) {
     for (const option_problem& p : problems_of(options)) {
@@ -82,7 +81,7 @@ void check_options(reporter& r, const std::string& at, const Options& options, c
 
 void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to);
 
-/// What is wrong with a configuration that code has made: the mistakes that its document would have.
+/// Reports the mistakes that the document of a configuration made in code would have.
 void check_document(reporter& r, const config& made);
 
 }  // namespace headgate::detail

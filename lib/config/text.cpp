@@ -36,7 +36,7 @@ bool is_digit(char c) noexcept {
     return c >= '0' && c <= '9';
 }
 
-// A whole number at the front of `text`, which is then behind it.
+// Takes a whole number off the front of `text`.
 std::optional<std::uint64_t> take_number(std::string_view& text) noexcept {
     std::uint64_t n = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), n);

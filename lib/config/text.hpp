@@ -19,16 +19,17 @@ namespace headgate::detail {
 /// In the largest unit in which it is whole; not negative.
 [[nodiscard]] std::string format_duration(duration d);
 
-/// "10/1m", "none". Nothing for anything else, for what is no quota, and for a period that is too long.
+/// Reads "10/1m" or "none". Nothing for any other text, for numbers that no quota can have, and for a period that is
+/// too long.
 [[nodiscard]] std::optional<quota> parse_quota(std::string_view text);
 
-/// What is wrong with a name of a zone, a primitive or a tier; empty when nothing is.
+/// Says why `name` is no valid name of a zone, a primitive or a tier; empty when it is valid.
 [[nodiscard]] std::string name_fault(std::string_view name);
 /// What `name_fault` lets pass.
 [[nodiscard]] std::string valid_name();
 
-/// Text that came from outside, for a message: at most so many bytes, cut between characters; what is no UTF-8 becomes
-/// a question mark, and control characters are escaped.
+/// Makes text from outside fit for a message: at most `most` bytes, cut between characters. Bytes that are no UTF-8
+/// become a question mark, control characters are escaped.
 [[nodiscard]] std::string for_people(std::string_view text, std::size_t most);
 
 /// A step of a JSON pointer (RFC 6901): the name with a slash before it, escaped. A name that is far too long is cut.

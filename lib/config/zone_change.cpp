@@ -99,7 +99,7 @@ zone_change::~zone_change() {
         try {
             undo_.back()();
         } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
-            // It keeps the new parameters. There is no memory to say so.
+            // It keeps the new parameters: there is no memory to report that.
         }
     }
 }
@@ -111,7 +111,7 @@ void zone_change::make_new() {
     make_new<pools>();
 }
 
-// Limiters come first: they are the ones that may refuse what is valid, for want of room.
+// Limiters come first, because only they can refuse valid options: for want of memory.
 void zone_change::apply() {
     apply<limiters>();
     apply<breakers>();

@@ -26,7 +26,7 @@ public:
     zone_change& operator=(const zone_change&) = delete;
     ~zone_change();
 
-    /// Makes what is new; nobody finds it yet.
+    /// Makes the new primitives. `find` does not find them yet.
     void make_new();
     /// Gives the new parameters to what stays.
     void apply();

@@ -129,7 +129,7 @@ void zone_set::change::commit() noexcept {
         for (auto it = set_.zones_.begin(); it != set_.zones_.end();) {
             const auto here = it++;
             if (!to_->zones.contains(here->first)) {
-                set_.dropped_.emplace_back(here->second);  // whose last wait has it
+                set_.dropped_.emplace_back(here->second);  // the last operation of the zone keeps it
                 set_.zones_.erase(here);
             }
         }

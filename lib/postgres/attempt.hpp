@@ -24,7 +24,8 @@ namespace headgate::detail {
 /// one serial executor.
 class connect_attempt {
 public:
-    /// At `host`; its options are those of libpq for it. A host whose name is not resolved is looked up, and no more.
+    /// To `host`, with options for libpq that name only it. An attempt for a host whose name is not resolved looks the
+    /// name up, and does no more.
     connect_attempt(postgres_host host, conninfo options)
         : host_(std::move(host)), options_(std::move(options)), begun_(std::chrono::steady_clock::now()) {}
 
@@ -55,7 +56,7 @@ private:
     postgres_host host_;
     conninfo options_;
     steady_time begun_;
-    bool reached_ = false;  // somebody has accepted the connection
+    bool reached_ = false;  // a server has accepted the connection
     bool given_up_ = false;
     bool ended_ = false;
     pq_conn conn_;

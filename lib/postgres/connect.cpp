@@ -46,8 +46,8 @@ struct candidate {
     bool second_round = false;
 };
 
-/// The hosts of one connect, tried in their order. Who is silent is not waited for: the next one is tried beside it,
-/// and the first that lets us in is taken.
+/// Tries the hosts of one connect in their order. While one is silent, the next one is tried beside it. The first
+/// server that lets us in is taken.
 class race {
 public:
     race(asio::any_io_executor executor, std::shared_ptr<const postgres_target> target, conninfo options)
@@ -72,7 +72,7 @@ public:
         }
     }
 
-    /// Starts what is due, and takes what has ended. The result, when there is one.
+    /// Starts the attempts that are due, and looks at those that have ended. Gives the result, once there is one.
     std::optional<opened> step() {
         std::optional<opened> out = collect();
         while (!out && !left_.empty() && (running_.empty() || latest_ended_ || next_is_due())) {

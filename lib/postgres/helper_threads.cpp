@@ -42,7 +42,7 @@ void helper_threads::submit(std::function<void()> call, unique_fd done, clock_ho
         std::thread([self = shared_from_this()] { self->work(); }).detach();
         ++threads_;
     } catch (...) {           // no thread, or no memory for one
-        if (threads_ == 0) {  // nobody would come for it
+        if (threads_ == 0) {  // no thread would take the call
             requests_.clear();
         }
     }

@@ -32,7 +32,8 @@ private:
     int fd_;
 };
 
-/// Both ends of a pipe. Whoever waits for a helper watches `read`, which ends when the helper has closed `write`.
+/// Both ends of a pipe. The coroutine that waits for a helper watches `read`, which ends when the helper has closed
+/// `write`.
 struct pipe_ends {
     unique_fd read;
     unique_fd write;
@@ -41,17 +42,17 @@ struct pipe_ends {
     [[nodiscard]] static std::optional<pipe_ends> make();
 };
 
-/// Makes calls that block, on threads of its own, at most four at once: PQcancel, and getaddrinfo.
+/// Makes blocking calls (PQcancel, getaddrinfo) on threads of its own, at most four at once.
 ///
-/// A server that hangs keeps a thread for as long, so that nobody joins them: each lives while there are calls to make,
-/// and touches nothing but what those own.
+/// A server that hangs keeps a thread for as long as it hangs, so the threads are not joined: each lives while there
+/// are calls to make, and uses nothing but what those calls own.
 class helper_threads : public std::enable_shared_from_this<helper_threads> {
 public:
-    /// Makes `call`, and closes `done` after that, or when it could not be made. Then it lets go of `hold`: whoever
-    /// waits for the pipe has one of the io_context that watches it.
+    /// Makes `call`, then closes `done`; closes it too when `call` could not be made. Releases `hold` last: the
+    /// coroutine that waits for the pipe has a hold of its own.
     void submit(std::function<void()> call, unique_fd done, clock_hold hold);
-    /// Cancels what runs on a connection. Why it failed does not matter: who waits sees that the statement still runs,
-    /// and asks again.
+    /// Cancels the statement that runs on a connection. A failure is not reported: the caller sees that the statement
+    /// still runs, and asks again.
     void cancel(pq_cancel whom, unique_fd done, clock_hold hold);
 
 private:

@@ -11,8 +11,8 @@
 
 namespace headgate::detail {
 
-/// The addresses of a name, found by a helper thread: the system's resolver blocks and cannot be interrupted, so that
-/// whoever gives up leaves it behind.
+/// Looks up the addresses of a name on a helper thread, because the system's resolver blocks and cannot be interrupted.
+/// A caller that gives up leaves the look-up behind.
 class lookup {
 public:
     /// Blocks. On the helper thread.

@@ -163,8 +163,8 @@ asio::awaitable<result<sql_rows>> postgres_session::finish() {
     co_return answer();
 }
 
-// Sends what is still to be sent, and takes what comes, until the statement has ended. False when it was interrupted:
-// by cancellation, or at `until`.
+// Sends the rest of the statement and takes results until the statement has ended. False when it was interrupted, by
+// cancellation or at `until`.
 asio::awaitable<bool> postgres_session::exchange(steady_time until) {
     while (is_open()) {
         // The server reads a whole message before it answers, so that writing need not wait for reading.
@@ -290,7 +290,7 @@ void postgres_session::close() noexcept {
     if (running_ && is_open()) {
         try {
             if (pq_cancel whom{PQgetCancel(conn_.get())}) {
-                cancellers_->cancel(std::move(whom), unique_fd(), clock_hold());  // nobody waits for that
+                cancellers_->cancel(std::move(whom), unique_fd(), clock_hold());  // without waiting for it
             }
         } catch (...) {  // NOLINT(bugprone-empty-catch): the server will notice by itself, later
         }

@@ -26,8 +26,8 @@ using watched_fd = std::shared_ptr<boost::asio::posix::stream_descriptor>;
 /// Watches a duplicate of `fd`: libpq closes its own, when and as often as it likes. Throws when there is none.
 [[nodiscard]] watched_fd watch_duplicate(const boost::asio::any_io_executor& executor, int fd);
 
-/// Waits until the descriptor is ready, or `until`, or the coroutine is cancelled, or the descriptor's operations are:
-/// whoever waits looks for itself what has happened.
+/// Waits until the descriptor is ready, until `until`, or until the coroutine or the descriptor's operations are
+/// cancelled. It does not say which: the caller looks.
 [[nodiscard]] boost::asio::awaitable<void> wait_on(watched_fd fd, boost::asio::posix::stream_descriptor::wait_type what,
                                                    steady_time until = steady_time::max());
 

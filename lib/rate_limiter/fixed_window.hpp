@@ -83,7 +83,8 @@ public:
         return make(to_duration(static_cast<int128>(start(s)) + offset_.get()).count(),
                     static_cast<std::int64_t>(s.high));
     }
-    /// A window that was saved under a clock ahead of this one counts as the one of now: nobody waits longer than that.
+    /// A saved window that lies ahead of this clock counts as the current one, so that no caller waits longer than one
+    /// window.
     [[nodiscard]] quota_state from_saved(const quota_state& s, time_point now) const noexcept {
         const duration steady = to_duration(static_cast<int128>(start(s)) - offset_.get());
         return make(std::min<std::int64_t>(steady.count(), start_of(now)), static_cast<std::int64_t>(s.high));

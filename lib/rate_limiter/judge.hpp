@@ -18,7 +18,7 @@ namespace headgate::detail {
 
 /// More quotas than this over one key are refused at construction; it bounds copies on the stack.
 inline constexpr std::size_t max_quotas = 8;
-/// Of how many further quotas a key's state is kept at most; those of the shortest periods go first.
+/// Quotas that the tier does not have, whose state a key keeps at most. States of the shortest periods go first.
 inline constexpr std::size_t max_kept = 8;
 
 /// What a quota is, whatever its numbers: a state follows its lane across tiers and live changes.

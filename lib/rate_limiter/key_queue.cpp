@@ -86,7 +86,8 @@ bool queue_line::walk(const wait_queue<acquire_waiter>& queue, limiter_machine::
 
 duration queue_line::behind(const wait_queue<acquire_waiter>& queue, limiter_machine::open_bucket& bucket,
                             const limiter_request& r, time_point now) noexcept {
-    // Asked once: quotas may change at any time, and what was read under the lock of the bucket serves until its end.
+    // The line is walked once: quotas may change at any time, and the states read under this hold of the bucket serve
+    // until its end.
     const bool whole = !walk(queue, bucket, now);
     auto line = whole ? end_ : walk_;
     const auto at = line.add(r.tier, r.cost);

@@ -36,15 +36,16 @@ public:
     void served(const acquire_waiter& w, time_point now) noexcept;
     /// What the bucket holds has changed otherwise.
     void start_over() noexcept;
-    /// How long a request behind all of `queue` has to wait. Upper bound; exact when nobody left before. Precondition:
-    /// somebody waits.
+    /// How long a request behind all waiters of `queue` has to wait. An upper bound; exact when no waiter left before
+    /// its turn. Precondition: `queue` is not empty.
     [[nodiscard]] duration behind(const wait_queue<acquire_waiter>& queue, limiter_machine::open_bucket& bucket,
                                   const limiter_request& r, time_point now) noexcept;
-    /// Walks along a piece of the line when that is due. True when there is more to walk. Precondition: somebody waits.
+    /// Walks along a piece of the line when that is due. True when there is more to walk. Precondition: `queue` is not
+    /// empty.
     bool walk(const wait_queue<acquire_waiter>& queue, limiter_machine::open_bucket& bucket, time_point now) noexcept;
 
 private:
-    limiter_machine::projection end_;     ///< Behind all who wait.
+    limiter_machine::projection end_;     ///< Behind all waiters.
     limiter_machine::projection walk_;    ///< Behind those that were walked along so far.
     const acquire_waiter* at_ = nullptr;  ///< The next to be walked along; null when there is none, or no walk.
     std::uint64_t last_number_ = 0;
@@ -54,8 +55,8 @@ private:
     bool again_ = false;
 };
 
-/// Those who wait for one bucket, and the time at which the first of them may pass. It keeps itself while it is among
-/// the queues of its limiter, and its limiter while it lives.
+/// The waiters of one bucket, and the time at which the first of them may pass. It owns itself while it is among the
+/// queues of its limiter, and keeps the limiter alive.
 class key_queue final
     : public std::enable_shared_from_this<key_queue>,
       public boost::intrusive::set_base_hook<boost::intrusive::link_mode<boost::intrusive::normal_link>> {
@@ -95,7 +96,8 @@ public:
 
     /// A queue for a bucket that has none; null when memory is out.
     key_queue* add(limiter_machine::open_bucket& bucket) noexcept;
-    /// Under no lock of a bucket. Precondition: nobody waits in it. A queue goes under the same lock as the last of it.
+    /// Called without the lock of a bucket. Precondition: the queue is empty. A queue is removed under the same hold of
+    /// the lock as its last waiter.
     void remove(key_queue& queue) noexcept;
 
     /// `w` waits as the last, until `until` at the latest.

@@ -97,7 +97,7 @@ std::uint32_t key_table::fitting(std::uint32_t wanted, std::uint32_t capacity) n
     while (fit > first_capacity && std::uint64_t{wanted} * 16 < std::uint64_t{fit} * 7) {
         fit = std::max(first_capacity, fit / 3 * 2);
     }
-    // What comes out is at most five eighths full, or there would be the next rebuild soon.
+    // The new slots are at most five eighths full; else the next rebuild would come soon.
     while (std::uint64_t{wanted} * 8 > std::uint64_t{fit} * 5) {
         fit += fit / 2;
     }

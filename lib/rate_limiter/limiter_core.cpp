@@ -102,14 +102,14 @@ public:
         }
     }
 
-    /// What follows from a decision, whoever asked for it.
+    /// Notes what a decision causes, for all callers alike.
     void note(const decision& d, time_point now) noexcept {
         overflow_began_ |= d.overflow_began;
         inserted_ |= d.inserted;
         now_ = now;
     }
 
-    /// Takes nobody new, and ends some of those that wait; false when there are none.
+    /// Closes the queues to new waiters, and ends some of those that wait. False when there are none.
     bool end_some(decided_waiters& ended) noexcept {
         queues_.closed = true;
         queues_.sweep.disarm(core_.zone());

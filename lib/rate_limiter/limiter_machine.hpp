@@ -92,8 +92,8 @@ public:
 
     // Decisions. A refusal for want of permits is counted when it is final: with `max_wait`, when the wait is longer.
 
-    /// Decides for a key that is known in the tier that is asked for, under one gcra quota, with nobody waiting nearby;
-    /// for all else it has no answer, and nothing has happened.
+    /// Decides for a key that is in the table, in the tier asked for, under one gcra quota, and with no queue near by.
+    /// For all other cases it has no answer, and changes nothing.
     [[nodiscard]] straight_answer straight(std::uint64_t hash, std::uint32_t tier, std::uint64_t cost, time_point now,
                                            duration max_wait = {}) noexcept;
     /// Decides in every case. `queued` when a bucket of the key's shard has a wait queue: then the shell looks whether
@@ -127,7 +127,7 @@ public:
 
     /// All that is needed to go on after a restart, the seed too: it is a secret.
     [[nodiscard]] std::vector<char> save(time_point now) const;
-    /// Takes over what was saved; only before the first use. On error nothing has changed.
+    /// Takes over saved states. Only before the first use. On error nothing has changed.
     result<void> load(std::span<const char> bytes, time_point now);
     /// `save` to a file of mode 0600 that is replaced in one step.
     result<void> save_file(const std::string& path, time_point now) const;
@@ -135,8 +135,8 @@ public:
 
     // Buckets, for the shell.
 
-    /// What those who queue for a bucket take, one after the other, over a copy of its states. Used under the lock of
-    /// the bucket, and only while no plan was replaced since: `is_of_now`.
+    /// The charges of the waiters of a bucket, one after the other, on a copy of its states. Used under the lock of the
+    /// bucket, and only while no plan was replaced since: `is_of_now`.
     class projection {
     public:
         /// Queues one more behind; gives the time at which it passes, none when never.
@@ -206,8 +206,8 @@ public:
         std::unique_lock<spinlock> shared_lock_;
     };
 
-    /// Locks the bucket of a key: its own, or the shared one when the key is not in the table, and the table is full or
-    /// somebody waits in the shared bucket.
+    /// Locks the bucket of a key. That is its own; or the shared one, when the key is not in the table and the table is
+    /// full or the shared bucket has waiters.
     [[nodiscard]] open_bucket open(std::uint64_t hash, time_point now, purpose use = purpose::charge) noexcept {
         return {*this, hash, now, use};
     }
@@ -267,7 +267,8 @@ private:
     /// The bucket that keys share past max_keys: the only slot of a shard of its own, always there.
     mutable key_shard overflow_{};
     atomic<bool> overflowing_{false};
-    /// Whether the shared bucket has a wait queue: then no key gets a bucket of its own, and passes those who wait.
+    /// Whether the shared bucket has a wait queue. Then no new key gets a bucket of its own, which would let it pass
+    /// the waiters.
     atomic<bool> overflow_waited_for_{false};
 
     mutable detail::mutex admin_;

@@ -116,7 +116,7 @@ result<void> plan_set::place_tiers(change& c, std::vector<headgate::tier> tiers)
     return success();
 }
 
-// What is charged now under quotas that go is kept by the tiers that do not mention them, until it must have aged.
+// Charges under quotas that are removed are kept by the tiers that do not mention them, until they have aged.
 void plan_set::collect_former(change& c, time_point now) const {
     for (const auto& f : former_) {
         if (f.until > now) {

@@ -53,11 +53,11 @@ struct alignas(64) plan {
     time_point replaced_at{};
 };
 
-/// The plans of a limiter: which is in force for a tier, and which one a slot was written under.
+/// The plans of a limiter: the plan that is in force for each tier, and the plan under which each slot was written.
 ///
-/// Whoever reads a plan holds the lock of a shard. A plan that was replaced is freed when all slots have been
-/// converted: each shard was then locked once after the replacement, so that nobody can have the plan any more. Changes
-/// (`prepare`, `commit`, `free_retired`) are serialised by the caller.
+/// A reader of a plan holds the lock of a shard. A replaced plan is freed when all slots have been converted: each
+/// shard was locked once after the replacement, so no reader can have the plan any more. The caller serialises changes
+/// (`prepare`, `commit`, `free_retired`).
 class plan_set {
     struct change;
 
@@ -70,7 +70,7 @@ public:
     plan_set(const plan_set&) = delete;
     plan_set& operator=(const plan_set&) = delete;
 
-    /// Says what is wrong with tiers.
+    /// Adds the mistakes of `tiers`.
     static void check(const std::vector<headgate::tier>& tiers, option_problems& problems);
 
     /// The plan in force for a tier; null when the tier was removed. Another tier may have its place by now: then the

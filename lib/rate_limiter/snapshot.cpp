@@ -43,7 +43,7 @@ private:
         return saturating_add(t, offset).time_since_epoch().count();
     }
 
-    // What is copied under the lock is converted and written outside of it.
+    // Slots are copied under the lock, and converted and written without it.
     void copy(key_shard& s) {
         for (std::size_t size = words_.size();; words_.resize(size)) {
             const std::lock_guard lock{s.lock};

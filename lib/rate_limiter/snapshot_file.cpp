@@ -44,7 +44,7 @@ private:
     int fd_;
 };
 
-/// A file beside the one that it is to become; gone again unless it does. 0600 from its first moment.
+/// A temporary file beside the one that it replaces; removed unless it does. Its mode is 0600 from its first moment.
 class successor_file {
 public:
     explicit successor_file(const std::string& path)
@@ -109,7 +109,7 @@ result<std::string> target_of(const std::string& path) {
 }
 
 result<std::vector<char>> read_file(const std::string& path) {
-    // Not to wait for who writes into a pipe.
+    // O_NONBLOCK: opening a pipe must not wait for its writer.
     const descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     struct stat info{};
     if (!file || ::fstat(file.get(), &info) != 0) {

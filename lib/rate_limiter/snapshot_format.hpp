@@ -92,7 +92,7 @@ struct saved_limiter {
 
 [[nodiscard]] error bad_snapshot(const std::string& what);
 
-/// Reads what is there; past the end it gives zeros and is not `good` any more.
+/// Reads the bytes in order. Past the end it gives zeros, and is not `good` any more.
 class snapshot_reader {
 public:
     explicit snapshot_reader(std::span<const char> bytes) : left_(bytes) {}

@@ -117,7 +117,7 @@ void pool_core::change::settle(slot_index i, const pool_settled& settled) noexce
 
 void pool_core::change::lose(slot_index i, pool_loss why) noexcept {
     ++pool_.closed_;
-    // What is closed because the pool ends is not replaced.
+    // A resource that is closed because the pool ends is not replaced.
     const bool tells = pool_.machine_.state() <= pool_state::paused;
     lost_.push_back({std::exchange(pool_.resources_[i], nullptr), tells ? why : pool_loss::surplus});
 }
@@ -133,7 +133,7 @@ void pool_core::change::tell(event_kind what, std::exception_ptr cause) noexcept
 }
 
 void pool_core::change::tell_all() const noexcept {
-    // Without memory there is nobody to tell.
+    // A failed allocation cannot be reported here.
     try {
         if (told_) {
             tell_one(*told_, "", cause_, nullptr);

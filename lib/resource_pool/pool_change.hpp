@@ -16,11 +16,11 @@
 
 namespace headgate::detail {
 
-/// One change of a pool. It locks at its beginning and collects what follows; at its end it unlocks, and does that, in
-/// one order: those who were served, those who failed, those who waited for a drain; then resources are closed, events
-/// are told, and the strand is woken.
+/// One change of a pool. The constructor locks the pool. The members collect what the change causes. The destructor
+/// unlocks, and then does that in one order: it completes served waiters, failed waiters and the waiters of a drain,
+/// closes resources, tells events, and wakes the strand.
 ///
-/// Whatever it does after the unlock, the pool lives until it is done.
+/// The pool lives until the destructor is done.
 class pool_core::change {
 public:
     /// As many actions as one poll gives.
@@ -44,7 +44,7 @@ public:
     void settle(slot_index i, const pool_settled& settled) noexcept;
     /// The slot is vacant: its resource is closed, and the event says why.
     void lose(slot_index i, pool_loss why) noexcept;
-    /// The same of a resource that a coroutine still has, who closes it.
+    /// The same for a resource that a coroutine still has: the coroutine closes it.
     void leave_behind(slot_index i) noexcept;
     /// A lease is out for too long.
     void leak(slot_index i) noexcept { leaks_.push_back(pool_.places_[i]); }

@@ -133,7 +133,7 @@ pool_settled pool_machine::retire(slot_index i, pool_loss why) noexcept {
     return {pool_fate::close, give_up_waiters(), why};
 }
 
-/// No resource lives and the backend refuses: nobody can be served.
+/// No resource lives and the backend refuses: no caller can be served.
 bool pool_machine::give_up_waiters() noexcept {
     return down() && std::exchange(waiting_, 0) != 0;
 }
@@ -192,7 +192,7 @@ pool_settled pool_machine::on_connected(slot_index i, time_point now) noexcept {
     if (outdated_ != 0) {
         look_again();  // one of them may go now
     }
-    move_to(i, slot_state::resetting);  // live, and nobody's
+    move_to(i, slot_state::resetting);  // live, and lent to no caller
     return settle(i, true, now, true);
 }
 
@@ -242,12 +242,12 @@ void pool_machine::reconfigure(const pool_options& options, time_point now) noex
             continue;
         }
         if (!was_timed) {
-            s.since = s.checked = now;  // nobody noted it before
+            s.since = s.checked = now;  // was not tracked before
         }
         if (options.max_lifetime != lifetime) {
             draw_lifetime(s, now);
         }
-        set_mark(s, age::fresh);  // who is outdated by the new options is found by the next poll
+        set_mark(s, age::fresh);  // the next poll finds resources that the new options make too old
     }
     resize(options.size, options.max_overflow);
 }
@@ -385,7 +385,7 @@ void pool_machine::serve_waiters(time_point now, to_do& out) noexcept {
     }
 }
 
-/// Does what is due for each slot, and notes when something will be.
+/// Does the upkeep that is due for each slot, and notes when the next is.
 void pool_machine::look_at_slots(time_point now, to_do& out) noexcept {
     if (live() == 0) {
         scan_at_ = time_point::max();

@@ -83,7 +83,7 @@ void pool_core::enqueue(checkout_waiter& w, duration timeout, time_point asked) 
             }
             asks = w.lent_.resource;
         }
-        // Nobody knows the waiter yet.
+        // The waiter is in no list yet.
         const pool_lent lent = std::exchange(w.lent_, pool_lent{});
         if (is_alive_now(asks)) {
             w.lent_ = lent;
@@ -159,7 +159,7 @@ void pool_core::enqueue(pool_drain_waiter& w, duration limit) noexcept {
     }
 }
 
-// Whoever still waits is told; what is still lent is closed when it comes back.
+// Callers that still wait are told. Resources that are still lent are closed when they come back.
 void pool_core::fail_drain(pool_drain_waiter& w, change& c) noexcept {
     w.outcome_ = errc::wait_timed_out;
     w.left_ = machine_.leased();

@@ -106,8 +106,8 @@ bool only_looks(std::string_view pragma) noexcept {
     });
 }
 
-// Whether what is being compiled may leave something behind in the connection that the next user would find: settings,
-// attached files, and all that lives in the temporary database.
+// Whether the statement that is being compiled may leave something in the connection that the next user would find:
+// settings, attached files, and whatever lives in the temporary database.
 bool alters_connection(int action, const char* first, const char* second, const char* database) noexcept {
     switch (action) {
         case SQLITE_ATTACH:
@@ -429,7 +429,8 @@ result<sql_rows> sqlite_database::step(sqlite3_stmt* statement) {
     return out;
 }
 
-// To the code that ends it. What needs memory is done before the last step, which is the one that commits.
+// Steps until the code that ends the statement. All allocations come before the last step, which is the one that
+// commits.
 int sqlite_database::step_rows(sqlite3_stmt* statement, sql_rows& out) {
     int code = sqlite3_step(statement);
     // Counted when it has begun: the first step may have compiled it anew for a changed schema.

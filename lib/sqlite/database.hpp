@@ -36,8 +36,8 @@ struct file_identity {
     friend bool operator==(const file_identity&, const file_identity&) = default;
 };
 
-/// One connection of SQLite, which blocks. Who has its claim uses it, on one thread at a time. It is work for a thread
-/// so that its last owner can hand it to one, which then closes it.
+/// One connection of SQLite; its calls block. The holder of its claim uses it, on one thread at a time. It is work for
+/// a thread, so that its last owner can hand it to a thread, which then closes it.
 class sqlite_database final : public thread_work {
 public:
     explicit sqlite_database(std::shared_ptr<const sqlite_options> options) noexcept;

@@ -44,9 +44,9 @@ enum class lane : bool {
 
 /// What a connection and its operations share: the database, and the threads that it runs on.
 ///
-/// Who owns what: handles and waiting handlers own the session; the session owns the threads and the database; what is
-/// posted to the threads owns the database alone. So the threads end with the last session or backend, never on one of
-/// themselves, and the database is closed on a thread.
+/// Ownership: handles and waiting handlers own the session. The session owns the threads and the database. Work that is
+/// posted to the threads owns the database alone. So the threads end with the last session or backend, and never on one
+/// of themselves, and the database is closed on a thread.
 class sqlite_session {
 public:
     sqlite_session(std::shared_ptr<sqlite_threads> threads, std::shared_ptr<const sqlite_options> options)
@@ -70,8 +70,8 @@ private:
 
 /// One operation: its cancellation, its result, and its handler, which keeps its executor busy meanwhile.
 ///
-/// Its stage decides who ends it: the thread that has begun with it, or whoever cancels it before. All that can fail
-/// comes before a thread may see it.
+/// Its stage decides who ends it: the thread that has begun with it, or a caller that cancels it before. All calls that
+/// can fail come before a thread may see it.
 template <class T, class Work, class Handler>
 class session_operation final : public waiting_operation,
                                 public std::enable_shared_from_this<session_operation<T, Work, Handler>> {
@@ -81,7 +81,7 @@ public:
                       Handler& handler)
         : end_(std::make_shared<completion>(std::move(session), context, handler)), work_(std::move(work)) {}
 
-    /// Never throws: what goes wrong is the result.
+    /// Never throws: an error is the result.
     static void begin(std::shared_ptr<sqlite_session> session, const call_context& context, lane where, Work work,
                       Handler handler) {
         std::shared_ptr<session_operation> made;
@@ -117,7 +117,7 @@ public:
 private:
     enum class stage : unsigned char { queued, running, ended };
 
-    /// What is posted to the handler's executor.
+    /// The work that is posted to the handler's executor.
     struct completion {
         completion(std::shared_ptr<sqlite_session> of, const call_context& within, Handler& then)
             : session(std::move(of)),
@@ -207,7 +207,7 @@ private:
         return stage_.compare_exchange_strong(expected, next);
     }
 
-    // The handler stays in `end_` until it is posted: there is nobody to tell when that finds no memory.
+    // The handler stays in `end_` until it is posted: a failed allocation before that cannot be reported.
     void post_end() noexcept {
         while (true) {
             try {

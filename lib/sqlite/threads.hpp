@@ -45,7 +45,7 @@ public:
     work_threads(std::uint32_t count, growth grows);
     work_threads(const work_threads&) = delete;
     work_threads& operator=(const work_threads&) = delete;
-    /// Waits for what was posted.
+    /// Waits for all posted work.
     ~work_threads();
 
     /// On any thread.
@@ -67,11 +67,11 @@ private:
     std::vector<std::thread> threads_;
 };
 
-/// The threads of a backend. Never destroyed on one of them: what they hold does not own them.
+/// The threads of a backend. It is never destroyed on one of them, because the work on them does not own it.
 ///
-/// Whoever has a lock must never wait for a thread, because those who wait for the lock may keep all of them. So the
-/// statements that have none share a fixed number of threads, and everything else, what begins in a transaction and the
-/// upkeep of a pool, finds one at once.
+/// A connection that holds a lock of the database must never wait for a thread, because connections that wait for the
+/// lock may keep all threads. So statements outside of transactions, which hold no lock, share a fixed number of
+/// threads. All other work, which is statements in a transaction and the upkeep of a pool, finds a thread at once.
 class sqlite_threads {
 public:
     explicit sqlite_threads(std::uint32_t count)
@@ -94,8 +94,8 @@ public:
     virtual void abandon() noexcept = 0;
 };
 
-/// The operations that would complete on one execution context. It may be destroyed while they run: then their handlers
-/// are destroyed with it, and the threads find nobody to tell.
+/// The operations that would complete on one execution context. The context may be destroyed while they run: then their
+/// handlers are destroyed with it, and the threads complete nothing.
 class waiting_room {
 public:
     /// That of `context`.

@@ -53,7 +53,7 @@ std::optional<ip::address> address_of(const host_name& host) {
         return ec ? std::nullopt : std::optional<ip::address>(four);
     }
     const auto six = ip::make_address_v6(text, ec);
-    if (ec || host.text.find('%') != std::string_view::npos) {  // an interface is nobody's business but this machine's
+    if (ec || host.text.find('%') != std::string_view::npos) {  // a zone index means something on this machine only
         return {};
     }
     return six.is_v4_mapped() ? ip::address(ip::make_address_v4(ip::v4_mapped, six)) : ip::address(six);
@@ -164,7 +164,7 @@ std::string_view token_of(std::string_view authorization) {
     authorization.remove_prefix(scheme.size());
     const auto begin = std::find_if_not(authorization.begin(), authorization.end(), detail::is_blank);
     if (begin == authorization.begin()) {
-        return {};  // another scheme, whose name only begins in the same way
+        return {};  // another scheme, which only begins with the same letters
     }
     authorization.remove_prefix(static_cast<std::size_t>(begin - authorization.begin()));
     while (!authorization.empty() && detail::is_blank(authorization.back())) {

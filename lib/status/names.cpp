@@ -31,7 +31,7 @@ std::size_t character_at(std::string_view text, std::size_t at, std::size_t& bro
                                : is_between(first, 0xf0, 0xf4) ? 4
                                                                : 0;
     for (std::size_t i = 1; i < length; ++i, ++broken) {
-        // The second byte keeps out what is longer than it need be, the surrogates, and what is beyond U+10FFFF.
+        // The second byte excludes overlong encodings, surrogates, and code points above U+10FFFF.
         const unsigned char least = i > 1 ? 0x80 : first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
         const unsigned char most = i > 1 ? 0xbf : first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
         if (at + i >= text.size() || !is_between(byte(i), least, most)) {

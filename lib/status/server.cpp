@@ -70,7 +70,7 @@ struct client {
     client& operator=(const client&) = delete;
     ~client();
 
-    /// It did what was waited for: the next thing may take so long.
+    /// Starts the time limit of the client's next step. Called after each step.
     void begin_wait(std::chrono::nanoseconds limit);
 
     client_list& all;
@@ -80,7 +80,7 @@ struct client {
     beast::flat_buffer buffer{most_header + most_body};
 };
 
-/// All clients, whoever has been waited for longest first.
+/// All clients, the one that has been silent longest first.
 class client_list {
 public:
     [[nodiscard]] std::size_t size() const noexcept { return by_wait_.size(); }
@@ -136,7 +136,7 @@ response to_response(const request& to, status_answer answer) {
     return out;
 }
 
-// Where nobody knows for sure where this request ends, or whom it is for: the connection ends with it.
+// For a request whose end or whose host is not certain. The connection ends with it.
 response bad_request(const request& to, http::status status, std::string_view why) {
     response out = to_response(to, {static_cast<unsigned>(status), {{"Content-Type", "text/plain"}}, std::string(why)});
     if (out.version() != 10) {
@@ -146,7 +146,7 @@ response bad_request(const request& to, http::status status, std::string_view wh
     return out;
 }
 
-// What is wrong with a request that could not be read; nothing where the client has gone, or was too slow.
+// The answer to a request that could not be read; nothing where the client has gone, or was too slow.
 std::optional<response> unreadable(const request& r, error_code ec) {
     if (ec == http::error::header_limit || ec == http::error::body_limit || ec == http::error::buffer_overflow) {
         return bad_request(r, http::status::payload_too_large, "the request is too large\n");
@@ -158,7 +158,7 @@ std::optional<response> unreadable(const request& r, error_code ec) {
     return {};
 }
 
-// A probe tells nothing of anybody, and often is a line of shell: it may leave out for whom it is.
+// A probe shows nothing confidential, and is often sent by a line of shell: it may leave the Host header out.
 bool is_probe(std::string_view path) {
     return path == "/healthz" || path == "/readyz";
 }

@@ -85,7 +85,7 @@ std::optional<std::string> thrown_by(const Function& run) {
 
 // One action on a part of a zone -------------------------------------------------------------------------------------
 
-// What the request says under `member`; empty when that is no text.
+// The text of a member of the request; empty when it is no text.
 std::string text(const json& what, const char* member) {
     const auto found = what.find(member);
     return found != what.end() && found->is_string() ? found->get<std::string>() : std::string();
@@ -182,7 +182,7 @@ struct status_site::impl {
 
     // Actions ---------------------------------------------------------------------------------------------------------
 
-    // What an action did; an error says what is wrong with it.
+    // Does an action, and gives its name; an error says why it was refused.
     result<std::string> act(const json& what) {
         const std::string action = text(what, "action");
         if (action == "run") {

@@ -17,8 +17,8 @@
 
 namespace headgate::detail {
 
-/// What headgate knows of one io_context: its zones, which have to be told when it is destroyed, and who holds virtual
-/// time there. It may outlive the io_context.
+/// The state that headgate keeps for one io_context: its zones, which are told when it is destroyed, and the number of
+/// `clock_hold`s, which keep virtual time from passing. It may outlive the io_context.
 class context_state {
 public:
     [[nodiscard]] static std::shared_ptr<context_state> of(asio::execution_context& context);
@@ -32,7 +32,7 @@ public:
     void hold() noexcept { holds_.fetch_add(1); }
     void release() noexcept;
     [[nodiscard]] bool held() const noexcept { return holds_.load() != 0; }
-    /// Waits until nobody holds time, or for `span`.
+    /// Waits until time is not held, or for `span`.
     void wait(std::chrono::milliseconds span);
 
 private:

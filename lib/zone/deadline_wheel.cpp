@@ -75,7 +75,7 @@ deadline* deadline_wheel::pop_due(time_point now) noexcept {
         (void)remove(*node);
         return node;
     }
-    // Nothing is pending before now: what comes next is placed nearer to its time.
+    // No deadline is pending before now: the next one is placed nearer to its time.
     elapsed_ = std::max(elapsed_, tick_of(node == nullptr ? now : std::min(now, node->when_)));
     return nullptr;
 }

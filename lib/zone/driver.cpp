@@ -126,8 +126,8 @@ time_point driver::next_wake() noexcept {
     return wheel_->next_wake();
 }
 
-// A wheel only turns forwards. When a virtual clock was set backwards, what is armed goes into a new one. Called under
-// the lock.
+// A wheel only turns forwards. When a virtual clock was set backwards, all armed deadlines go into a new wheel. Called
+// under the lock.
 void driver::follow_clock(time_point now) noexcept {
     if (now < latest_) {
         deadline_tree armed;

@@ -55,11 +55,11 @@ public:
     [[nodiscard]] time_point next_wake() noexcept;
     /// Posts a turn unless one is posted already.
     void wake() noexcept;
-    /// The io_context is being destroyed, and nobody posts any more.
+    /// The io_context is being destroyed, and no thread posts any more.
     void detach() noexcept { timer_.reset(); }
 
 private:
-    /// Runs what is due, on the strand. Keeps the zone while it is posted.
+    /// Runs the deadlines that are due, on the strand. Keeps the zone while it is posted.
     class turn final : public serial_task {
     public:
         explicit turn(driver& self) noexcept : self_(self) {}

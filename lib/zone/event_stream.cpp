@@ -52,8 +52,8 @@ bool event_stream::emit(event e, const std::string& name, const zone_core& zone)
     return !std::exchange(posted_, true);
 }
 
-// The next call to make, for an event up to `last`. Whoever has unsubscribed in the meantime, or was not there when it
-// happened, is passed over.
+// The next call to make, for an event up to `last`. A subscription that has ended, or began after the event, is
+// skipped.
 event_stream::delivery event_stream::next(std::uint64_t last) {
     const std::lock_guard guard(mutex_);
     while (!pending_.empty() && pending_.front().sequence <= last) {

@@ -18,22 +18,22 @@
 
 namespace headgate::detail {
 
-/// The events of a zone and those who listen. All but `deliver` may be called from any thread and under any lock;
-/// `deliver` runs on the zone's strand.
+/// The events of a zone and its subscriptions. All members but `deliver` may be called from any thread and under any
+/// lock; `deliver` runs on the zone's strand.
 class event_stream {
 public:
     using handler = std::function<void(const event&)>;
 
-    /// Events that wait for the strand, at most; what comes then is lost.
+    /// Events that wait for the strand, at most; further events are lost.
     static constexpr std::size_t most_pending = 10'000;
 
-    /// `call` hears of what is emitted from now on.
+    /// `call` is called for events that are emitted from now on.
     std::uint64_t subscribe(handler call);
     void unsubscribe(std::uint64_t id) noexcept;
     void unsubscribe_all() noexcept;
 
-    /// Numbers and stamps an event, and keeps it when anybody listens. True when a delivery has to be posted. An event
-    /// for which there is no memory is lost: its number is missing then.
+    /// Numbers and stamps an event, and keeps it when there are subscriptions. True when a delivery has to be posted.
+    /// An event for which there is no memory is lost: its number is missing then.
     [[nodiscard]] bool emit(event e, const std::string& name, const zone_core& zone) noexcept;
 
     /// Calls the subscribers for the events that are there now. When a handler throws, that is the end of this

@@ -36,13 +36,13 @@ public:
 
     /// What the calling thread adds from now on is staged: it has its name and is not found.
     void stage() noexcept;
-    /// Ends that: what is staged is found (`keep`), or gone.
+    /// Ends the staging: staged primitives can be found from now on (`keep`), or are gone.
     void settle_staged(bool keep) noexcept;
 
     /// The next that lives, in the order in which they were added; the first one after null. No memory is needed.
     [[nodiscard]] std::shared_ptr<primitive> next(const std::shared_ptr<primitive>& after) const noexcept;
-    /// Leases and permits that are out, of all that live. One that nobody has a reference to lives for the sake of
-    /// those: it counts as one until it is destroyed.
+    /// Leases and permits of all living primitives that have not come back. A primitive without a reference lives on
+    /// for the sake of its leases: it counts as one until it is destroyed.
     [[nodiscard]] std::uint64_t in_use() const noexcept;
     /// The destructor of `p` runs.
     void forget(primitive& p) noexcept;

@@ -12,7 +12,7 @@ namespace headgate::detail {
 
 namespace {
 
-/// The queues in whose tasks this thread is, the innermost first.
+/// The queues whose tasks run on this thread, the innermost first.
 struct visit {
     const serial_queue* queue;
     const visit* outer;

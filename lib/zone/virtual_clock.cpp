@@ -23,7 +23,7 @@ duration offset_between(time_point start, system_time epoch) noexcept {
     return saturating_sub(time_point(since_1970), start);
 }
 
-/// While it lives, what comes due is noted; handlers may throw meanwhile.
+/// While it lives, deadlines that come due are noted. Handlers may throw meanwhile.
 class trace {
 public:
     explicit trace(detail::clock_state& clock) noexcept : clock_(clock) { clock_.tracing = true; }
@@ -130,7 +130,7 @@ void virtual_clock::run(boost::asio::io_context& io, std::uint64_t jumps) {
                                                        find_culprits(io) + "; use run_for, or close the zone first"));
 }
 
-// What comes due in some more jumps.
+// The deadlines that come due in some more jumps.
 std::string virtual_clock::find_culprits(boost::asio::io_context& io) {
     trace traced(*state_);
     run_until(io, time_point::max(), 100);

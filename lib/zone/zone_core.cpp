@@ -57,8 +57,8 @@ struct zone_core::state {
 
     spinlock waiters_lock;
     wait_queue<sleep_waiter> sleeping;
-    // Those who wait for the end, by what they wait for. `joined` counts them up, so that a look at the zone can tell
-    // that it is out of date.
+    // The waiters of a close and of a drain. `joined` counts them, so that a look at the zone can tell that it is out
+    // of date.
     std::array<wait_queue<idle_waiter>, 4> idle;
     std::uint64_t joined = 0;
     bool ended = false;  // `close` has told all primitives
@@ -121,7 +121,7 @@ zone_core::~zone_core() {
     home_->remove(*this);
 }
 
-// Nobody posts any more, and nothing here refers to the io_context any more.
+// No thread posts any more, and nothing here refers to the io_context any more.
 void zone_core::detach() noexcept {
     gate_.close();
     state_->drive.detach();
@@ -191,7 +191,7 @@ void zone_core::emit(primitive_kind kind, const std::string& name, event e) noex
 }
 
 void zone_core::delivery::run() {
-    /// Posts what is left, also when a handler throws.
+    /// Posts the remaining work, also when a handler throws.
     struct rest {
         state& of;
         ~rest() {
@@ -278,8 +278,8 @@ void zone_core::release() noexcept {
     state_->registry.remove_all();
 }
 
-// Nobody posts to the io_context any more, but those on other ones go on to call. Those who wait are taken out first:
-// nothing that ends here shall complete one of them.
+// No thread posts to this io_context any more, but threads of other ones still call. The waiters are taken out first:
+// whatever ends here must not complete one of them.
 void zone_core::abandon() noexcept {
     stage_ = stage_kind::closed;
     decided_waiters waiting;
@@ -299,9 +299,9 @@ void zone_core::abandon() noexcept {
     waiting.abandon();
 }
 
-// Either this sees the stage that a drain or a close has set, or that sees the count of this: all four accesses are
-// sequentially consistent. With less, on a machine that delays stores, both could see the old value, and nobody would
-// complete the drain.
+// Either this thread sees the stage that a drain or a close has set, or that one sees this thread's count: all four
+// accesses are sequentially consistent. With a weaker order, on a machine that delays stores, both could see the old
+// value, and no thread would complete the drain.
 void zone_core::operation_finished() noexcept {
     operations_.fetch_sub(1, std::memory_order_seq_cst);
     if (stage_.load(std::memory_order_seq_cst) != stage_kind::open) {
@@ -309,10 +309,10 @@ void zone_core::operation_finished() noexcept {
     }
 }
 
-// Completes those who wait for the end, when it has come: a close waits for operations, a drain for leases and permits
-// too. Operations are looked at first: one that ends with a lease has it before it ends, and after a drain has begun
-// only operations get leases. Leases are looked at under no lock, because letting go of a primitive may destroy it; who
-// joins meanwhile is an operation that the count does not have yet, and the look is repeated.
+// Completes the waiters of a close or a drain once it has ended. A close waits for operations; a drain waits for leases
+// and permits too. Operations are looked at first: an operation that ends with a lease has it before it ends, and after
+// a drain has begun only operations get leases. Leases are looked at without a lock, because releasing a primitive may
+// destroy it. An operation that joins meanwhile is not in the count yet, so the look is repeated.
 void zone_core::check_idle() noexcept {
     for (;;) {
         std::uint64_t joined = 0;
@@ -385,7 +385,7 @@ void zone_core::end_looks(std::uint64_t last) noexcept {
     }
 }
 
-// Of a drain: what is left beside itself.
+// For a drain: the operations beside itself.
 std::uint64_t zone_core::what_is_left() const noexcept {
     return state_->registry.in_use() + operations_.load(std::memory_order_relaxed) - 1;
 }

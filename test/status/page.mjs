@@ -81,7 +81,7 @@ try {
   await page.locator("#filter").fill("REPORTS");
   await card("resource_pool").waitFor({ ...wait, state: "hidden" });
   assert.equal(await page.locator(".card:visible").count(), 1);
-  assert.equal(await page.locator("summary .dim").textContent(), "1 of 4");
+  assert.equal(await page.locator("summary .dim").textContent(), "1 of 4 parts");
   assert.equal(await page.locator("#events li:visible").count(), 0);
   await page.locator("#filter").fill("nothing of that name");
   assert.equal(await page.locator("[data-zone-section]:visible").count(), 0);
