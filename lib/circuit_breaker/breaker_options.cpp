@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "options/limits.hpp"
 #include "options/problems.hpp"
 
 namespace headgate {
@@ -12,7 +13,7 @@ namespace headgate {
 namespace detail {
 
 std::vector<option_problem> problems_of(const breaker_options& o) {
-    constexpr duration longest = std::chrono::hours(24) * 36'500;
+    constexpr duration longest = longest_duration;
     constexpr duration positive{1};
     option_problems p;
     if (o.consecutive_failures == 0u) {
@@ -25,14 +26,14 @@ std::vector<option_problem> problems_of(const breaker_options& o) {
         p.add("slow_after", "slow_ratio", "empty", "set, because slow_ratio is");
     }
     p.number("min_calls", o.min_calls, 1, UINT32_MAX);
-    p.time_span("window", o.window, std::chrono::milliseconds(1), longest);
+    p.time_span("window", o.window, shortest_window, longest);
     p.time_span("reset_timeout", o.reset_timeout, positive, longest);
     p.time_span("max_reset_timeout", o.max_reset_timeout, positive, longest);
     if (o.max_reset_timeout < o.reset_timeout && p.right({"reset_timeout", "max_reset_timeout"})) {
         p.add("max_reset_timeout", "reset_timeout", text_of(o.max_reset_timeout),
               "at least reset_timeout, which is " + text_of(o.reset_timeout));
     }
-    p.number("probes", o.probes, 1, 1'000);
+    p.number("probes", o.probes, 1, most_probes);
     p.time_span("probe_deadline", o.probe_deadline, positive, longest);
     if (o.mode > breaker_mode::observe) {
         p.add("mode", std::to_string(static_cast<unsigned>(o.mode)), "one of breaker_mode");

@@ -8,8 +8,8 @@
 #include <set>
 #include <utility>
 
-#include "config/limits.hpp"
 #include "config/text.hpp"
+#include "options/limits.hpp"
 
 namespace headgate::detail {
 

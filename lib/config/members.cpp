@@ -9,8 +9,8 @@
 
 #include <headgate/config.hpp>
 
-#include "config/limits.hpp"
 #include "config/text.hpp"
+#include "options/limits.hpp"
 
 namespace headgate::detail {
 
@@ -208,10 +208,10 @@ std::span<const member<breaker_options>> breaker_members() {
         share("slow_ratio", &o::slow_ratio, false),
         time_span("slow_after", &o::slow_after, duration{1}),
         count("min_calls", &o::min_calls, 1, most_32),
-        time_span("window", &o::window, std::chrono::milliseconds{1}),
+        time_span("window", &o::window, shortest_window),
         time_span("reset_timeout", &o::reset_timeout, duration{1}),
         time_span("max_reset_timeout", &o::max_reset_timeout, duration{1}),
-        count("probes", &o::probes, 1, 1000),
+        count("probes", &o::probes, 1, most_probes),
         time_span("probe_deadline", &o::probe_deadline, duration{1}),
         choice<o, breaker_mode>("mode", &o::mode,
                                 {{"automatic", breaker_mode::automatic},
@@ -235,10 +235,10 @@ std::span<const member<bulkhead_options>> bulkhead_members() {
 std::span<const member<rate_limiter_options>> limiter_members() {
     using o = rate_limiter_options;
     static const std::vector<member<o>> all = {
-        count("max_keys", &o::max_keys, 1, std::uint64_t{1} << 32),
+        count("max_keys", &o::max_keys, 1, most_keys),
         count("max_waiters", &o::max_waiters, 1, most_32),
         flag("track_keys", &o::track_keys),
-        count("busiest", &o::busiest, 0, 1000),
+        count("busiest", &o::busiest, 0, most_busiest),
     };
     return all;
 }

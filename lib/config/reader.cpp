@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "config/limits.hpp"
+#include "options/limits.hpp"
 
 namespace headgate::detail {
 

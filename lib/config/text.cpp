@@ -12,7 +12,7 @@
 
 #include <headgate/config.hpp>
 
-#include "config/limits.hpp"
+#include "options/limits.hpp"
 
 namespace headgate::detail {
 

@@ -12,12 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "options/limits.hpp"
 #include "rate_limiter/rule.hpp"
 
 namespace headgate::detail {
 
-/// More quotas than this over one key are refused at construction; it bounds copies on the stack.
-inline constexpr std::size_t max_quotas = 8;
 /// Quotas that the tier does not have, whose state a key keeps at most. States of the shortest periods go first.
 inline constexpr std::size_t max_kept = 8;
 
@@ -37,7 +36,7 @@ inline bool same_lane(const quota& a, const quota& b) noexcept {
 /// Which quota of one tier is which of another: an equal one, else the first of the same algorithm and period that is
 /// still free.
 struct pairing {
-    static constexpr std::size_t none = max_quotas;
+    static constexpr std::size_t none = most_quotas;
 
     pairing(std::span<const quota> from, std::span<const quota> to) noexcept {
         source.fill(none);
@@ -57,7 +56,7 @@ struct pairing {
     }
 
     /// The lane of quota `i` of `tier`, whose partners are `partner`, among those without one.
-    static lane lane_of(std::span<const quota> tier, const std::array<std::size_t, max_quotas>& partner,
+    static lane lane_of(std::span<const quota> tier, const std::array<std::size_t, most_quotas>& partner,
                         std::size_t i) noexcept {
         std::size_t nth = 0;
         for (std::size_t before = 0; before < i; ++before) {
@@ -66,8 +65,8 @@ struct pairing {
         return {tier[i].algorithm(), tier[i].period(), nth};
     }
 
-    std::array<std::size_t, max_quotas> source{};  ///< For each of `to`.
-    std::array<std::size_t, max_quotas> target{};  ///< For each of `from`.
+    std::array<std::size_t, most_quotas> source{};  ///< For each of `to`.
+    std::array<std::size_t, most_quotas> target{};  ///< For each of `from`.
 };
 
 /// Quotas over the same key, judged together: a cost passes iff it passes all of them, and is charged to all or none.
@@ -77,7 +76,7 @@ struct pairing {
 /// its top bits which law that is; all zero, there is none.
 class judge {
 public:
-    using states = std::array<quota_state, max_quotas + max_kept>;
+    using states = std::array<quota_state, most_quotas + max_kept>;
 
     judge(std::span<const quota> quotas, wall_offset offset) : judge(quotas, {}, offset) {}
 

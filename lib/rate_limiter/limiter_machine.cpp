@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "options/limits.hpp"
 #include "options/problems.hpp"
 
 namespace headgate::detail {

@@ -67,8 +67,6 @@ struct bucket_ref {
 /// changes nothing. Locks are taken in this order: `admin_`, a shard, the shared bucket.
 class limiter_machine {
 public:
-    /// Keys that one may remember.
-    static constexpr std::uint64_t most_keys = std::uint64_t{1} << 32;
     static result<std::unique_ptr<limiter_machine>> make(const limiter_settings& settings,
                                                          std::vector<headgate::tier> tiers);
     ~limiter_machine();

@@ -20,8 +20,8 @@ struct plan_set::change {
         std::uint32_t handle = 0;    ///< Of the tier.
         std::unique_ptr<plan> made;  ///< Null where the plan stays, and where no tier is.
     };
-    std::array<placed, max_tiers> places;
-    std::array<std::string, max_tiers> names;
+    std::array<placed, most_tiers> places;
+    std::array<std::string, most_tiers> names;
     std::vector<former> formers;
     std::vector<std::unique_ptr<plan>> retired;
     std::uint8_t last_id = 0;
@@ -37,8 +37,8 @@ plan_set::plan_set(bool tracks_keys, wall_offset offset) : tracks_keys_(tracks_k
 plan_set::~plan_set() = default;
 
 void plan_set::check(const std::vector<headgate::tier>& tiers, option_problems& problems) {
-    if (tiers.empty() || tiers.size() > max_tiers) {
-        problems.add("tiers", std::to_string(tiers.size()) + " tiers", "1 to " + std::to_string(max_tiers) + " tiers");
+    if (tiers.empty() || tiers.size() > most_tiers) {
+        problems.add("tiers", std::to_string(tiers.size()) + " tiers", "1 to " + std::to_string(most_tiers) + " tiers");
     }
     for (std::size_t i = 0; i < tiers.size(); ++i) {
         const auto& tier = tiers[i];
@@ -49,9 +49,9 @@ void plan_set::check(const std::vector<headgate::tier>& tiers, option_problems& 
                                [&](const auto& other) { return other.name == tier.name; })) {
             problems.add_inside("tiers", here + "/name", '"' + tier.name + '"', "a name that no tier before it has");
         }
-        if (tier.quotas.empty() || tier.quotas.size() > max_quotas) {
+        if (tier.quotas.empty() || tier.quotas.size() > most_quotas) {
             problems.add_inside("tiers", here + "/quotas", std::to_string(tier.quotas.size()) + " quotas",
-                                "1 to " + std::to_string(max_quotas) + " quotas");
+                                "1 to " + std::to_string(most_quotas) + " quotas");
         }
     }
 }
@@ -69,7 +69,7 @@ std::string plan_set::name_of(std::uint32_t tier) const {
     std::string out;
     out.reserve(64);  // most names: not under the lock
     const std::lock_guard lock{names_lock_};
-    const std::size_t place = tier % max_tiers;
+    const std::size_t place = tier % most_tiers;
     if (handles_[place] == tier) {
         out = names_[place];
     }
@@ -78,7 +78,7 @@ std::string plan_set::name_of(std::uint32_t tier) const {
 
 std::size_t plan_set::place_of(const std::string& name) const noexcept {
     std::size_t place = 0;
-    while (place < max_tiers && (in_force(place) == nullptr || in_force(place)->source.name != name)) {
+    while (place < most_tiers && (in_force(place) == nullptr || in_force(place)->source.name != name)) {
         ++place;
     }
     return place;
@@ -99,7 +99,7 @@ result<void> plan_set::place_tiers(change& c, std::vector<headgate::tier> tiers)
     };
     std::vector<headgate::tier*> fresh;
     for (auto& tier : tiers) {
-        if (const std::size_t place = place_of(tier.name); place < max_tiers) {
+        if (const std::size_t place = place_of(tier.name); place < most_tiers) {
             put(place, tier, handles_[place]);
         } else {
             fresh.push_back(&tier);
@@ -111,7 +111,7 @@ result<void> plan_set::place_tiers(change& c, std::vector<headgate::tier> tiers)
             ++place;
         }
         const std::uint32_t last = handles_[place];
-        put(place, *tier, last == 0 ? static_cast<std::uint32_t>(place) : (last + max_tiers) & most_handle);
+        put(place, *tier, last == 0 ? static_cast<std::uint32_t>(place) : (last + most_tiers) & most_handle);
     }
     return success();
 }
@@ -123,7 +123,7 @@ void plan_set::collect_former(change& c, time_point now) const {
             c.formers.push_back(f);
         }
     }
-    for (std::size_t place = 0; place < max_tiers; ++place) {
+    for (std::size_t place = 0; place < most_tiers; ++place) {
         const plan* p = in_force(place);
         if (p == nullptr || (c.places[place].there && c.places[place].spec.quotas == p->source.quotas)) {
             continue;
@@ -149,13 +149,13 @@ std::uint8_t plan_set::free_id(const change& c) const noexcept {
 }
 
 void plan_set::make_plans(change& c) {
-    for (std::size_t place = 0; place < max_tiers; ++place) {
+    for (std::size_t place = 0; place < most_tiers; ++place) {
         auto& at = c.places[place];
         if (!at.there) {
             continue;
         }
         std::vector<std::vector<quota>> others;
-        for (std::size_t other = 0; other < max_tiers; ++other) {
+        for (std::size_t other = 0; other < most_tiers; ++other) {
             if (other != place && c.places[other].there) {
                 others.push_back(c.places[other].spec.quotas);
             }
@@ -189,7 +189,7 @@ result<plan_set::prepared> plan_set::prepare(std::vector<headgate::tier> tiers, 
     BOOST_OUTCOME_TRYV(place_tiers(*c, std::move(tiers)));
     collect_former(*c, now);
     make_plans(*c);
-    c->retired.reserve(retired_.size() + max_tiers);
+    c->retired.reserve(retired_.size() + most_tiers);
     prepared out;
     out.change_ = std::move(c);
     return out;
@@ -201,8 +201,8 @@ void plan_set::commit(prepared ready, time_point now) noexcept {
         c.retired.push_back(std::move(old));
     }
     retired_.swap(c.retired);
-    std::array<plan*, max_tiers> replaced{};
-    for (std::size_t place = 0; place < max_tiers; ++place) {
+    std::array<plan*, most_tiers> replaced{};
+    for (std::size_t place = 0; place < most_tiers; ++place) {
         auto& at = c.places[place];
         if (at.made) {
             rates_[at.made->id].set(at.made->only.rate());
@@ -215,7 +215,7 @@ void plan_set::commit(prepared ready, time_point now) noexcept {
             owned_by_place_[place] = std::move(at.made);
         }
     }
-    for (std::size_t place = 0; place < max_tiers; ++place) {
+    for (std::size_t place = 0; place < most_tiers; ++place) {
         if (plan* const old = replaced[place]) {
             const plan* by =
                 in_force(place) != nullptr && in_force(place)->tier == old->tier ? in_force(place) : in_force(0);
@@ -227,7 +227,7 @@ void plan_set::commit(prepared ready, time_point now) noexcept {
     {
         const std::lock_guard lock{names_lock_};
         names_.swap(c.names);
-        for (std::size_t place = 0; place < max_tiers; ++place) {
+        for (std::size_t place = 0; place < most_tiers; ++place) {
             handles_[place] = c.places[place].there ? c.places[place].handle : handles_[place];
         }
     }

@@ -20,6 +20,7 @@
 #include <headgate/quota.hpp>
 #include <headgate/result.hpp>
 
+#include "options/limits.hpp"
 #include "rate_limiter/judge.hpp"
 
 namespace headgate::detail {
@@ -62,7 +63,6 @@ class plan_set {
     struct change;
 
 public:
-    static constexpr std::size_t max_tiers = 64;
     static constexpr std::size_t max_id = 254;
 
     plan_set(bool tracks_keys, wall_offset offset);
@@ -76,7 +76,7 @@ public:
     /// The plan in force for a tier; null when the tier was removed. Another tier may have its place by now: then the
     /// handle differs.
     [[nodiscard]] const plan* current(std::uint32_t tier) const noexcept {
-        const plan* p = in_force_[tier % max_tiers].load(std::memory_order_acquire);
+        const plan* p = in_force_[tier % most_tiers].load(std::memory_order_acquire);
         return p != nullptr && p->tier == tier ? p : nullptr;
     }
     /// The plan of calls that name no tier.
@@ -111,7 +111,7 @@ public:
     /// Whether there are plans that were replaced and slots may carry.
     [[nodiscard]] bool has_retired() const noexcept { return !retired_.empty(); }
     /// Whether the next change may find too few ids for its plans.
-    [[nodiscard]] bool is_short_of_ids() const noexcept { return retired_.size() + 2 * max_tiers > max_id; }
+    [[nodiscard]] bool is_short_of_ids() const noexcept { return retired_.size() + 2 * most_tiers > max_id; }
     /// No slot carries a replaced plan any more.
     void free_retired() noexcept;
 
@@ -135,7 +135,7 @@ private:
 
     bool tracks_keys_;
     wall_offset offset_;
-    std::array<atomic<const plan*>, max_tiers> in_force_{};
+    std::array<atomic<const plan*>, most_tiers> in_force_{};
     std::array<atomic<const plan*>, 256> by_id_{};
     /// The figures of a plan, at its id: an answer of the straight path refers to them when the plan may be gone.
     std::array<shared_rate, 256> rates_{};
@@ -143,10 +143,10 @@ private:
 
     /// Guards the names, for `find`; held for nanoseconds.
     mutable spinlock names_lock_;
-    std::array<std::string, max_tiers> names_;
-    std::array<std::uint32_t, max_tiers> handles_{};
+    std::array<std::string, most_tiers> names_;
+    std::array<std::uint32_t, most_tiers> handles_{};
 
-    std::array<std::unique_ptr<plan>, max_tiers> owned_by_place_;
+    std::array<std::unique_ptr<plan>, most_tiers> owned_by_place_;
     std::vector<std::unique_ptr<plan>> retired_;
     std::vector<former> former_;
     std::uint8_t last_id_ = 0;

@@ -137,7 +137,7 @@ result<headgate::tier> snapshot_reader::tier() {
     const auto length = u32();
     tier.name = bytes(length);
     const auto quotas = u32();
-    if (quotas == 0 || quotas > max_quotas) {
+    if (quotas == 0 || quotas > most_quotas) {
         return bad_snapshot("damaged: a tier has " + std::to_string(quotas) + " quotas");
     }
     for (std::uint32_t i = 0; i < quotas; ++i) {

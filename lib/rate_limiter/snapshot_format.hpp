@@ -71,7 +71,7 @@ struct saved_limiter {
         std::uint64_t hash = 0;
         std::uint32_t tier = 0;
         bool overflow = false;
-        std::array<quota_state, max_quotas> states{};
+        std::array<quota_state, most_quotas> states{};
         std::vector<kept_state> kept;
         std::array<std::int64_t, 2> times{};
         std::uint64_t refused = 0;
