@@ -150,6 +150,14 @@ ip::address walk(ip::address from, const steps& back, const std::vector<network>
 
 }  // namespace
 
+std::vector<network> networks_of(const std::vector<std::string>& texts) {
+    std::vector<network> all;
+    for (const std::string& text : texts) {
+        all.push_back(network::parse(text).value());
+    }
+    return all;
+}
+
 std::optional<network> network::parse(std::string_view text) {
     const auto slash = std::min(text.find('/'), text.size());
     const auto address = address_of(text.substr(0, slash));

@@ -35,6 +35,9 @@ private:
     bool is_v4_ = false;
 };
 
+/// Of texts that all are networks.
+[[nodiscard]] std::vector<network> networks_of(const std::vector<std::string>& texts);
+
 /// The address itself, where it is an IPv4 one in the clothes of an IPv6 one.
 [[nodiscard]] ip::address plain(const ip::address& address);
 

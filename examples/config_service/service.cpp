@@ -208,7 +208,7 @@ void service::apply(const settings& s) {
     server_->set_options({.log_requests = s.log_requests,
                           .max_body = s.max_body,
                           .max_connections = s.max_connections,
-                          .trusted_proxies = s.trusted_proxies,
+                          .trusted_proxies = networks_of(s.trusted_proxies),
                           .idle_timeout = s.idle_timeout,
                           .header_timeout = s.header_timeout,
                           .body_timeout = s.body_timeout});

@@ -3,13 +3,7 @@
 
 #include "settings.hpp"
 
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <array>
-#include <functional>
-#include <limits>
-#include <optional>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -18,141 +12,57 @@ namespace config_service {
 namespace {
 
 using headgate::config_problem;
-using headgate::duration;
-using nlohmann::json;
+using headgate::make_member;
+using headgate::accepts::flag;
+using headgate::accepts::text;
+using headgate::accepts::text_list;
+using headgate::accepts::time_span;
+using headgate::accepts::whole_number;
 
-struct member {
-    std::string_view name;
-    std::string_view valid;
-    std::function<bool(const json&, settings&)> read;
+constexpr time_span up_to_a_day{.least = std::chrono::milliseconds{1}, .most = std::chrono::hours{24}};
+constexpr whole_number at_least_one{.least = 1};
+constexpr whole_number up_to_a_gibibyte{.least = 1'024, .most = 1u << 30, .of = "bytes"};
+
+bool is_network(std::string_view text) {
+    return network::parse(text).has_value();
+}
+
+constexpr headgate::member_table members{
+    make_member<&settings::listen>("listen", text{"an address and a port, such as \"127.0.0.1:8080\""},
+                                   "Where it listens."),
+    make_member<&settings::database>(
+        "database", text{"\"postgresql://…\", or the name of a file in the data directory"}, "Where values are kept."),
+    make_member<&settings::max_database_pages>("max_database_pages", whole_number{.of = "pages"},
+                                               "The size of SQLite's file; zero: no bound."),
+    make_member<&settings::users>("users", text{"the name of a file of bearer tokens; empty is none"}, "Who may ask."),
+    make_member<&settings::trusted_proxies>(
+        "trusted_proxies",
+        text_list{R"(an array of addresses and networks, such as ["10.0.0.0/8", "::1"], no bits behind the prefix)",
+                  is_network},
+        "Proxies whose word on the address of a client is taken."),
+    make_member<&settings::max_body>("max_body", up_to_a_gibibyte, "The largest request."),
+    make_member<&settings::max_connections>("max_connections", at_least_one, "Clients at once."),
+    make_member<&settings::max_entries>("max_entries", at_least_one, "Paths kept in memory."),
+    make_member<&settings::max_unsaved>("max_unsaved", at_least_one, "Writes that may wait for the database."),
+    make_member<&settings::log_requests>("log_requests", flag{}, "A line for each request."),
+    make_member<&settings::idle_timeout>("idle_timeout", up_to_a_day, "How long a client may ask nothing."),
+    make_member<&settings::header_timeout>("header_timeout", up_to_a_day, "For a whole header."),
+    make_member<&settings::body_timeout>("body_timeout", up_to_a_day, "For a whole body, and for an answer."),
+    make_member<&settings::busy_retry>("busy_retry", up_to_a_day, "Retry-After where nothing better is known."),
+    make_member<&settings::look_up_timeout>("look_up_timeout", up_to_a_day, "For one question to the database."),
+    make_member<&settings::sync_timeout>("sync_timeout", up_to_a_day, "For one transaction."),
+    make_member<&settings::sync_interval>("sync_interval", up_to_a_day, "Between two syncs that nobody asked for."),
+    make_member<&settings::save_interval>("save_interval", up_to_a_day, "Between two savings of the limiters."),
+    make_member<&settings::drain_timeout>("drain_timeout", up_to_a_day, "From SIGTERM to the end."),
+    make_member<&settings::parser_command>(
+        "parser_command", text_list{.valid = "an array of texts: a program and its arguments", .least = 1},
+        "The worker process."),
+    make_member<&settings::parser_memory>("parser_memory", whole_number{.least = 16u << 20, .of = "bytes"},
+                                          "Address space for each worker."),
+    make_member<&settings::parser_output>("parser_output", up_to_a_gibibyte, "The largest answer of a worker."),
+    make_member<&settings::parser_timeout>("parser_timeout", up_to_a_day,
+                                           "For one source text, with the wait for a worker."),
 };
-
-template <class T>
-member text(std::string_view name, T settings::* to, std::string_view valid) {
-    return {name, valid, [to](const json& from, settings& s) {
-                if (from.is_string()) {
-                    s.*to = from.get<std::string>();
-                }
-                return from.is_string();
-            }};
-}
-
-template <class T>
-member number(std::string_view name, T settings::* to, std::string_view valid, std::uint64_t least,
-              std::uint64_t most = std::numeric_limits<std::int64_t>::max()) {
-    return {name, valid, [to, least, most](const json& from, settings& s) {
-                const bool right =
-                    from.is_number_unsigned() && from.get<std::uint64_t>() >= least &&
-                    from.get<std::uint64_t>() <= std::min<std::uint64_t>(most, std::numeric_limits<T>::max());
-                if (right) {
-                    s.*to = from.get<T>();
-                }
-                return right;
-            }};
-}
-
-member time(std::string_view name, duration settings::* to) {
-    return {name, "a duration such as \"30s\", or a whole number of milliseconds; at least 1 ms, at most 1d",
-            [to](const json& from, settings& s) {
-                std::optional<duration> d;
-                if (from.is_string()) {
-                    d = headgate::parse_duration(from.get<std::string>());
-                } else if (from.is_number_unsigned() && from.get<std::uint64_t>() <= 86'400'000) {
-                    d = std::chrono::milliseconds{from.get<std::int64_t>()};
-                }
-                const bool right = d && *d >= std::chrono::milliseconds{1} && *d <= std::chrono::hours{24};
-                if (right) {
-                    s.*to = *d;
-                }
-                return right;
-            }};
-}
-
-member flag(std::string_view name, bool settings::* to) {
-    return {name, "true or false", [to](const json& from, settings& s) {
-                if (from.is_boolean()) {
-                    s.*to = from.get<bool>();
-                }
-                return from.is_boolean();
-            }};
-}
-
-member words(std::string_view name, std::vector<std::string> settings::* to) {
-    return {name, "an array of texts: a program and its arguments", [to](const json& from, settings& s) {
-                const bool right = from.is_array() && !from.empty() &&
-                                   std::all_of(from.begin(), from.end(), [](const json& w) { return w.is_string(); });
-                if (right) {
-                    s.*to = from.get<std::vector<std::string>>();
-                }
-                return right;
-            }};
-}
-
-member networks(std::string_view name, std::vector<network> settings::* to) {
-    return {name, R"(an array of addresses and networks, such as ["10.0.0.0/8", "::1"], no bits behind the prefix)",
-            [to](const json& from, settings& s) {
-                std::vector<network> read;
-                for (const json& one : from.is_array() ? from : json::array({nullptr})) {
-                    const auto parsed = one.is_string() ? network::parse(one.get<std::string>()) : std::nullopt;
-                    if (!parsed) {
-                        return false;
-                    }
-                    read.push_back(*parsed);
-                }
-                s.*to = std::move(read);
-                return true;
-            }};
-}
-
-const auto& members() {
-    static const std::array all{
-        text("listen", &settings::listen, "an address and a port, such as \"127.0.0.1:8080\""),
-        text("database", &settings::database, "\"postgresql://…\", or the name of a file in the data directory"),
-        number("max_database_pages", &settings::max_database_pages, "a whole number of pages; zero is off", 0),
-        text("users", &settings::users, "the name of a file of bearer tokens; empty is none"),
-        networks("trusted_proxies", &settings::trusted_proxies),
-        number("max_body", &settings::max_body, "a whole number of bytes, 1024 to 1073741824", 1'024, 1u << 30),
-        number("max_connections", &settings::max_connections, "a whole number of at least 1", 1),
-        number("max_entries", &settings::max_entries, "a whole number of at least 1", 1),
-        number("max_unsaved", &settings::max_unsaved, "a whole number of at least 1", 1),
-        flag("log_requests", &settings::log_requests),
-        time("idle_timeout", &settings::idle_timeout),
-        time("header_timeout", &settings::header_timeout),
-        time("body_timeout", &settings::body_timeout),
-        time("busy_retry", &settings::busy_retry),
-        time("look_up_timeout", &settings::look_up_timeout),
-        time("sync_timeout", &settings::sync_timeout),
-        time("sync_interval", &settings::sync_interval),
-        time("save_interval", &settings::save_interval),
-        time("drain_timeout", &settings::drain_timeout),
-        words("parser_command", &settings::parser_command),
-        number("parser_memory", &settings::parser_memory, "a whole number of bytes, at least 16777216", 16u << 20),
-        number("parser_output", &settings::parser_output, "a whole number of bytes, 1024 to 1073741824", 1'024,
-               1u << 30),
-        time("parser_timeout", &settings::parser_timeout),
-    };
-    return all;
-}
-
-void read_service(const json& from, settings& to, std::vector<config_problem>& problems) {
-    if (!from.is_object()) {
-        problems.push_back({"/service", from.dump(), "an object"});
-        return;
-    }
-    for (const auto& [key, value] : from.items()) {
-        const auto found =
-            std::find_if(members().begin(), members().end(), [&name = key](const member& m) { return m.name == name; });
-        if (found == members().end()) {
-            std::string valid = "one of";
-            for (const member& m : members()) {
-                valid.append(valid == "one of" ? " " : ", ").append(m.name);
-            }
-            problems.push_back({"/service/" + key, "an unknown key", valid});
-        } else if (!found->read(value, to)) {
-            problems.push_back({"/service/" + key, value.dump(), std::string(found->valid)});
-        }
-    }
-}
 
 // The parts that the code of the service asks for by name.
 void require_parts(const headgate::config& c, std::vector<config_problem>& problems) {
@@ -187,20 +97,17 @@ void require_parts(const headgate::config& c, std::vector<config_problem>& probl
 }  // namespace
 
 headgate::result<settings> parse_settings(std::string_view text, std::vector<config_problem>& problems) {
-    constexpr std::string_view ours[] = {"service"};
     settings out;
+    const headgate::config_section ours[] = {
+        {"service", [&](const headgate::config_object& from, const headgate::config& zones) {
+             from.read(members, out);
+             require_parts(zones, problems);
+         }}};
     auto zones = headgate::config::parse(text, problems, ours);
-    const json document = json::parse(text.begin(), text.end(), nullptr, false, true);
-    if (document.is_object() && document.contains("service")) {
-        read_service(document["service"], out, problems);
+    if (!zones) {
+        return zones.error();
     }
-    if (zones) {
-        out.zones = std::move(zones).value();
-        require_parts(out.zones, problems);
-    }
-    if (!problems.empty()) {
-        return headgate::error(headgate::errc::invalid_config, headgate::to_string(problems));
-    }
+    out.zones = std::move(zones).value();
     return out;
 }
 

@@ -19,16 +19,16 @@ namespace config_service {
 
 /// The document that configures the service: "service" is read here, "zones" by headgate.
 struct settings {
-    std::string listen = "127.0.0.1:8080";   ///< Address and port.
-    std::string database = "config.db";      ///< postgresql://…, or a file in the data directory.
-    std::uint32_t max_database_pages = 0;    ///< Of SQLite; zero: no bound.
-    std::string users;                       ///< The file of bearer tokens; empty: none, and loopback only.
-    std::vector<network> trusted_proxies;    ///< Whose word on where a request comes from is taken.
-    std::uint64_t max_body = 1 << 20;        ///< Bytes of a request.
-    std::uint64_t max_connections = 20'000;  ///< Clients at once.
-    std::uint64_t max_entries = 100'000;     ///< Paths kept in memory.
-    std::uint64_t max_unsaved = 10'000;      ///< Writes that may wait for the database.
-    bool log_requests = true;                ///< A line for each request.
+    std::string listen = "127.0.0.1:8080";     ///< Address and port.
+    std::string database = "config.db";        ///< postgresql://…, or a file in the data directory.
+    std::uint32_t max_database_pages = 0;      ///< Of SQLite; zero: no bound.
+    std::string users;                         ///< The file of bearer tokens; empty: none, and loopback only.
+    std::vector<std::string> trusted_proxies;  ///< Networks whose word on the address of a client is taken.
+    std::uint64_t max_body = 1 << 20;          ///< Bytes of a request.
+    std::uint64_t max_connections = 20'000;    ///< Clients at once.
+    std::uint64_t max_entries = 100'000;       ///< Paths kept in memory.
+    std::uint64_t max_unsaved = 10'000;        ///< Writes that may wait for the database.
+    bool log_requests = true;                  ///< A line for each request.
 
     headgate::duration idle_timeout = std::chrono::seconds{60};    ///< Of a client that asks nothing.
     headgate::duration header_timeout = std::chrono::seconds{10};  ///< For a whole header.

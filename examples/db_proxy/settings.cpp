@@ -3,236 +3,123 @@
 
 #include "settings.hpp"
 
-#include <nlohmann/json.hpp>
-
-#include <algorithm>
-#include <functional>
-#include <limits>
-#include <optional>
+#include <chrono>
+#include <string>
 #include <utility>
 
 namespace db_proxy {
 
 namespace {
 
+using headgate::config_object;
 using headgate::config_problem;
-using headgate::duration;
-using nlohmann::json;
+using headgate::make_member;
+using headgate::accepts::choice;
+using headgate::accepts::text;
+using headgate::accepts::text_list;
+using headgate::accepts::time_span;
+using headgate::accepts::whole_number;
 
-/// A key of an object, the values that are valid for it, and a function that reads one; it returns false for any other
-/// value.
-template <class Object>
-struct member {
-    std::string_view name;
-    std::string_view valid;
-    std::function<bool(const json&, Object&)> read;
+constexpr time_span up_to_a_day{.least = std::chrono::milliseconds{1}, .most = std::chrono::hours{24}};
+
+bool is_sqlstate(std::string_view code) {
+    return code.size() == 5 && code.find_first_not_of("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == std::string_view::npos;
+}
+
+bool is_not_empty(std::string_view text) {
+    return !text.empty();
+}
+
+constexpr text sqlstate{"an SQLSTATE: five digits and capital letters", is_sqlstate};
+
+constexpr headgate::member_table server_members{
+    make_member<&server_settings::host>("host", text{"a host's name or address"}, "Where the server is."),
+    make_member<&server_settings::port>("port", whole_number{1, 65'535}, "Its port."),
+    make_member<&server_settings::max_connections>("max_server_connections", whole_number{1, 100'000},
+                                                   "For all users together."),
+    make_member<&server_settings::login_timeout>("login_timeout", up_to_a_day,
+                                                 "From the connect to the end of the login."),
 };
 
-template <class Object>
-member<Object> text(std::string_view name, std::string Object::* to, std::string_view valid) {
-    return {name, valid, [to](const json& from, Object& o) {
-                if (from.is_string()) {
-                    o.*to = from.get<std::string>();
-                }
-                return from.is_string();
-            }};
+constexpr std::string_view pool_modes[] = {"session", "transaction"};
+constexpr std::string_view resets[] = {"dirty", "always"};
+constexpr std::string_view policies[] = {"reject", "ignore"};
+
+template <auto Policy>
+constexpr auto policy(std::string_view name) {
+    return make_member<&database_settings::parameters, Policy>(
+        name, choice{policies}, "What becomes of the parameter when a client sends it at its start.");
 }
 
-template <class Object>
-member<Object> texts(std::string_view name, std::vector<std::string> Object::* to, std::string_view valid) {
-    return {name, valid, [to](const json& from, Object& o) {
-                const auto is_text = [](const json& one) {
-                    return one.is_string() && !one.get_ref<const std::string&>().empty();
-                };
-                const bool right = from.is_array() && std::all_of(from.begin(), from.end(), is_text);
-                if (right) {
-                    o.*to = from.get<std::vector<std::string>>();
-                }
-                return right;
-            }};
-}
+constexpr headgate::member_table database_members{
+    make_member<&database_settings::server>("server", text{"the name of a server"}, "Where the database is."),
+    make_member<&database_settings::dbname>("dbname", text{"the name of the database on the server"},
+                                            "Empty: the same name."),
+    make_member<&database_settings::mode>("pool_mode", choice{pool_modes},
+                                          "How long a client keeps the server that is lent to it."),
+    make_member<&database_settings::reset>("reset", choice{resets},
+                                           "When a returned connection is reset with DISCARD ALL."),
+    policy<&parameter_policies::extra_float_digits>("extra_float_digits"),
+    policy<&parameter_policies::options>("options"),
+    policy<&parameter_policies::search_path>("search_path"),
+    policy<&parameter_policies::unknown>("unknown_parameters"),
+};
 
-template <class Object>
-member<Object> sqlstate(std::string_view name, std::string Object::* to) {
-    return {name, "an SQLSTATE: five digits and capital letters", [to](const json& from, Object& o) {
-                if (!from.is_string()) {
-                    return false;
-                }
-                o.*to = from.get<std::string>();
-                return (o.*to).size() == 5 &&
-                       (o.*to).find_first_not_of("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == std::string::npos;
-            }};
-}
+constexpr headgate::member_table proxy_members{
+    make_member<&settings::listen>("listen", text{"an address and a port, such as \"127.0.0.1:6432\""},
+                                   "Where clients connect."),
+    make_member<&settings::status>("status", text{"an address and a port, such as \"127.0.0.1:6480\"; empty is none"},
+                                   "Where the status page is."),
+    make_member<&settings::status_host_names>(
+        "status_host_names", text_list{"an array of names of hosts, such as \"status.example.com\"", is_not_empty},
+        "Under which names clients come to the page, besides its address."),
+    make_member<&settings::users>("users", text{"the name of the file of users"}, "Who may log in."),
+    make_member<&settings::admin_database>("admin_database", text{"the name of the console's database"},
+                                           "The console."),
+    make_member<&settings::max_client_connections>("max_client_connections", whole_number{1, 1'000'000},
+                                                   "Clients at once."),
+    make_member<&settings::client_login_timeout>("client_login_timeout", up_to_a_day, "For a client's whole login."),
+    make_member<&settings::drain_timeout>("drain_timeout", up_to_a_day, "From SIGTERM to the end."),
+    make_member<&settings::permit_wait>("permit_wait",
+                                        time_span{headgate::duration::zero(), up_to_a_day.most, "no waiting"},
+                                        "How long a transaction waits for its permit."),
+    make_member<&settings::circuit_open_code>("circuit_open_code", sqlstate,
+                                              "For a session while its server may not be asked."),
+    make_member<&settings::rate_limited_code>("rate_limited_code", sqlstate, "For a transaction without a permit."),
+    make_member<&settings::pool_exhausted_code>("pool_exhausted_code", sqlstate,
+                                                "For a transaction that no server was free for in time."),
+};
 
-template <class Object>
-member<Object> count(std::string_view name, std::uint32_t Object::* to, std::string_view valid, std::uint32_t most) {
-    return {name, valid, [to, most](const json& from, Object& o) {
-                const bool right =
-                    from.is_number_unsigned() && from.get<std::uint64_t>() >= 1 && from.get<std::uint64_t>() <= most;
-                if (right) {
-                    o.*to = from.get<std::uint32_t>();
-                }
-                return right;
-            }};
-}
-
-template <class Object>
-member<Object> time(std::string_view name, duration Object::* to, duration least = std::chrono::milliseconds{1}) {
-    return {name, "a duration such as \"5s\", at most 1d", [to, least](const json& from, Object& o) {
-                const auto span =
-                    from.is_string() ? headgate::parse_duration(from.get<std::string>()) : std::optional<duration>{};
-                const bool right = span && *span >= least && *span <= std::chrono::hours{24};
-                if (right) {
-                    o.*to = *span;
-                }
-                return right;
-            }};
-}
-
-template <class Object, class Value>
-member<Object> choice(std::string_view name, Value Object::* to, std::string_view valid,
-                      std::vector<std::pair<std::string_view, Value>> values) {
-    return {name, valid, [to, values = std::move(values)](const json& from, Object& o) {
-                for (const auto& [word, value] : values) {
-                    if (from.is_string() && from.get<std::string>() == word) {
-                        o.*to = value;
-                        return true;
-                    }
-                }
-                return false;
-            }};
-}
-
-template <class Object>
-void read_object(const json& from, const std::string& at, const std::vector<member<Object>>& members, Object& to,
-                 std::vector<config_problem>& problems) {
-    if (!from.is_object()) {
-        problems.push_back({at, from.dump(), "an object"});
-        return;
+void read_database(const std::string& name, const config_object& from, settings& to) {
+    database_settings& database = to.databases[name];
+    from.read(database_members, database);
+    if (name.find('@') != std::string::npos) {  // a pool's name is user@database, and the user's part may have an @
+        from.report("", "a name with @", "a name without @");
     }
-    for (const auto& [key, value] : from.items()) {
-        const auto found =
-            std::find_if(members.begin(), members.end(), [&name = key](const auto& m) { return m.name == name; });
-        std::string place = at;
-        place.append("/").append(key);
-        if (found == members.end()) {
-            std::string valid = "one of";
-            for (const auto& m : members) {
-                valid.append(valid == "one of" ? " " : ", ").append(m.name);
-            }
-            problems.push_back({std::move(place), "an unknown key", valid});
-        } else if (!found->read(value, to)) {
-            problems.push_back({std::move(place), value.dump(), std::string(found->valid)});
-        }
+    if (name == to.admin_database) {
+        from.report("", "the name of the console's database", "another name, here or as admin_database");
+    }
+    if (!to.servers.contains(database.server)) {
+        from.report("/server", '"' + database.server + '"', "the name of a server under /proxy/servers");
+    }
+    if (database.dbname.empty()) {
+        database.dbname = name;
     }
 }
 
-/// An object whose keys are names.
-template <class Object>
-void read_named(const json& from, const std::string& at, const std::vector<member<Object>>& members,
-                std::map<std::string, Object>& to, std::vector<config_problem>& problems) {
-    if (!from.is_object() || from.empty()) {
-        problems.push_back({at, from.dump(), "an object with at least one name"});
-        return;
-    }
-    for (const auto& [name, value] : from.items()) {
-        std::string place = at;
-        place.append("/").append(name);
-        read_object(value, place, members, to[name], problems);
-    }
-}
-
-const auto& server_members() {
-    static const std::vector<member<server_settings>> all{
-        text("host", &server_settings::host, "a host's name or address"),
-        count("port", &server_settings::port, "a port, 1 to 65535", 65'535),
-        count("max_server_connections", &server_settings::max_connections, "a whole number, 1 to 100000", 100'000),
-        time("login_timeout", &server_settings::login_timeout),
-    };
-    return all;
-}
-
-member<database_settings> policy(std::string_view name, parameter_policy parameter_policies::* to) {
-    return {name, "\"ignore\" or \"reject\"", [to](const json& from, database_settings& d) {
-                const std::string word = from.is_string() ? from.get<std::string>() : "";
-                d.parameters.*to = word == "ignore" ? parameter_policy::ignore : parameter_policy::reject;
-                return word == "ignore" || word == "reject";
-            }};
-}
-
-const auto& database_members() {
-    static const std::vector<member<database_settings>> all{
-        text("server", &database_settings::server, "the name of a server"),
-        text("dbname", &database_settings::dbname, "the name of the database on the server"),
-        choice<database_settings, pool_mode>(
-            "pool_mode", &database_settings::mode, "\"transaction\" or \"session\"",
-            {{"transaction", pool_mode::transaction}, {"session", pool_mode::session}}),
-        choice<database_settings, reset_when>("reset", &database_settings::reset, "\"dirty\" or \"always\"",
-                                              {{"dirty", reset_when::dirty}, {"always", reset_when::always}}),
-        policy("extra_float_digits", &parameter_policies::extra_float_digits),
-        policy("options", &parameter_policies::options),
-        policy("search_path", &parameter_policies::search_path),
-        policy("unknown_parameters", &parameter_policies::unknown),
-    };
-    return all;
-}
-
-const auto& proxy_members() {
-    static const std::vector<member<settings>> all{
-        text("listen", &settings::listen, "an address and a port, such as \"127.0.0.1:6432\""),
-        text("status", &settings::status, "an address and a port, such as \"127.0.0.1:6480\"; empty is none"),
-        texts("status_host_names", &settings::status_host_names,
-              "an array of names of hosts, such as \"status.example.com\""),
-        text("users", &settings::users, "the name of the file of users"),
-        text("admin_database", &settings::admin_database, "the name of the console's database"),
-        count("max_client_connections", &settings::max_client_connections, "a whole number, 1 to 1000000", 1'000'000),
-        time("client_login_timeout", &settings::client_login_timeout),
-        time("drain_timeout", &settings::drain_timeout),
-        time("permit_wait", &settings::permit_wait, duration::zero()),
-        sqlstate("circuit_open_code", &settings::circuit_open_code),
-        sqlstate("rate_limited_code", &settings::rate_limited_code),
-        sqlstate("pool_exhausted_code", &settings::pool_exhausted_code),
-    };
-    return all;
-}
-
-void read_proxy(const json& from, settings& to, std::vector<config_problem>& problems) {
-    if (!from.is_object()) {
-        problems.push_back({"/proxy", from.dump(), "an object"});
-        return;
-    }
-    json own = from;
-    const json nothing;
-    const auto take = [&](const char* name) {
-        json part = from.contains(name) ? from[name] : nothing;
-        own.erase(name);
-        return part;
-    };
-    read_named(take("servers"), "/proxy/servers", server_members(), to.servers, problems);
-    read_named(take("databases"), "/proxy/databases", database_members(), to.databases, problems);
-    read_object(own, "/proxy", proxy_members(), to, problems);
-    for (auto& [name, database] : to.databases) {
-        if (name.find('@') != std::string::npos) {  // a pool's name is user@database, and the user's part may have an @
-            problems.push_back({"/proxy/databases/" + name, "a name with @", "a name without @"});
-        }
-        if (!to.servers.contains(database.server)) {
-            problems.push_back({"/proxy/databases/" + name + "/server", '"' + database.server + '"',
-                                "the name of a server under /proxy/servers"});
-        }
-        if (database.dbname.empty()) {
-            database.dbname = name;
-        }
-    }
-    if (to.databases.contains(to.admin_database)) {
-        problems.push_back({"/proxy/databases/" + to.admin_database, "the name of the console's database",
-                            "another name, here or as admin_database"});
-    }
+void read_proxy(const config_object& from, settings& to) {
+    from.each("servers", [&to](const std::string& name, const config_object& server) {
+        server.read(server_members, to.servers[name]);
+    });
+    from.read(proxy_members, to, {"servers", "databases"});
+    from.each("databases",
+              [&to](const std::string& name, const config_object& database) { read_database(name, database, to); });
 }
 
 /// Reports the parts that the proxy needs in the zone and that are missing.
-void require_parts(settings& s, std::vector<config_problem>& problems) {
-    const auto found = s.zones.zones.find(zone_name);
-    if (found == s.zones.zones.end() || s.zones.zones.size() > 1) {
+void require_parts(const settings& s, const headgate::config& zones, std::vector<config_problem>& problems) {
+    const auto found = zones.zones.find(zone_name);
+    if (found == zones.zones.end() || zones.zones.size() > 1) {
         problems.push_back({"/zones", "no zone \"proxy\", or others beside it", "one zone, \"proxy\""});
         return;
     }
@@ -257,20 +144,19 @@ void require_parts(settings& s, std::vector<config_problem>& problems) {
 }  // namespace
 
 headgate::result<settings> parse_settings(std::string_view text, std::vector<config_problem>& problems) {
-    constexpr std::string_view ours[] = {"proxy"};
     settings out;
+    const headgate::config_section ours[] = {{.name = "proxy",
+                                              .read =
+                                                  [&](const config_object& from, const headgate::config& zones) {
+                                                      read_proxy(from, out);
+                                                      require_parts(out, zones, problems);
+                                                  },
+                                              .required = true}};
     auto zones = headgate::config::parse(text, problems, ours);
-    const json document = json::parse(text.begin(), text.end(), nullptr, false, true);
-    if (document.is_object()) {
-        read_proxy(document.contains("proxy") ? document["proxy"] : json::object(), out, problems);
+    if (!zones) {
+        return zones.error();
     }
-    if (zones) {
-        out.zones = std::move(zones).value();
-        require_parts(out, problems);
-    }
-    if (!problems.empty()) {
-        return headgate::error(headgate::errc::invalid_config, headgate::to_string(problems));
-    }
+    out.zones = std::move(zones).value();
     return out;
 }
 

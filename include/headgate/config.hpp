@@ -13,6 +13,7 @@
 
 #include <headgate/breaker_options.hpp>
 #include <headgate/bulkhead.hpp>
+#include <headgate/config_object.hpp>
 #include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
 #include <headgate/pool_options.hpp>
@@ -40,11 +41,11 @@ struct config {
 
     /// Reads a JSON document; comments are allowed. The detail of an `invalid_config` error tells all of its mistakes.
     [[nodiscard]] HEADGATE_DECL static result<config> parse(std::string_view text);
-    /// The same, with the mistakes as data. `problems` is empty when there are none. `others` are members beside
-    /// "zones" that are known, and read by somebody else.
+    /// The same, with the mistakes as data. `problems` is empty when there are none. `sections` are members beside
+    /// "zones", which the program reads itself.
     [[nodiscard]] HEADGATE_DECL static result<config> parse(std::string_view text,
                                                             std::vector<config_problem>& problems,
-                                                            std::span<const std::string_view> others = {});
+                                                            std::span<const config_section> sections = {});
 
     /// What is wrong with a configuration that was not parsed, or was changed since: values only.
     [[nodiscard]] HEADGATE_DECL std::vector<config_problem> check() const;

@@ -16,6 +16,7 @@
 #include <headgate/call_permit.hpp>
 #include <headgate/circuit_breaker.hpp>
 #include <headgate/config.hpp>
+#include <headgate/config_object.hpp>
 #include <headgate/config_problem.hpp>
 #include <headgate/error.hpp>
 #include <headgate/event.hpp>
@@ -27,6 +28,7 @@
 #include <headgate/latency.hpp>
 #include <headgate/lease.hpp>
 #include <headgate/limiter_options.hpp>
+#include <headgate/member_table.hpp>
 #include <headgate/operation.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/pool_snapshot.hpp>

@@ -3,6 +3,7 @@
 
 #include <headgate/bulkhead_options.hpp>
 
+#include "options/members.hpp"
 #include "options/problems.hpp"
 
 namespace headgate {
@@ -11,8 +12,7 @@ namespace detail {
 
 std::vector<option_problem> problems_of(const bulkhead_options& o) {
     option_problems p;
-    p.number("max_concurrent", o.max_concurrent, 1, max_pool_resources);
-    p.time_span("max_wait", o.max_wait, duration::zero());
+    p.members(bulkhead_members, o);
     return p.take();
 }
 

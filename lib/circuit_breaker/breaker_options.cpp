@@ -5,38 +5,23 @@
 
 #include <string>
 
-#include "options/limits.hpp"
+#include "options/members.hpp"
 #include "options/problems.hpp"
+#include "options/rules.hpp"
 
 namespace headgate {
 
 namespace detail {
 
 std::vector<option_problem> problems_of(const breaker_options& o) {
-    constexpr duration longest = longest_duration;
-    constexpr duration positive{1};
     option_problems p;
-    if (o.consecutive_failures == 0u) {
-        p.add("consecutive_failures", "0", "at least 1, or empty for off");
-    }
-    p.share("failure_ratio", o.failure_ratio.value_or(1), false, ", or empty for off");
-    p.share("slow_ratio", o.slow_ratio.value_or(1), false, ", or empty for off");
-    p.time_span("slow_after", o.slow_after.value_or(positive), positive, longest);
+    p.members(breaker_members, o);
     if (o.slow_ratio && !o.slow_after) {
         p.add("slow_after", "slow_ratio", "empty", "set, because slow_ratio is");
     }
-    p.number("min_calls", o.min_calls, 1, UINT32_MAX);
-    p.time_span("window", o.window, shortest_window, longest);
-    p.time_span("reset_timeout", o.reset_timeout, positive, longest);
-    p.time_span("max_reset_timeout", o.max_reset_timeout, positive, longest);
     if (o.max_reset_timeout < o.reset_timeout && p.right({"reset_timeout", "max_reset_timeout"})) {
         p.add("max_reset_timeout", "reset_timeout", text_of(o.max_reset_timeout),
               "at least reset_timeout, which is " + text_of(o.reset_timeout));
-    }
-    p.number("probes", o.probes, 1, most_probes);
-    p.time_span("probe_deadline", o.probe_deadline, positive, longest);
-    if (o.mode > breaker_mode::observe) {
-        p.add("mode", std::to_string(static_cast<unsigned>(o.mode)), "one of breaker_mode");
     }
     if (!o.consecutive_failures && !o.failure_ratio && !o.slow_ratio) {
         p.add({"consecutive_failures", "failure_ratio", "slow_ratio"},

@@ -13,13 +13,13 @@
 namespace headgate {
 
 result<config> config::parse(std::string_view text, std::vector<config_problem>& problems,
-                             std::span<const std::string_view> others) {
+                             std::span<const config_section> sections) {
     problems.clear();
     try {
         config out;
         if (const auto document = detail::read_json(text, problems)) {
             detail::reporter r(problems);
-            detail::read_document(r, *document, others, out);
+            detail::read_document(r, *document, sections, out);
         }
         if (!problems.empty()) {
             return error(errc::invalid_config, to_string(problems));

@@ -5,7 +5,10 @@
 
 #include <optional>
 
+#include "config/member_json.hpp"
 #include "options/limits.hpp"
+#include "options/members.hpp"
+#include "options/rules.hpp"
 
 namespace headgate::detail {
 
@@ -55,7 +58,7 @@ std::optional<quota> read_quota(reporter& r, const json_node& from, const std::s
     }
     quota_fields f;
     const std::size_t before = r.problems();
-    const wrong_members wrong = read_members(r, from, at, quota_members(), f);
+    const wrong_members wrong = read_members(r, from, at, quota_members.members, &f);
     require(r, from, at, {"permits", "period"}, "an object with permits and period");
     if (!burst_fits(r, f, wrong, at) || r.problems() != before) {
         return {};
@@ -142,7 +145,8 @@ void read_tiers(reporter& r, const json_node& from, const std::string& at, std::
 }
 
 void read_limiter(reporter& r, const json_node& from, const std::string& at, rate_limiter_options& to) {
-    wrong_members wrong = read_members(r, from, at, limiter_members(), to, {"quota", "tiers"});
+    constexpr std::string_view others[] = {"quota", "tiers"};
+    wrong_members wrong = read_members(r, from, at, limiter_members.members, &to, others);
     const std::size_t before = r.problems();
     const json_node* const one = from.find("quota");
     const json_node* const many = from.find("tiers");
@@ -162,10 +166,10 @@ void read_limiter(reporter& r, const json_node& from, const std::string& at, rat
     check_options(r, at, to, wrong);
 }
 
-template <class Options>
-void read_options(reporter& r, const json_node& from, const std::string& at, std::span<const member<Options>> known,
+template <class Options, std::size_t Size>
+void read_options(reporter& r, const json_node& from, const std::string& at, const member_table<Options, Size>& known,
                   Options& to) {
-    check_options(r, at, to, read_members(r, from, at, known, to));
+    check_options(r, at, to, read_members(r, from, at, known.members, &to));
 }
 
 template <class Options, class Read>
@@ -186,8 +190,8 @@ void read_group(reporter& r, const json_node& from, const std::string& at, std::
 void read_zone(reporter& r, const json_node& from, const std::string& at, zone_config& to) {
     constexpr std::string_view known[] = {"missing_breaker", "rate_limiters", "resource_pools", "circuit_breakers",
                                           "bulkheads"};
-    const auto options = [&r](const auto& members) {
-        return [&r, members](const json_node& v, const std::string& a, auto& o) { read_options(r, v, a, members, o); };
+    const auto options = [&r](const auto& table) {
+        return [&r, &table](const json_node& v, const std::string& a, auto& o) { read_options(r, v, a, table, o); };
     };
     for (const auto& [key, value] : from.items()) {
         const std::string here = at + pointer_step(key);
@@ -201,43 +205,41 @@ void read_zone(reporter& r, const json_node& from, const std::string& at, zone_c
             read_group(r, value, here, to.rate_limiters,
                        [&r](const json_node& v, const std::string& a, auto& o) { read_limiter(r, v, a, o); });
         } else if (key == "resource_pools") {
-            read_group(r, value, here, to.resource_pools, options(pool_members()));
+            read_group(r, value, here, to.resource_pools, options(pool_members));
         } else if (key == "circuit_breakers") {
-            read_group(r, value, here, to.circuit_breakers, options(breaker_members()));
+            read_group(r, value, here, to.circuit_breakers, options(breaker_members));
         } else if (key == "bulkheads") {
-            read_group(r, value, here, to.bulkheads, options(bulkhead_members()));
+            read_group(r, value, here, to.bulkheads, options(bulkhead_members));
         } else {
             r.unknown_key(at, key, known);
         }
     }
 }
 
-template <class Options>
-void check_members(reporter& r, const std::string& at, const Options& options, std::span<const member<Options>> known,
+void check_members(reporter& r, const std::string& at, const void* options, std::span<const member> known,
                    wrong_members& wrong) {
-    for (const auto& m : known) {
-        const json written = m.write(options);
-        Options read;
-        if (!m.read(written, read) || m.write(read) != written) {
+    for (const member& m : known) {
+        const member_value value = m.get(options);
+        if (!is_valid(m, value, written_in::document)) {
             wrong.insert(m.name);
-            r.report(at + pointer_step(m.name), shown(written), m.valid);
+            r.report(at + pointer_step(m.name), shown(to_json(m, value)), valid_values(m, written_in::document));
         }
     }
 }
 
-template <class Options>
-void check_made(reporter& r, const std::string& at, const Options& options, std::span<const member<Options>> known) {
+template <class Options, std::size_t Size>
+void check_made(reporter& r, const std::string& at, const Options& options, const member_table<Options, Size>& known) {
     wrong_members wrong;
-    check_members(r, at, options, known, wrong);
+    check_members(r, at, &options, known.members, wrong);
     check_options(r, at, options, wrong);
 }
 
 // A quota holds what it may hold; only its period may be longer than a document can say.
 void check_quota(reporter& r, const std::string& at, const quota& q) {
-    quota_fields fields{.permits = q.permits(), .period = q.period(), .burst = q.burst()};
+    const quota_fields fields{.permits = q.permits(), .period = q.period(), .burst = q.burst()};
     wrong_members wrong;
     if (!q.is_none()) {
-        check_members(r, at, fields, quota_members(), wrong);
+        check_members(r, at, &fields, quota_members.members, wrong);
     }
 }
 
@@ -265,13 +267,42 @@ void check_tiers(reporter& r, const std::string& at, const std::vector<tier>& ti
 
 void check_limiter(reporter& r, const std::string& at, const rate_limiter_options& options) {
     wrong_members wrong;
-    check_members(r, at, options, limiter_members(), wrong);
+    check_members(r, at, &options, limiter_members.members, wrong);
     const std::size_t before = r.problems();
     check_tiers(r, at, options.tiers);
     if (r.problems() != before) {
         wrong.insert("tiers");
     }
     check_options(r, at, options, wrong);
+}
+
+void read_zones(reporter& r, const json_node& from, config& to) {
+    const json_node* const zones = from.find("zones");
+    if (zones == nullptr) {
+        r.report("", "no \"zones\"", "an object with zones");
+        return;
+    }
+    if (!r.object(*zones, "/zones", "zones by their names")) {
+        return;
+    }
+    for (const auto& [name, value] : zones->items()) {
+        const std::string here = "/zones" + pointer_step(name);
+        r.name(here, name);
+        if (r.object(value, here, "groups of primitives")) {
+            read_zone(r, value, here, to.zones[name]);
+        }
+    }
+}
+
+void read_section(reporter& r, const json_node& from, const config_section& section, const config& zones) {
+    static const json_node nothing = json_node::object();
+    const json_node* const found = from.find(section.name);
+    const std::string at = pointer_step(section.name);
+    if (found == nullptr && section.required) {
+        r.report("", "no \"" + std::string(section.name) + '"', "an object with " + std::string(section.name));
+    } else if (section.read && (found == nullptr || r.object(*found, at, "settings"))) {
+        section.read(config_object(found == nullptr ? nothing : *found, at, r), zones);
+    }
 }
 
 template <class Options, class Check>
@@ -316,31 +347,48 @@ void reporter::unknown_key(const std::string& at, const std::string& key, std::s
 
 // Reading -------------------------------------------------------------------------------------------------------------
 
-void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to) {
+wrong_members read_members(reporter& r, const json_node& from, const std::string& at, std::span<const member> known,
+                           void* to, std::span<const std::string_view> others) {
+    wrong_members wrong;
+    for (const auto& [key, value] : from.items()) {
+        const auto found =
+            std::find_if(known.begin(), known.end(), [&name = key](const member& m) { return m.name == name; });
+        if (found != known.end()) {
+            const auto read = read_value(*found, value);
+            if (read && is_valid(*found, *read, written_in::document)) {
+                found->set(to, *read);
+            } else {
+                wrong.insert(found->name);
+                r.report(at + pointer_step(key), shown(value), valid_values(*found, written_in::document));
+            }
+        } else if (std::find(others.begin(), others.end(), key) == others.end()) {
+            std::vector<std::string_view> names(others.begin(), others.end());
+            for (const member& m : known) {
+                names.push_back(m.name);
+            }
+            r.unknown_key(at, key, names);
+        }
+    }
+    return wrong;
+}
+
+void read_document(reporter& r, const json_node& from, std::span<const config_section> sections, config& to) {
     if (!r.object(from, "", "zones")) {
         return;
     }
+    std::vector<std::string_view> known;
+    for (const config_section& s : sections) {
+        known.push_back(s.name);
+    }
+    known.emplace_back("zones");
     for (const auto& [key, value] : from.items()) {
-        if (key != "zones" && key != "$schema" && std::find(others.begin(), others.end(), key) == others.end()) {
-            std::vector<std::string_view> known(others.begin(), others.end());
-            known.emplace_back("zones");
+        if (key != "$schema" && std::find(known.begin(), known.end(), key) == known.end()) {
             r.unknown_key("", key, known);
         }
     }
-    const json_node* const zones = from.find("zones");
-    if (zones == nullptr) {
-        r.report("", "no \"zones\"", "an object with zones");
-        return;
-    }
-    if (!r.object(*zones, "/zones", "zones by their names")) {
-        return;
-    }
-    for (const auto& [name, value] : zones->items()) {
-        const std::string here = "/zones" + pointer_step(name);
-        r.name(here, name);
-        if (r.object(value, here, "groups of primitives")) {
-            read_zone(r, value, here, to.zones[name]);
-        }
+    read_zones(r, from, to);
+    for (const config_section& s : sections) {
+        read_section(r, from, s, to);
     }
 }
 
@@ -351,12 +399,41 @@ void check_document(reporter& r, const config& made) {
         check_group(r, at + "/rate_limiters", z.rate_limiters,
                     [&r](const std::string& a, const auto& o) { check_limiter(r, a, o); });
         check_group(r, at + "/resource_pools", z.resource_pools,
-                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, pool_members()); });
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, pool_members); });
         check_group(r, at + "/circuit_breakers", z.circuit_breakers,
-                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, breaker_members()); });
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, breaker_members); });
         check_group(r, at + "/bulkheads", z.bulkheads,
-                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, bulkhead_members()); });
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, bulkhead_members); });
     }
 }
 
 }  // namespace headgate::detail
+
+namespace headgate {
+
+void config_object::read_members(std::span<const member> table, void* to,
+                                 std::span<const std::string_view> others) const {
+    detail::read_members(*problems_, *node_, pointer_, table, to, others);
+}
+
+void config_object::each(std::string_view name,
+                         const std::function<void(const std::string&, const config_object&)>& read) const {
+    const detail::json_node* const all = node_->find(name);
+    const std::string at = pointer_ + detail::pointer_step(name);
+    if (all == nullptr || !all->is_object() || all->items().empty()) {
+        problems_->report(at, all == nullptr ? "nothing" : detail::shown(*all), "an object with at least one name");
+        return;
+    }
+    for (const auto& [key, value] : all->items()) {
+        const std::string here = at + detail::pointer_step(key);
+        if (problems_->object(value, here, "settings")) {
+            read(key, config_object(value, here, *problems_));
+        }
+    }
+}
+
+void config_object::report(std::string_view pointer, std::string found, std::string valid) const {
+    problems_->report(pointer_ + std::string(pointer), std::move(found), std::move(valid));
+}
+
+}  // namespace headgate

@@ -5,7 +5,6 @@
 #define HEADGATE_LIB_CONFIG_READER_HPP
 
 #include <algorithm>
-#include <initializer_list>
 #include <set>
 #include <span>
 #include <string>
@@ -16,7 +15,6 @@
 #include <headgate/config.hpp>
 
 #include "config/json_text.hpp"
-#include "config/members.hpp"
 #include "config/text.hpp"
 #include "options/problems.hpp"
 
@@ -44,30 +42,9 @@ private:
     std::vector<config_problem>& problems_;
 };
 
-/// Reads the members of `Options` in an object; `others` are read elsewhere. Returns those that are wrong.
-template <class Options>
-wrong_members read_members(reporter& r, const json_node& from, const std::string& at,
-                           std::span<const member<Options>> known, Options& to,
-                           std::initializer_list<std::string_view> others = {}) {
-    wrong_members wrong;
-    for (const auto& [key, value] : from.items()) {
-        const auto found =
-            std::find_if(known.begin(), known.end(), [&name = key](const auto& m) { return m.name == name; });
-        if (found != known.end()) {
-            if (value.is_object() || value.is_array() || !found->read(value.single(), to)) {
-                wrong.insert(found->name);
-                r.report(at + pointer_step(key), shown(value), found->valid);
-            }
-        } else if (std::find(others.begin(), others.end(), key) == others.end()) {
-            std::vector<std::string_view> names(others);
-            for (const auto& m : known) {
-                names.push_back(m.name);
-            }
-            r.unknown_key(at, key, names);
-        }
-    }
-    return wrong;
-}
+/// Reads the members of an object into `to`; `others` are read elsewhere. Returns those that are wrong.
+wrong_members read_members(reporter& r, const json_node& from, const std::string& at, std::span<const member> known,
+                           void* to, std::span<const std::string_view> others = {});
 
 /// Reports the mistakes of `options`, except those about members in `wrong`, which are reported already.
 template <class Options>
@@ -79,7 +56,7 @@ void check_options(reporter& r, const std::string& at, const Options& options, c
     }
 }
 
-void read_document(reporter& r, const json_node& from, std::span<const std::string_view> others, config& to);
+void read_document(reporter& r, const json_node& from, std::span<const config_section> sections, config& to);
 
 /// Reports the mistakes that the document of a configuration made in code would have.
 void check_document(reporter& r, const config& made);

@@ -5,8 +5,9 @@
 
 #include <string_view>
 
-#include "config/members.hpp"
+#include "config/member_json.hpp"
 #include "config/text.hpp"
+#include "options/members.hpp"
 
 namespace headgate::detail {
 
@@ -139,16 +140,16 @@ void write(document& out, const std::vector<tier>& tiers) {
     });
 }
 
-template <class Options>
+template <class Options, std::size_t Size>
 void write_group(document& out, std::string_view group_name, const std::map<std::string, Options>& group,
-                 std::span<const member<Options>> members) {
+                 const member_table<Options, Size>& table) {
     out.name(group_name);
     out.object([&] {
         for (const auto& [name, options] : group) {
             out.name(name);
             out.object([&, &each = options] {
-                for (const auto& m : members) {
-                    member_of(out, m.name, m.write(each));
+                for (const member& m : table.members) {
+                    member_of(out, m.name, to_json(m, m.get(&each)));
                 }
                 if constexpr (requires { each.tiers; }) {
                     write(out, each.tiers);
@@ -161,10 +162,10 @@ void write_group(document& out, std::string_view group_name, const std::map<std:
 void write(document& out, const zone_config& z) {
     out.object([&] {
         member_of(out, "missing_breaker", z.missing_breaker == missing_breaker::run ? "run" : "refuse");
-        write_group(out, "rate_limiters", z.rate_limiters, limiter_members());
-        write_group(out, "resource_pools", z.resource_pools, pool_members());
-        write_group(out, "circuit_breakers", z.circuit_breakers, breaker_members());
-        write_group(out, "bulkheads", z.bulkheads, bulkhead_members());
+        write_group(out, "rate_limiters", z.rate_limiters, limiter_members);
+        write_group(out, "resource_pools", z.resource_pools, pool_members);
+        write_group(out, "circuit_breakers", z.circuit_breakers, breaker_members);
+        write_group(out, "bulkheads", z.bulkheads, bulkhead_members);
     });
 }
 

@@ -3,10 +3,10 @@
 
 #include "options/problems.hpp"
 
-#include <cstdio>
 #include <new>
 
 #include "config/text.hpp"
+#include "options/rules.hpp"
 
 namespace headgate {
 
@@ -25,16 +25,6 @@ std::string to_string(const std::vector<config_problem>& problems) {
 
 namespace detail {
 
-namespace {
-
-std::string text_of(double value) {
-    char buffer[32];
-    std::snprintf(buffer, sizeof buffer, "%g", value);
-    return buffer;
-}
-
-}  // namespace
-
 result<void> accept(const std::vector<config_problem>& problems) try {
     if (problems.empty()) {
         return success();
@@ -52,42 +42,12 @@ result<void> accept(const std::vector<config_problem>& problems) try {
     return errc::invalid_argument;
 }
 
-std::string text_of(duration d) {
-    const auto ns = d.count();
-    if (ns % 1'000'000'000 == 0) {
-        return std::to_string(ns / 1'000'000'000) + " s";
-    }
-    if (ns % 1'000'000 == 0) {
-        return std::to_string(ns / 1'000'000) + " ms";
-    }
-    return std::to_string(ns) + " ns";
-}
-
-void option_problems::number(std::string_view member, std::uint64_t value, std::uint64_t least, std::uint64_t most) {
-    if (value < least || value > most) {
-        add(member, std::to_string(value), std::to_string(least) + " to " + std::to_string(most));
-    }
-}
-
-void option_problems::share(std::string_view member, double value, bool may_be_zero, const char* also) {
-    // Written so that a NaN is wrong, too.
-    if (!((may_be_zero ? value >= 0.0 : value > 0.0) && value <= 1.0)) {
-        add(member, text_of(value), std::string(may_be_zero ? "from 0 to 1" : "above 0 and at most 1") + also);
-    }
-}
-
-void option_problems::time_span(std::string_view member, duration value, duration least, duration most) {
-    if (value < least) {
-        const char* const small = least == duration{1} ? "above 0" : "0 or longer";
-        add(member, text_of(value), least > duration{1} ? "at least " + text_of(least) : small);
-    } else if (value > most) {
-        add(member, text_of(value), "at most " + std::to_string(most / std::chrono::hours(24)) + " days");
-    }
-}
-
-void option_problems::time_span_or_off(std::string_view member, duration value) {
-    if (value < duration::zero()) {
-        add(member, text_of(value), "above 0, or 0 for off");
+void option_problems::members(std::span<const member> all, const void* options) {
+    for (const member& m : all) {
+        const member_value value = m.get(options);
+        if (!is_valid(m, value, written_in::code)) {
+            add(m.name, shown(m, value), valid_values(m, written_in::code));
+        }
     }
 }
 

@@ -5,8 +5,9 @@
 #define HEADGATE_LIB_OPTIONS_PROBLEMS_HPP
 
 #include <algorithm>
-#include <cstdint>
+#include <cstddef>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,8 +16,8 @@
 #include <headgate/bulkhead_options.hpp>
 #include <headgate/config_problem.hpp>
 #include <headgate/limiter_options.hpp>
+#include <headgate/member_table.hpp>
 #include <headgate/pool_options.hpp>
-#include <headgate/time.hpp>
 
 namespace headgate::detail {
 
@@ -47,12 +48,11 @@ public:
         found_.push_back({{'/' + std::string(member) + step, std::move(found), std::move(valid)}, {member}});
     }
 
-    void number(std::string_view member, std::uint64_t value, std::uint64_t least, std::uint64_t most);
-    /// Within [0, 1], or (0, 1].
-    void share(std::string_view member, double value, bool may_be_zero, const char* also = "");
-    void time_span(std::string_view member, duration value, duration least, duration most = duration::max());
-    /// Zero is off.
-    void time_span_or_off(std::string_view member, duration value);
+    /// Each member of `options` whose value breaks its rule.
+    template <class Options, std::size_t Size>
+    void members(const member_table<Options, Size>& table, const Options& options) {
+        members(table.members, &options);
+    }
 
     [[nodiscard]] bool right(std::initializer_list<std::string_view> members) const {
         return std::none_of(found_.begin(), found_.end(), [&](const option_problem& p) {
@@ -65,11 +65,10 @@ public:
     [[nodiscard]] std::vector<option_problem> take() { return std::move(found_); }
 
 private:
+    void members(std::span<const member> all, const void* options);
+
     std::vector<option_problem> found_;
 };
-
-/// The value in the largest unit that shows it exactly: "1500 ms".
-[[nodiscard]] std::string text_of(duration d);
 
 [[nodiscard]] std::vector<option_problem> problems_of(const rate_limiter_options& options);
 [[nodiscard]] std::vector<option_problem> problems_of(const pool_options& options);

@@ -34,7 +34,6 @@ time_point as_time(std::uint64_t word) noexcept {
 result<std::unique_ptr<limiter_machine>> limiter_machine::make(const limiter_settings& settings,
                                                                std::vector<headgate::tier> tiers) {
     option_problems problems;
-    problems.number("max_keys", settings.max_keys, 1, most_keys);
     plan_set::check(tiers, problems);
     BOOST_OUTCOME_TRYV(accept(plain(problems.take())));
     return std::unique_ptr<limiter_machine>{new limiter_machine{settings, std::move(tiers)}};

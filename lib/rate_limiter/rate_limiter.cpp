@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "options/limits.hpp"
+#include "options/members.hpp"
 #include "options/problems.hpp"
 #include "rate_limiter/busiest_keys.hpp"
 #include "rate_limiter/limiter_machine.hpp"
@@ -31,9 +31,7 @@ namespace detail {
 std::vector<option_problem> problems_of(const rate_limiter_options& o) {
     option_problems p;
     plan_set::check(o.tiers, p);
-    p.number("max_keys", o.max_keys, 1, most_keys);
-    p.number("max_waiters", o.max_waiters, 1, UINT32_MAX);
-    p.number("busiest", o.busiest, 0, most_busiest);
+    p.members(limiter_members, o);
     return p.take();
 }
 

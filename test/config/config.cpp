@@ -6,8 +6,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "config/text.hpp"
@@ -231,8 +234,143 @@ TEST_CASE("config: one that was made by hand is checked") {
     CHECK(problems[1].pointer == "/zones/z/resource_pools/p");
 }
 
+namespace {
+
+enum class colour : std::uint8_t { red, green };
+
+struct inner_settings {
+    double part = 0.5;
+};
+
+struct own_settings {
+    std::uint8_t count = 1;
+    std::optional<std::uint64_t> most = 7;
+    headgate::duration patience = 1s;
+    inner_settings inner{};
+    bool loud = false;
+    colour paint = colour::red;
+    std::string name = "none";
+    std::vector<std::string> words{};
+};
+
+bool is_short(std::string_view text) {
+    return text.size() < 4;
+}
+
+constexpr std::string_view colours[] = {"red", "green"};
+
+constexpr member_table own_members{
+    make_member<&own_settings::count>("count", accepts::whole_number{.least = 1, .of = "cups"}, ""),
+    make_member<&own_settings::most>("most", accepts::whole_number{.least = 1}, ""),
+    make_member<&own_settings::patience>("patience", accepts::time_span{.least = 1ms, .most = 24h}, ""),
+    make_member<&own_settings::inner, &inner_settings::part>("part", accepts::share{}, ""),
+    make_member<&own_settings::loud>("loud", accepts::flag{}, ""),
+    make_member<&own_settings::paint>("paint", accepts::choice{colours}, ""),
+    make_member<&own_settings::name>("name", accepts::text{"a short text", is_short}, ""),
+    make_member<&own_settings::words>("words", accepts::text_list{"an array of short texts", is_short, 1}, ""),
+};
+
+// Reads a section "mine" whose objects are in "all".
+std::vector<config_problem> read_own(const std::string& members, own_settings& to) {
+    const config_section sections[] = {
+        {"mine", [&to](const config_object& from, const config& /*zones*/) {
+             from.each("all",
+                       [&to](const std::string& /*name*/, const config_object& one) { one.read(own_members, to); });
+         }}};
+    std::vector<config_problem> problems;
+    const auto parsed =
+        config::parse(R"({"mine": {"all": {"a/b": )" + members + R"(}}, "zones": {}})", problems, sections);
+    CHECK(parsed.has_value() == problems.empty());
+    return problems;
+}
+
+}  // namespace
+
+TEST_CASE("config: a section's members are read with a table, whatever their kind") {
+    own_settings s;
+    CHECK(read_own(R"({"count": 255, "most": null, "patience": 1500, "part": 1, "loud": true, "paint": "green",
+                       "name": "abc", "words": ["", "b"]})",
+                   s)
+              .empty());
+    CHECK(s.count == 255);
+    CHECK_FALSE(s.most);
+    CHECK(s.patience == 1500ms);
+    CHECK(s.inner.part == 1);
+    CHECK(s.loud);
+    CHECK(s.paint == colour::green);
+    CHECK(s.name == "abc");
+    CHECK(s.words == std::vector<std::string>{"", "b"});
+    CHECK(read_own("{}", s).empty());
+    CHECK(s.count == 255);
+}
+
+TEST_CASE("config: a value of a section that breaks its rule changes nothing, and is reported with its place") {
+    const std::string milliseconds =
+        "a duration such as \"30s\", or a whole number of milliseconds, from 1ms up; at most 1d";
+    const std::tuple<const char*, const char*, std::string> wrong[] = {
+        {"count", "0", "a whole number of cups from 1 to 255"},
+        {"count", "256", "a whole number of cups from 1 to 255"},
+        {"count", "-1", "a whole number of cups from 1 to 255"},
+        {"count", "null", "a whole number of cups from 1 to 255"},
+        {"most", "0", "a whole number, at least 1, or null for off"},
+        {"patience", "\"999us\"", milliseconds},
+        {"patience", "86400001", milliseconds},
+        {"patience", "true", milliseconds},
+        {"part", "1.5", "a number from 0 to 1"},
+        {"loud", "1", "true or false"},
+        {"paint", "\"blue\"", "one of \"red\", \"green\""},
+        {"paint", "1", "one of \"red\", \"green\""},
+        {"name", "\"abcd\"", "a short text"},
+        {"name", "[]", "a short text"},
+        {"words", "[]", "an array of short texts"},
+        {"words", "[1]", "an array of short texts"},
+        {"words", "[\"abcd\"]", "an array of short texts"},
+        {"words", "\"abc\"", "an array of short texts"},
+        {"words", "{\"a\":\"abc\"}", "an array of short texts"},
+    };
+    for (const auto& [name, value, valid] : wrong) {
+        CAPTURE(name);
+        CAPTURE(value);
+        own_settings s;
+        CHECK(read_own("{\"" + std::string(name) + "\": " + value + '}', s) ==
+              std::vector<config_problem>{{"/mine/all/a~1b/" + std::string(name), value, valid}});
+        for (const member& m : own_members.members) {
+            const own_settings before;
+            CHECK(m.get(&s) == m.get(&before));
+        }
+    }
+    own_settings s;
+    CHECK(read_own(R"({"coun": 1})", s).front() ==
+          config_problem{"/mine/all/a~1b/coun", "an unknown key", "\"count\""});
+    CHECK(read_own("7", s).front() == config_problem{"/mine/all/a~1b", "7", "an object of settings"});
+}
+
+TEST_CASE("config: a section is read after the zones, whole or not; one that is missing is empty, or a mistake") {
+    std::vector<std::string> said;
+    config_section section{"mine", [&said](const config_object& from, const config& zones) {
+                               said.push_back(std::to_string(zones.zones.size()) + " zones");
+                               from.report("/a", "found", "valid");
+                           }};
+    std::vector<config_problem> problems;
+    CHECK_FALSE(config::parse(R"({"mine": {}, "zones": {"z": {"bulkheads": 1}, "y": {}}})", problems, {&section, 1}));
+    CHECK(said == std::vector<std::string>{"2 zones"});
+    REQUIRE(problems.size() == 2);
+    CHECK(problems[0].pointer == "/zones/z/bulkheads");
+    CHECK(problems[1] == config_problem{"/mine/a", "found", "valid"});
+    CHECK_FALSE(config::parse(R"({})", problems, {&section, 1}));
+    CHECK(said.size() == 2);
+    section.required = true;
+    CHECK_FALSE(config::parse(R"({"zones": {}})", problems, {&section, 1}));
+    CHECK(said.size() == 2);
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].found == "no \"mine\"");
+    CHECK_FALSE(config::parse(R"({"mine": 3, "zones": {}})", problems, {&section, 1}));
+    REQUIRE(problems.size() == 1);
+    CHECK(problems[0].pointer == "/mine");
+}
+
 TEST_CASE("config: members of the document that somebody else reads are let be, and offered where one is misspelt") {
-    constexpr std::string_view others[] = {"service"};
+    const config_section others[] = {{"service"}};
     std::vector<config_problem> problems;
     REQUIRE(config::parse(R"({"service": {"port": 1}, "zones": {"z": {}}})", problems, others));
     CHECK_FALSE(config::parse(R"({"servise": {}, "zones": {"z": {}}})", problems, others));

@@ -200,7 +200,7 @@ TEST_CASE("documents: nested however deeply, they are refused with a clear error
         }
     }
     // Deep enough, as a member that somebody else reads.
-    constexpr std::string_view others[] = {"mine"};
+    const config_section others[] = {{"mine"}};
     std::vector<config_problem> problems;
     CHECK(config::parse("{\"zones\": {}, \"mine\": " + std::string(60, '[') + std::string(60, ']') + "}", problems,
                         others));

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Holds docs/headgate.schema.json and the parser against each other: schema.py SCHEMA VERDICTS
+"""Holds docs/headgate.schema.json and the parser against each other: schema.py SCHEMA VERDICTS MEMBERS
+
+The members of options in the schema are those of the library's tables, as MEMBERS writes them.
 
 Every member that the schema knows is tried with values of every kind, right and wrong; so are members that it does not
 know, and documents without what it requires. Both must say the same of each document. What a schema cannot say is left
@@ -76,7 +78,10 @@ def documents(schema):
 
 def main():
     with open(sys.argv[1]) as file:
-        schema = json.load(file)
+        text = file.read()
+    if subprocess.run([sys.argv[3]], input=text, capture_output=True, text=True, check=True).stdout != text:
+        sys.exit(f"{sys.argv[1]} is not what the tables of members say; {sys.argv[3]} < {sys.argv[1]} writes it")
+    schema = json.loads(text)
     validator = jsonschema.validators.validator_for(schema)(schema)
     validator.check_schema(schema)
     tried = list(documents(schema))

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
 """A configuration service of its own for each test: a private directory, a free port, stopped by its own pid."""
+import contextlib
 import hashlib
 import http.client
 import json
@@ -163,6 +164,23 @@ class Service:
 
     def children(self):
         return [int(p) for p in pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def workers(self):
+        """The process ids of both parsers, once both run."""
+        def both():
+            found = self.children()
+            return found if len(found) == 2 else None
+        return wait_for("two workers", both)
+
+    def kill_a_worker(self):
+        """Kills a parser that runs. One that ends between the look and the signal is not the one."""
+        def killed():
+            for pid in self.children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+            return False
+        wait_for("a worker to kill", killed)
 
     def settle(self):
         """All connections and workers are there: from now on the number of descriptors tells."""

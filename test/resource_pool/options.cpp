@@ -32,9 +32,9 @@ TEST_CASE("pool options: the defaults are valid") {
 TEST_CASE("pool options: every impossible value is a clear error") {
     CHECK(problem({.size = 0}) == "size + max_overflow is 0; it must be 1 to 1000000");
     CHECK(problem({.size = 0, .max_overflow = 1}) == "");
-    CHECK(problem({.size = 0xffffffff, .max_overflow = 1}) ==
-          "size + max_overflow is 4294967296; it must be 1 to 1000000");
-    CHECK(problem({.strategy = static_cast<pool_strategy>(9)}) == "strategy is 9; it must be lifo or fifo");
+    CHECK(problem({.size = 1'000'000, .max_overflow = 1}) == "size + max_overflow is 1000001; it must be 1 to 1000000");
+    CHECK(problem({.size = 0xffffffff, .max_overflow = 1}) == "size is 4294967295; it must be 0 to 1000000");
+    CHECK(problem({.strategy = static_cast<pool_strategy>(9)}) == "strategy is 9; it must be one of lifo, fifo");
     CHECK(problem({.max_connecting = 0}) == "max_connecting is 0; it must be 1 to 4294967295");
     CHECK(problem({.max_wait = 0s}) == "max_wait is 0 s; it must be above 0");
     CHECK(problem({.overflow_ttl = -1ns}) == "overflow_ttl is -1 ns; it must be above 0, or 0 for off");
