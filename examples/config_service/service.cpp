@@ -174,6 +174,7 @@ void service::start() {
     server_->start();
     asio::co_spawn(io_, sync_now_and_then(), asio::detached);
     asio::co_spawn(io_, save_limits_now_and_then(), asio::detached);
+    asio::co_spawn(io_, sample_each_second(), asio::detached);
 }
 
 std::string service::url() const {
@@ -322,6 +323,16 @@ asio::awaitable<void> service::save_limits_now_and_then() {
         if (!draining_) {
             co_await save_limits();
         }
+    }
+}
+
+asio::awaitable<void> service::sample_each_second() {
+    asio::steady_timer timer(io_);
+    boost::system::error_code ec;
+    while (!draining_) {
+        site_.sample();
+        timer.expires_after(std::chrono::seconds{1});
+        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ec));
     }
 }
 

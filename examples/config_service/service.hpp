@@ -87,6 +87,7 @@ private:
     asio::awaitable<headgate::result<void>> write_unsaved();
     asio::awaitable<void> sync_now_and_then();
     asio::awaitable<void> save_limits_now_and_then();
+    asio::awaitable<void> sample_each_second();
     asio::awaitable<void> save_limits();
     void load_limits();
 

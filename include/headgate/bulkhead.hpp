@@ -25,6 +25,25 @@ namespace headgate {
 /// Limits how many calls run at once. Further callers wait in a FIFO queue.
 ///
 /// A handle: copies refer to the same bulkhead, which the zone owns. All members are thread-safe.
+///
+/// ```cpp
+/// // example: bulkhead
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     auto reports = headgate::bulkhead::create(zone, "reports", {.max_concurrent = 1}).value();
+///
+///     auto running = reports.try_enter();  // co_await reports.enter() would wait for a place
+///     assert(running);
+///     assert(reports.try_enter().error() == headgate::errc::exhausted);
+///     running.value().give_back();  // or at the end of its scope
+///     assert(reports.try_enter());
+/// }
+/// ```
 class bulkhead {
 public:
     /// Makes a bulkhead in `owner`. Errors: `invalid_argument`, `name_taken`, `shut_down`.

@@ -159,6 +159,36 @@ private:
 /// it may be emitted more than once for the same wait. A partial or total cancellation of the caller reaches what is
 /// bound at that moment or, when nothing is, what is bound next. One wait at a time is bound to a slot, as everywhere
 /// in Asio. Valid until the operation ends. Cheap to copy.
+///
+/// ```cpp
+/// // example: call_context
+/// #include <headgate/headgate.hpp>
+/// #include <boost/asio/detached.hpp>
+/// #include <boost/asio/redirect_error.hpp>
+/// #include <boost/asio/steady_timer.hpp>
+/// #include <cassert>
+///
+///
+/// boost::asio::awaitable<headgate::result<void>> nap(headgate::call_context context, std::chrono::seconds length) {
+///     boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor, length);
+///     boost::system::error_code ec;
+///     co_await timer.async_wait(boost::asio::bind_cancellation_slot(
+///         context.slot(), boost::asio::redirect_error(boost::asio::use_awaitable, ec)));
+///     co_return ec ? headgate::result<void>(ec) : headgate::success();
+/// }
+///
+/// int main() {
+///     boost::asio::io_context io(1);
+///     headgate::zone zone(io, "shop");
+///     const auto work = [&]() -> boost::asio::awaitable<void> {
+///         const auto late = co_await headgate::with_timeout(
+///             zone, std::chrono::milliseconds{1}, nap, std::chrono::seconds{60});
+///         assert(late.error() == headgate::errc::wait_timed_out);
+///     };
+///     boost::asio::co_spawn(io, work, boost::asio::detached);
+///     io.run();
+/// }
+/// ```
 class call_context {
 public:
     /// Of nothing that could end.

@@ -26,6 +26,36 @@ namespace headgate {
 /// A handle: a cheap reference to the breaker that the zone owns. Every member may be called from any thread. The
 /// protected operations run outside of any lock, any number at once; an operation may use the same breaker. A change of
 /// state is an event of the zone, `event_kind::breaker_state`, whose detail is the name of a `breaker_reason`.
+///
+/// ```cpp
+/// // example: circuit_breaker
+/// #include <headgate/headgate.hpp>
+/// #include <boost/asio/detached.hpp>
+/// #include <cassert>
+///
+///
+/// boost::asio::awaitable<headgate::result<int>> query() {
+///     co_return headgate::error(headgate::errc::connect_failed);
+/// }
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     auto breaker = headgate::circuit_breaker::create(zone, "database", {.consecutive_failures = 2}).value();
+///
+///     auto work = [breaker]() mutable -> boost::asio::awaitable<void> {
+///         for (int i = 0; i < 2; ++i) {
+///             const auto failed = co_await breaker.run(query);
+///             assert(failed.error() == headgate::errc::connect_failed);
+///         }
+///         const auto refused = co_await breaker.run(query);  // which does not run
+///         assert(refused.error() == headgate::errc::circuit_open);
+///         assert(refused.error().retry_after > headgate::duration::zero());
+///     };
+///     boost::asio::co_spawn(io, work, boost::asio::detached);
+///     io.run();
+/// }
+/// ```
 class circuit_breaker {
 public:
     /// Makes a breaker in `owner`. Errors: `invalid_argument`, whose detail says which option or that the name is

@@ -36,6 +36,24 @@ struct zone_config {
 };
 
 /// A configuration as plain data: any number of zones, each with any number of primitives.
+///
+/// ```cpp
+/// // example: config
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     const auto good = headgate::config::parse(
+///         R"({"zones": {"shop": {"bulkheads": {"reports": {"max_concurrent": 2}}}}})");
+///     assert(good.value().zones.at("shop").bulkheads.at("reports").max_concurrent == 2);
+///
+///     std::vector<headgate::config_problem> problems;
+///     const auto bad = headgate::config::parse(
+///         R"({"zones": {"shop": {"bulkheads": {"reports": {"max_wait": -1}}}}})", problems);
+///     assert(!bad && problems.at(0).pointer == "/zones/shop/bulkheads/reports/max_wait");
+/// }
+/// ```
 struct config {
     std::map<std::string, zone_config> zones{};  ///< By their names.
 

@@ -41,6 +41,36 @@ namespace headgate {
 /// that waits holds nothing: breaker and quotas are looked at before it queues, and asked when it has its resource.
 ///
 /// A handle: copies refer to the same parts. All members are thread-safe.
+///
+/// ```cpp
+/// // example: guard
+/// #include <headgate/headgate.hpp>
+/// #include <boost/asio/detached.hpp>
+/// #include <cassert>
+///
+///
+/// boost::asio::awaitable<headgate::result<int>> answer(int question) {
+///     co_return question + 1;
+/// }
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     const auto limiter = headgate::rate_limiter::create(
+///         zone, "calls", headgate::quota::per(1, std::chrono::minutes{1}).value()).value();
+///     const auto breaker = headgate::circuit_breaker::create(zone, "backend").value();
+///     headgate::guard guard(limiter, breaker, headgate::guard_options{.timeout = std::chrono::seconds{2}});
+///
+///     auto work = [guard]() mutable -> boost::asio::awaitable<void> {
+///         const auto first = co_await guard.run("ann", answer, 41);
+///         assert(first.value() == 42);
+///         const auto second = co_await guard.run("ann", answer, 41);
+///         assert(second.error() == headgate::errc::rate_limited);
+///     };
+///     boost::asio::co_spawn(io, work, boost::asio::detached);
+///     io.run();
+/// }
+/// ```
 template <class Resource = void>
 class guard {
 public:

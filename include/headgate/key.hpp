@@ -74,6 +74,24 @@ private:
 /// `key("a_b", "c")` and `key("a", "b_c")` are different keys, and so are `key(1)` and `key("1")`.
 ///
 /// Views the text it is made from; a call that takes a key hashes it at once, so the text need only live that long.
+///
+/// ```cpp
+/// // example: key
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     auto limiter = headgate::rate_limiter::create(
+///         zone, "logins", headgate::quota::per(1, std::chrono::minutes{1}).value()).value();
+///     assert(limiter.try_acquire(headgate::key("ann", 443)));   // of several parts
+///     assert(!limiter.try_acquire(headgate::key("ann", 443)));
+///     assert(limiter.try_acquire(headgate::key("ann4", 43)));   // other parts, another key
+///     assert(limiter.try_acquire(443));                         // an integer alone
+/// }
+/// ```
 class key {
 public:
     /// How many parts a key may have.

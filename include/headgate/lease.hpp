@@ -14,6 +14,31 @@ namespace headgate {
 ///
 /// It stays valid when the pool's handles and its zone are gone, and closes its resource then. As everything in Asio,
 /// a resource that belongs to an io_context must come back before that is destroyed.
+///
+/// ```cpp
+/// // example: lease
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+///
+/// struct connection {
+///     bool in_transaction = false;
+/// };
+/// struct database {
+///     boost::asio::awaitable<connection> connect() { co_return connection{}; }
+/// };
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     auto pool = headgate::resource_pool<connection>::create(zone, "database", {.size = 1}, database{}).value();
+///     io.run();  // until it is connected
+///     auto lease = pool.try_checkout().value();
+///     lease->in_transaction = true;
+///     lease.discard();  // is in doubt: it is closed and replaced, and never lent again
+///     assert(!lease);
+/// }
+/// ```
 template <class T>
 class [[nodiscard]] lease {
 public:

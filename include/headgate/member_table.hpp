@@ -90,11 +90,29 @@ struct member {
 /// The members of `Options` that a document can set. From one table come the reader of documents, their writer, the
 /// check of values and the JSON Schema.
 ///
-///     constexpr headgate::member_table my_members{
-///         headgate::make_member<&my_settings::port>("port", headgate::accepts::whole_number{1, 65'535}, "Where it
-///         listens."), headgate::make_member<&my_settings::patience>("patience", headgate::accepts::time_span{}, "For
-///         how long it waits."),
-///     };
+/// ```cpp
+/// // example: member_table
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+/// struct settings {
+///     std::uint32_t port = 8080;
+///     headgate::duration patience = std::chrono::seconds{30};
+/// };
+/// constexpr headgate::member_table members{
+///     headgate::make_member<&settings::port>("port", headgate::accepts::whole_number{1, 65'535}, "The port."),
+///     headgate::make_member<&settings::patience>("patience", headgate::accepts::time_span{}, "How long it waits."),
+/// };
+///
+/// int main() {
+///     settings mine;
+///     const headgate::config_section sections[] = {
+///         {"service", [&](const auto& section, const headgate::config&) { section.read(members, mine); }}};
+///     std::vector<headgate::config_problem> problems;
+///     assert(headgate::config::parse(R"({"service": {"port": 9000}, "zones": {}})", problems, sections));
+///     assert(mine.port == 9000);
+/// }
+/// ```
 template <class Options, std::size_t Size>
 struct member_table {
     std::array<member, Size> members;

@@ -24,6 +24,22 @@ enum class quota_algorithm : std::uint8_t {
 /// is spelled `quota::none()`.
 ///
 /// Permits and burst are at most `max_permits`; the period is at least a nanosecond.
+///
+/// ```cpp
+/// // example: quota
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     using headgate::quota;
+///     const auto minute = std::chrono::minutes{1};
+///     assert(quota::per(10, minute).value().burst() == 10);         // ten at once, then one every 6 s
+///     assert(quota::per(10, minute, 2).value().burst() == 2);       // two at once, then one every 6 s
+///     assert(quota::at_most(10, minute, 4).value().sustained() == 6);  // never more than 10 in any minute
+///     assert(quota::per(0, minute).error() == headgate::errc::invalid_argument);
+/// }
+/// ```
 class quota {
 public:
     /// The largest count of permits, and the largest burst.

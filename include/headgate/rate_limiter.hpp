@@ -25,6 +25,28 @@ namespace headgate {
 ///
 /// State lives in small slots without text: a keyed 64-bit hash. Two of a million keys share a bucket with probability
 /// 3e-8. All members are thread-safe; a key's text need only live until the call returns.
+///
+/// ```cpp
+/// // example: rate_limiter
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     const auto ten_a_minute = headgate::quota::per(10, std::chrono::minutes{1}).value();
+///     auto limiter = headgate::rate_limiter::create(zone, "updates", ten_a_minute).value();
+///
+///     for (int i = 0; i < 10; ++i) {
+///         assert(limiter.try_acquire("ann"));
+///     }
+///     const auto refused = limiter.try_acquire("ann");  // co_await limiter.acquire("ann") would wait
+///     assert(refused.error() == headgate::errc::rate_limited);
+///     assert(refused.error().retry_after <= std::chrono::seconds{6});
+///     assert(limiter.try_acquire("ben"));  // each key has its own permits
+/// }
+/// ```
 class rate_limiter {
     // Not made anew at each call: g++ copies what it makes inside of a coroutine, at half the cost of a decision.
     static constexpr acquire_options defaults{};

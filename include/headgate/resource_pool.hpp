@@ -50,6 +50,37 @@ namespace headgate {
 /// it was given is closed when it has ended. `connect`, `ping` and `reset` are cancelled when the zone closes, too. One
 /// that ignores its cancellation for a second raises an `overrun` event, and no close waits for it any more. No user
 /// code runs under a lock.
+///
+/// ```cpp
+/// // example: resource_pool
+/// #include <headgate/headgate.hpp>
+/// #include <boost/asio/detached.hpp>
+/// #include <cassert>
+///
+///
+/// struct connection {
+///     int queries = 0;
+/// };
+/// struct database {
+///     boost::asio::awaitable<connection> connect() { co_return connection{}; }
+/// };
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     auto pool = headgate::resource_pool<connection>::create(zone, "database", {.size = 2}, database{}).value();
+///
+///     auto work = [pool, &zone]() mutable -> boost::asio::awaitable<void> {
+///         auto lease = co_await pool.checkout({.max_wait = std::chrono::seconds{1}});
+///         assert(lease);
+///         ++lease.value()->queries;
+///         lease.value().give_back();  // or at the end of its scope
+///         (void)co_await zone.close(boost::asio::use_awaitable);
+///     };
+///     boost::asio::co_spawn(io, work, boost::asio::detached);
+///     io.run();
+/// }
+/// ```
 template <class T>
 class resource_pool : public any_resource_pool {
     static_assert(std::is_object_v<T> && !std::is_const_v<T> && std::is_nothrow_destructible_v<T>);

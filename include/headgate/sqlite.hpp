@@ -147,6 +147,33 @@ private:
 /// Statements run on `sqlite_options::threads` threads. A connection in a transaction runs on another, so that those
 /// who wait for its locks never keep it from committing; so do connects, resets and pings, so that long statements keep
 /// no pool from its upkeep.
+///
+/// ```cpp
+/// // example: sqlite_backend
+/// #include <headgate/headgate.hpp>
+/// #include <headgate/sqlite.hpp>
+///
+/// #include <boost/asio/detached.hpp>
+/// #include <cassert>
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     const auto backend = headgate::sqlite_backend::create(headgate::sqlite_options("shop.db")).value();
+///     auto pool = headgate::resource_pool<headgate::sqlite_connection>::create(zone, "database", {}, backend).value();
+///
+///     const auto work = [&]() -> boost::asio::awaitable<void> {
+///         {
+///             auto lease = co_await pool.checkout();
+///             const auto rows = co_await lease.value()->query("SELECT ?1 + ?2", 20, 22);
+///             assert(rows && rows.value().rows.size() == 1);
+///         }
+///         (void)co_await zone.close(boost::asio::use_awaitable);
+///     };
+///     boost::asio::co_spawn(io, work, boost::asio::detached);
+///     io.run();
+/// }
+/// ```
 class HEADGATE_DECL sqlite_backend {
 public:
     /// Starts the threads. Errors: `invalid_argument`, whose detail says which option and what would be right;

@@ -43,6 +43,7 @@ struct status_answer {
 /// | `/` | a page that shows all of it live |
 /// | `/metrics` | Prometheus text |
 /// | `/status.json` | the same as data, with the last events; `?since=N` gives the events after number N only |
+/// | `/history.json?parts=1,2` | ten minutes of the parts with these ids, a sample a second; `&since=N` as above |
 /// | `/healthz` | 200 always |
 /// | `/readyz` | 200 when `set_ready(true)` and no zone is closed or draining, else 503 |
 /// | `POST /admin` | one action, if `may_act` accepts the client; see docs/operations.md |
@@ -67,6 +68,11 @@ public:
     /// Adds a button of that name to the page, for clients that may act. `action` runs inside of `answer`, and must not
     /// block. An exception of it is answered with 500 and listed among the events.
     void add_action(std::string name, std::function<void()> action);
+
+    /// Takes a sample of every part for the history that the page shows; to be called once a second. `status_server`
+    /// does it by itself. A call within half a second of the last one does nothing. Keeps 4.8 KB for each of the first
+    /// 4,096 parts.
+    void sample() noexcept;
 
     /// What `/readyz` says, besides the zones; true at first.
     void set_ready(bool ready) noexcept;
@@ -108,15 +114,27 @@ struct status_options {
     std::vector<std::string> host_names{};
 };
 
-/// Serves a `status_site` over HTTP, in three lines:
-///
-///     auto status = headgate::status_server::start({.port = 9090}).value();
-///     status->site().add(zone);
-///     std::cout << "status on " << status->url() << '\n';
+/// Serves a `status_site` over HTTP.
 ///
 /// It runs on a thread of its own, so that a scrape does not hold up the service. It has 64 clients at once: one more
 /// takes the place of the one that has kept it waiting longest, so that silent clients keep nobody out. All members are
 /// thread-safe. Link `headgate-status`.
+///
+/// ```cpp
+/// // example: status_server
+/// #include <headgate/headgate.hpp>
+/// #include <headgate/status.hpp>
+///
+/// #include <iostream>
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     const auto status = headgate::status_server::start({.port = 0}).value();  // yours: a port, such as 9090
+///     status->site().add(zone);
+///     std::cout << "status on " << status->url() << '\n';
+/// }
+/// ```
 class HEADGATE_DECL status_server {
 public:
     /// Listens and serves. Errors: `invalid_argument` for the address, a token that no header can carry, and what is no

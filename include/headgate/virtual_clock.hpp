@@ -32,6 +32,31 @@ class context_state;
 ///
 /// It outlives its zones. For a handle that outlives both, time stands where the clock was last. `now` and `system_now`
 /// may be called from any thread; the rest belongs to one thread at a time.
+///
+/// ```cpp
+/// // example: virtual_clock
+/// #include <headgate/headgate.hpp>
+/// #include <boost/asio/detached.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::virtual_clock clock;
+///     headgate::zone zone(io, "shop", {.clock = &clock});
+///     bool slept = false;
+///
+///     const auto work = [&]() -> boost::asio::awaitable<void> {
+///         (void)co_await zone.sleep_for(std::chrono::hours{24});
+///         slept = true;
+///     };
+///     boost::asio::co_spawn(io, work, boost::asio::detached);
+///     clock.run_for(io, std::chrono::hours{23});
+///     assert(!slept);
+///     clock.run_for(io, std::chrono::hours{1});
+///     assert(slept);
+/// }
+/// ```
 class HEADGATE_DECL virtual_clock {
 public:
     /// So often `run` jumps at most, unless it is told otherwise.

@@ -82,6 +82,30 @@ private:
 /// Asio, it does its work only while its io_context lives: when that is destroyed, operations that wait go with it, but
 /// for those that complete on another io_context, which end there with `shut_down`. All members are thread-safe; the
 /// strand is never exposed.
+///
+/// ```cpp
+/// // example: zone
+/// #include <headgate/headgate.hpp>
+/// #include <boost/asio/detached.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     headgate::zone zone(io, "shop");
+///     auto reports = headgate::bulkhead::create(zone, "reports").value();  // the zone owns it; this is a handle
+///     assert(headgate::bulkhead::find(zone, "reports"));
+///     assert(headgate::bulkhead::create(zone, "reports").error() == headgate::errc::name_taken);
+///
+///     const auto work = [&]() -> boost::asio::awaitable<void> {
+///         (void)co_await zone.sleep_for(std::chrono::milliseconds{1});
+///         (void)co_await zone.close(boost::asio::use_awaitable);  // waits until nothing of it runs any more
+///     };
+///     boost::asio::co_spawn(io, work, boost::asio::detached);
+///     io.run();
+///     assert(reports.try_enter().error() == headgate::errc::shut_down);
+/// }
+/// ```
 class zone {
 public:
     /// Makes a zone on `context`. Throws `headgate::system_error` with `errc::invalid_argument` for an empty name, and

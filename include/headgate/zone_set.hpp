@@ -51,6 +51,27 @@ private:
 /// Limiters, breakers and bulkheads are made from the configuration alone. A pool needs to know how to connect: code
 /// makes it with `make_pool`, with the options that the configuration has for it. All members are thread-safe; only one
 /// `reload` waits for another.
+///
+/// ```cpp
+/// // example: zone_set
+/// #include <headgate/headgate.hpp>
+/// #include <cassert>
+///
+///
+/// int main() {
+///     boost::asio::io_context io;
+///     const auto read = [](const char* text) { return headgate::config::parse(text).value(); };
+///     const auto zones = headgate::zone_set::create(
+///         io, read(R"({"zones": {"shop": {"rate_limiters": {"calls": {"quota": "1/1m"}}}}})")).value();
+///     auto limiter = headgate::rate_limiter::find(*zones->find("shop").value(), "calls").value();
+///
+///     assert(limiter.try_acquire("ann"));
+///     assert(!limiter.try_acquire("ann"));
+///     assert(zones->reload(read(R"({"zones": {"shop": {"rate_limiters": {"calls": {"quota": "2/1m"}}}}})")));
+///     assert(limiter.try_acquire("ann"));  // what was used is kept, and there is one more
+///     assert(!limiter.try_acquire("ann"));
+/// }
+/// ```
 class HEADGATE_DECL zone_set {
 public:
     /// Makes the zones on `context`. Errors: `invalid_config`, whose detail tells all mistakes of a configuration that

@@ -3,8 +3,10 @@
 
 #include "status/event_log.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -12,7 +14,7 @@ namespace headgate::detail {
 
 namespace {
 
-constexpr std::size_t most_events = 512;
+constexpr std::size_t most_events = 512;       // of changes, and of others
 constexpr std::size_t longest_detail = 1'024;  // bytes
 
 std::string_view name_of(event_kind kind) {
@@ -42,7 +44,8 @@ std::int64_t unix_ms(std::chrono::nanoseconds since_epoch) {
 
 void event_log::note(const std::string& zone_name, const event& e) noexcept {
     try {
-        add({{"time", unix_ms(e.system_time.time_since_epoch())},
+        add(e.kind == event_kind::breaker_state ? changes_ : others_,
+            {{"time", unix_ms(e.system_time.time_since_epoch())},
              {"zone", zone_name},
              {"event", name_of(e.kind)},
              {"kind", to_string(e.primitive)},
@@ -56,46 +59,46 @@ void event_log::note(const std::string& zone_name, const event& e) noexcept {
 
 void event_log::note_failure(std::string_view event_name, const std::string& of, std::string_view why) noexcept {
     try {
-        add({{"time", unix_ms(std::chrono::system_clock::now().time_since_epoch())},
-             {"zone", ""},
-             {"event", event_name},
-             {"kind", "site"},
-             {"name", of},
-             {"from", ""},
-             {"to", ""},
-             {"detail", cut(why)}});
+        add(others_, {{"time", unix_ms(std::chrono::system_clock::now().time_since_epoch())},
+                      {"zone", ""},
+                      {"event", event_name},
+                      {"kind", "site"},
+                      {"name", of},
+                      {"from", ""},
+                      {"to", ""},
+                      {"detail", cut(why)}});
     } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): the answer tells it too
     }
 }
 
-void event_log::add(json made) {
+void event_log::add(std::deque<entry>& where, json made) {
     auto shared = std::make_shared<json>(std::move(made));
     (*shared)["id"] = 0;
     const std::lock_guard guard(mutex_);
-    events_.push_back({last_ + 1, shared});
+    where.push_back({last_ + 1, shared});
     (*shared)["id"] = ++last_;
-    if (events_.size() > most_events) {
-        events_.pop_front();
+    if (where.size() > most_events) {
+        where.pop_front();
     }
 }
 
 void event_log::write(std::uint64_t since, json& out) const {
-    std::vector<std::shared_ptr<json>> news;
-    news.reserve(most_events);
+    std::vector<entry> news;
+    news.reserve(2 * most_events);
     std::uint64_t last = 0;
     {
         const std::lock_guard guard(mutex_);
-        for (const entry& e : events_) {
-            if (e.id > since) {
-                news.push_back(e.text);
-            }
+        for (const auto* kept : {&changes_, &others_}) {
+            std::copy_if(kept->begin(), kept->end(), std::back_inserter(news),
+                         [since](const entry& e) { return e.id > since; });
         }
         last = last_;
     }
+    std::sort(news.begin(), news.end(), [](const entry& a, const entry& b) { return a.id < b.id; });
     out["last_event"] = last;
     json& events = out["events"] = json::array();
-    for (const auto& e : news) {
-        events.push_back(*e);
+    for (const entry& e : news) {
+        events.push_back(*e.text);
     }
 }
 

@@ -37,10 +37,11 @@ private:
         std::shared_ptr<json> text;
     };
 
-    void add(json made);
+    void add(std::deque<entry>& where, json made);
 
     mutable std::mutex mutex_;
-    std::deque<entry> events_;
+    std::deque<entry> changes_;  // of breakers: other events, of which there may be many, do not push these out
+    std::deque<entry> others_;
     std::uint64_t last_ = 0;
 };
 

@@ -254,6 +254,7 @@ struct status_server::impl {
     // The io_context is run by one thread, so that its coroutines need no strand.
     void run() {
         asio::co_spawn(io, accept(), asio::detached);
+        asio::co_spawn(io, sample_each_second(), asio::detached);
         thread = std::thread([this] { io.run(); });
     }
 
@@ -263,6 +264,15 @@ struct status_server::impl {
                 more = co_await accept_one();
             } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory; the next one may have some
             }
+        }
+    }
+
+    asio::awaitable<void> sample_each_second() {
+        asio::steady_timer timer(io);
+        for (;;) {
+            site.sample();
+            timer.expires_after(1s);
+            co_await timer.async_wait(asio::use_awaitable);
         }
     }
 

@@ -9,6 +9,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@
 #include <headgate/status.hpp>
 
 #include "status/event_log.hpp"
+#include "status/history.hpp"
 #include "status/http_rules.hpp"
 #include "status/json.hpp"
 #include "status/names.hpp"
@@ -34,7 +36,9 @@ using detail::json;
 constexpr std::string_view page_policy =
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-constexpr std::string_view paths[] = {"/", "/metrics", "/status.json", "/healthz", "/readyz", "/admin"};
+constexpr std::size_t most_histories = 256;  // in one answer
+constexpr std::string_view paths[] = {"/",        "/metrics", "/status.json", "/history.json",
+                                      "/healthz", "/readyz",  "/admin"};
 
 // Takes as long for a wrong token as for the right one.
 bool same_secret(std::string_view given, std::string_view right) {
@@ -68,6 +72,21 @@ status_answer refusal_of(const error& e) {
     }
     const bool ours = e == errc::operation_failed;
     return refusal(ours ? 500 : 400, ours ? "Internal Server Error" : "Bad Request", e.message());
+}
+
+std::int64_t unix_now() {
+    return detail::unix_ms(std::chrono::system_clock::now().time_since_epoch());
+}
+
+// Zero for a text that is none.
+std::uint64_t whole_number(std::string_view text) {
+    std::uint64_t out = 0;
+    std::from_chars(text.data(), text.data() + text.size(), out);
+    return out;
+}
+
+std::uint64_t number_of(std::string_view query, std::string_view name) {
+    return whole_number(detail::query_value(query, name).value_or(""));
 }
 
 // Runs what the service gave; nothing when it went well, else what it threw.
@@ -247,19 +266,36 @@ struct status_site::impl {
 
     // Pages -----------------------------------------------------------------------------------------------------------
 
-    [[nodiscard]] std::string status_text(std::string_view query) {
-        std::uint64_t since = 0;
-        if (const auto wanted = detail::query_value(query, "since")) {
-            std::from_chars(wanted->data(), wanted->data() + wanted->size(), since);
+    [[nodiscard]] json zones_with_ids() {
+        const auto snapshots = zones.look().snapshots();
+        json out = detail::zones_json(snapshots);
+        for (std::size_t z = 0; z < snapshots.size(); ++z) {
+            const auto& parts = snapshots[z].primitives;
+            for (std::size_t i = 0; i < parts.size(); ++i) {
+                out[z]["primitives"][i]["id"] = past.id_of(snapshots[z].name, parts[i]);
+            }
         }
-        json out = {{"now", detail::unix_ms(std::chrono::system_clock::now().time_since_epoch())},
-                    {"started", started},
-                    {"admin", may_act != nullptr},
-                    {"needs_token", may_act != nullptr && !may_act({})},
-                    {"actions", action_names()},
-                    {"zones", detail::zones_json(zones.look().snapshots())}};
-        zones.log().write(since, out);
+        return out;
+    }
+
+    [[nodiscard]] std::string status_text(std::string_view query) {
+        json out = {{"now", unix_now()},           {"started", started},
+                    {"admin", may_act != nullptr}, {"needs_token", may_act != nullptr && !may_act({})},
+                    {"actions", action_names()},   {"zones", zones_with_ids()}};
+        zones.log().write(number_of(query, "since"), out);
         return detail::text_of(out);
+    }
+
+    [[nodiscard]] std::string history_text(std::string_view query) const {
+        std::vector<std::uint64_t> ids;
+        std::string_view list = detail::query_value(query, "parts").value_or("");
+        while (!list.empty() && ids.size() < most_histories) {
+            const std::string_view one = list.substr(0, list.find(','));
+            ids.push_back(whole_number(one));
+            list.remove_prefix(std::min(one.size() + 1, list.size()));
+        }
+        return detail::text_of(
+            past.after(number_of(query, "since"), ids, std::chrono::steady_clock::now(), unix_now()));
     }
 
     [[nodiscard]] bool is_ready() {
@@ -280,6 +316,9 @@ struct status_site::impl {
         if (path == "/status.json") {
             return answered(200, "application/json", status_text(query));
         }
+        if (path == "/history.json") {
+            return answered(200, "application/json", history_text(query));
+        }
         if (path == "/healthz") {
             return answered(200, "text/plain", "ok\n");
         }
@@ -290,7 +329,8 @@ struct status_site::impl {
     status_answer answer(const status_request& r) {
         const detail::request_target target = detail::parse_target(r.target);
         if (!has(target.path)) {
-            return refusal(404, "Not Found", "there are /, /metrics, /status.json, /healthz and /readyz");
+            return refusal(404, "Not Found",
+                           "there are /, /metrics, /status.json, /history.json, /healthz and /readyz");
         }
         if (target.path == "/admin") {
             return r.method == "POST" ? admin(r) : not_allowed("POST", "POST an action here");
@@ -303,9 +343,10 @@ struct status_site::impl {
 
     std::function<bool(std::string_view)> may_act;
     std::atomic<bool> ready{true};
-    const std::int64_t started = detail::unix_ms(std::chrono::system_clock::now().time_since_epoch());
+    const std::int64_t started = unix_now();
 
     detail::shown_zones zones;
+    detail::history past;
 
     std::mutex mutex;
     std::map<std::string, std::function<void()>> actions;
@@ -326,6 +367,13 @@ void status_site::add(zone_set& set) {
 void status_site::add_action(std::string name, std::function<void()> action) {
     const std::lock_guard guard(impl_->mutex);
     impl_->actions.insert_or_assign(std::move(name), std::move(action));
+}
+
+void status_site::sample() noexcept {
+    try {
+        impl_->past.add(std::chrono::steady_clock::now(), impl_->zones.look().snapshots());
+    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): the picture has a gap
+    }
 }
 
 void status_site::set_ready(bool ready) noexcept {

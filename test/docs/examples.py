@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Compiles and runs every C++ block of README.md and docs/*.md.
+"""Compiles and runs every C++ block of README.md, docs/*.md, and the comments of public headers.
 
   examples.py SOURCE_ROOT LIBRARY[,HEADER=LIBRARY ...] COMPILER [ARGUMENT ...]
   examples.py --self-test
@@ -55,6 +55,11 @@ def blocks(path, text):
     if fence is not None:
         raise ValueError(f"{path}:{start}: the block has no end")
     return found
+
+
+def comments_of(header):
+    """The documentation in a header, on its lines."""
+    return "\n".join(line[4:] if line.startswith("/// ") else "" for line in header.split("\n"))
 
 
 def lines_of(text):
@@ -114,8 +119,10 @@ def attempt(block, room, libraries, compile_command):
 
 def check(root, library, adapters, compiler):
     said, programs = [], []
-    for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
-        document = blocks(str(path.relative_to(root)), path.read_text())
+    headers = sorted((root / "include" / "headgate").glob("*.hpp"))
+    for path in [root / "README.md", *sorted((root / "docs").glob("*.md")), *headers]:
+        text = path.read_text()
+        document = blocks(str(path.relative_to(root)), comments_of(text) if path in headers else text)
         said += problems(document)
         for block in document:
             if block.kind == "example" and None in adapters_of(block, adapters):
@@ -161,6 +168,8 @@ def self_test():
     assert "does not stand" in said(program + "```cpp\n// part of: one\n```\n")[0]
     assert "a name" in said(program.replace("return 0", "if (!co_await f()) return 0"))[0]
     assert said(program.replace("return 0", "if (auto r = co_await f(); !r) return 0")) == []
+    assert comments_of("int x;\n/// ```cpp\n/// // example: x\n///\n/// ```\nclass y {\n    /// z\n").split("\n") == \
+        ["", "```cpp", "// example: x", "", "```", "", "", ""]
     block = blocks("x.md", "```cpp\n// example: x\n#include <headgate/status.hpp>\n```\n")[0]
     assert adapters_of(block, {"headgate/status.hpp": None, "headgate/sqlite.hpp": "lib"}) == [None]
     assert adapters_of(block, {"headgate/sqlite.hpp": None}) == []

@@ -49,10 +49,37 @@ try {
   await card("circuit_breaker").locator(".state", { hasText: /✕ open/ }).first().waitFor(wait);
   await card("circuit_breaker").locator("dl", { hasText: /next probe/ }).first().waitFor(wait);
   await page.locator("#events li[data-event=breaker_state]", { hasText: "closed → open" }).first().waitFor(wait);
+  await card("circuit_breaker").locator(".changes li", { hasText: "closed → open: consecutive failures" }).first().waitFor(wait);
   await page.screenshot({ path: join(folder, "open.png"), fullPage: true });
   tell("heal");
   await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
   await page.locator("#events li[data-event=breaker_state]", { hasText: "→ closed" }).first().waitFor(wait);
+
+  // Charts: the values of the moment under the pointer, and of the one that the arrow keys choose.
+  const legend = kind => card(kind).locator(".chart .legend");
+  const ofNow = /^— granted [\d.]+\/s, ┄ refused [\d.]+\/s$/, ofThen = /^\d+:\d\d:\d\d.*: — granted ([\d.]+\/s|–), ┄ refused/;
+  const says = (kind, what) => until(`${kind} says ${what}`, async () => what.test(await legend(kind).textContent()));
+  await says("rate_limiter", ofNow);
+  assert.match(await card("rate_limiter").locator(".plot .top").textContent(), /^[125]0*\/s$/);
+  await card("rate_limiter").locator(".chart").focus();
+  await page.keyboard.press("ArrowLeft");
+  await says("rate_limiter", ofThen);
+  await page.keyboard.press("Home");  // ten minutes ago there was no service: the oldest sample
+  await says("rate_limiter", ofThen);
+  await page.keyboard.press("Escape");
+  await says("rate_limiter", ofNow);
+  await card("resource_pool").locator(".plot").hover({ position: { x: 200, y: 10 } });
+  await says("resource_pool", /^\d+:\d\d:\d\d.*: — leased \d+, ┄ waiting \d+$/);
+  await page.mouse.move(0, 0);
+  await says("resource_pool", /^— leased \d+, ┄ waiting \d+$/);
+  await says("circuit_breaker", /^closed since \d+:\d\d:\d\d.*, probes succeeded$/);
+
+  // The page opens with a picture: the server has what was before.
+  const known = () => page.evaluate(() => [...near].filter(c => histories.get(c.part)?.times.length > 5).length);
+  await page.reload();
+  await page.locator("#link.live").waitFor(wait);
+  await until("all four have a history", async () => await known() === 4);
+  assert.equal(await page.locator(".strip rect").count() >= 2, true);  // closed, then open
 
   // Act, with the keyboard alone.
   await page.locator("#token").fill("the-secret");
@@ -68,13 +95,17 @@ try {
   await page.locator("#said", { hasText: "refused" }).waitFor(wait);
   await page.screenshot({ path: join(folder, "light.png"), fullPage: true });
 
-  // On a phone, in the dark, nothing is wider than the screen.
-  await page.emulateMedia({ colorScheme: "dark" });
-  await page.setViewportSize({ width: 360, height: 740 });
-  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
-  const [back, text] = await page.evaluate(() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]);
-  assert.notEqual(back, text);
-  await page.screenshot({ path: join(folder, "phone-dark.png"), fullPage: true });
+  // On a phone and on a desk, by day and by night, nothing is wider than the screen, and text differs from its ground.
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of [360, 390, 1280]) {
+      await page.setViewportSize({ width, height: 800 });
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
+      const [back, text] = await page.evaluate(() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]);
+      assert.notEqual(back, text);
+      await page.screenshot({ path: join(folder, `${width}-${colorScheme}.png`), fullPage: true });
+    }
+  }
 
   // A filter by name, which hides zones without a match, and zones that fold; with the keyboard alone.
   await page.setViewportSize({ width: 1280, height: 900 });

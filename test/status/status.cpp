@@ -1,6 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
+#include <headgate/bulkhead.hpp>
 #include <headgate/circuit_breaker.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/status.hpp>
@@ -296,6 +297,30 @@ status_answer act(status_site& site, const nlohmann::json& what) {
 }
 
 }  // namespace
+
+TEST_CASE("site: the history of a part is told by the id that it has in the data") {
+    boost::asio::io_context io;
+    zone z(io, "z");
+    const auto pool = bulkhead::create(z, "reports", {.max_concurrent = 2}).value();
+    const auto held = pool.try_enter();
+    status_site site;
+    site.add(z);
+    const auto get = [&](const std::string& target) {
+        return nlohmann::json::parse(site.answer({.method = "GET", .target = target}).body);
+    };
+    const auto id_now = [&] { return get("/status.json")["zones"][0]["primitives"][0]["id"].get<std::uint64_t>(); };
+    CHECK(id_now() == 0);  // no sample yet
+    site.sample();
+    const std::string id = std::to_string(id_now());
+    CHECK(id != "0");
+    const auto told = get("/history.json?parts=7777," + id + ",x,&since=0");
+    CHECK(told["last"] == 1);
+    CHECK(told["times"].size() == 1);
+    CHECK(told["parts"].size() == 1);
+    CHECK(told["parts"][id] == nlohmann::json::parse("[[1.0], [0.0]]"));
+    CHECK(get("/history.json?parts=" + id + "&since=1")["parts"][id] == nlohmann::json::parse("[[], []]"));
+    CHECK(get("/history.json")["parts"].empty());
+}
 
 TEST_CASE("site: an action that throws is answered, and stands among the events; so is a check that throws") {
     status_site site([](std::string_view token) {
