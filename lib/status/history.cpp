@@ -67,19 +67,19 @@ void history::add(time_point now, const std::vector<zone_snapshot>& zones) {
 }
 
 void history::note(std::string_view zone, const primitive_snapshot& from, double seconds) {
-    name key(zone, from.kind, from.name);
+    part_name key(zone, from.kind, from.name);
     auto found = parts_.find(key);
     if (found == parts_.end()) {
         if (parts_.size() == most_parts) {
             return;
         }
-        part made;
+        kept_part made;
         made.samples.assign(length, {unknown, unknown});
         made.id = last_id_ + 1;
         found = parts_.emplace(std::move(key), std::move(made)).first;
         ++last_id_;
     }
-    part& p = found->second;
+    kept_part& p = found->second;
     const followed what = followed_of(from.kind);
     for (std::size_t i = 0; i < what.metrics.size(); ++i) {
         const double value = number_of(from, what.metrics[i]);
@@ -95,7 +95,7 @@ void history::note(std::string_view zone, const primitive_snapshot& from, double
 }
 
 std::uint64_t history::id_of(std::string_view zone, const primitive_snapshot& part) const {
-    const name key(zone, part.kind, part.name);
+    const part_name key(zone, part.kind, part.name);
     const std::lock_guard guard(mutex_);
     const auto found = parts_.find(key);
     return found == parts_.end() ? 0 : found->second.id;

@@ -42,8 +42,8 @@ public:
                              std::int64_t unix_now) const;
 
 private:
-    using name = std::tuple<std::string, primitive_kind, std::string>;
-    struct part {
+    using part_name = std::tuple<std::string, primitive_kind, std::string>;
+    struct kept_part {
         std::uint64_t id = 0;
         std::uint64_t last_seen = 0;                // the number of a sample
         std::array<double, 2> counters{};           // at that sample
@@ -58,7 +58,7 @@ private:
     std::array<time_point, length> times_{};
     std::uint64_t last_ = 0;  // the number of the last sample; the first one is 1
     std::uint64_t last_id_ = 0;
-    std::map<name, part> parts_;
+    std::map<part_name, kept_part> parts_;
 };
 
 }  // namespace headgate::detail

@@ -75,7 +75,7 @@ try {
   await says("circuit_breaker", /^closed since \d+:\d\d:\d\d.*, probes succeeded$/);
 
   // The page opens with a picture: the server has what was before.
-  const known = () => page.evaluate(() => [...near].filter(c => histories.get(c.part)?.times.length > 5).length);
+  const known = () => page.evaluate(() => [...near].filter(c => histories.get(c.sampleId)?.times.length > 5).length);
   await page.reload();
   await page.locator("#link.live").waitFor(wait);
   await until("all four have a history", async () => await known() === 4);
