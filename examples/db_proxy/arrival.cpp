@@ -19,7 +19,7 @@ using headgate::errc;
 
 namespace {
 
-/// The parameters that the client believes in: those that it sent, otherwise the server's.
+/// The parameter values that the client expects: the values that it sent, otherwise the server's.
 std::shared_ptr<const tracked_values> believed(const server_pool& pool, const tracked_values& sent) {
     tracked_values values = *pool.usual();
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -27,7 +27,7 @@ std::shared_ptr<const tracked_values> believed(const server_pool& pool, const tr
             values[i] = sent[i];
         }
     }
-    // The pool's own object is recognised when a server is lent, without comparing the values.
+    // Equal values share the pool's own object, so that a later loan need not compare the values.
     return values == *pool.usual() ? pool.usual() : std::make_shared<const tracked_values>(std::move(values));
 }
 
@@ -82,8 +82,8 @@ asio::awaitable<arrival::login_result> arrival::log_in(headgate::call_context co
     }
 }
 
-/// Asks the limiter before each proof is judged, and counts a wrong proof at once. An address that sends all of its
-/// guesses at the same time therefore gets no more of them than one that sends them in a row.
+/// Asks the limiter before it judges each proof, and counts a wrong proof at once. An address therefore gets no more
+/// guesses when it sends all of them at the same time than when it sends them in a row.
 client_login::state arrival::judge_input() {
     bool shut_out = login_.started() && at_.failures.shut_out(address_);
     client_login::state state = client_login::state::refused;
@@ -171,7 +171,7 @@ asio::awaitable<void> arrival::run_console(console_right right) {
     }
 }
 
-/// Checks everything once more after the greeting, because a drain may have begun and others may have come meanwhile.
+/// Checks again after the greeting, because a drain may have begun and other clients may have come meanwhile.
 asio::awaitable<void> arrival::open_session(const user_ptr& who) {
     start_parameters wanted;
     if (const auto why = refusal_of_request(wanted)) {
@@ -198,7 +198,7 @@ asio::awaitable<void> arrival::open_session(const user_ptr& who) {
     made->start(at_.wires, socket_.release(), input_);
 }
 
-/// Whether the database, the parameters or the number of clients stand in the way. Fills `wanted` otherwise.
+/// Returns a refusal when the database, the parameters or the number of clients require it. Otherwise fills `wanted`.
 std::optional<refusal> arrival::refusal_of_request(start_parameters& wanted) const {
     const start_request& request = login_.request();
     const auto database = current().databases.find(request.database);
@@ -222,7 +222,7 @@ std::optional<refusal> arrival::refusal_of_another_client() const {
     return std::nullopt;
 }
 
-/// What a server reports about itself is known after the first connection. A client has to be told at its login.
+/// The proxy learns a server's parameters from the first connection. It must report them to the client at the login.
 asio::awaitable<std::optional<refusal>> arrival::get_to_know(server_pool& pool) {
     if (pool.server().is_open()) {
         co_return start_up_refusal(errc::circuit_open, current(), pool);

@@ -48,7 +48,7 @@ private:
     headgate::rate_limiter limiter_;
 };
 
-/// What the proxy lends to every client on its way in. The proxy owns all of it.
+/// The parts of the proxy that each new client uses. The proxy owns all of them.
 struct lobby {
     session_host& host;
     console_host& tables;
@@ -60,13 +60,13 @@ struct lobby {
     const head_count& consoles;
 };
 
-/// A client on its way in: from the accept to a session, to the console, or to a refusal.
+/// A newly accepted client, until it gets a session, uses the console, or is refused.
 class arrival {
 public:
-    /// `on_loopback`: both ends of the connection are, so that a trusted user needs no password.
+    /// `on_loopback`: both ends of the connection are on the loopback, so a trusted user needs no password.
     arrival(const lobby& at, boost::asio::ip::tcp::socket socket, std::string address, bool on_loopback);
 
-    /// Serves the client until it has a session, has left, or was refused. A session does not need this object.
+    /// Serves the client until it gets a session, leaves, or is refused. The session does not need this object.
     boost::asio::awaitable<void> run();
 
 private:

@@ -19,23 +19,23 @@
 
 namespace db_proxy {
 
-/// The servers, and the pools that lend their connections: one pool for each database and user. Neither is ever removed
-/// while the proxy runs.
+/// The servers, and the pools that lend their connections: one pool for each database and user. While the proxy runs,
+/// it removes no server and no pool.
 class backends {
 public:
     using server_map = std::map<std::string, std::unique_ptr<upstream>>;
     using pool_map = std::map<std::pair<std::string, std::string>, std::unique_ptr<server_pool>>;  // (database, user)
 
-    /// `current` is read whenever a pool is made, so that it must live as long as this.
+    /// Reads `current` whenever it makes a pool, so `current` must outlive this object.
     backends(headgate::zone& zone, relay& wires, const settings& current);
 
     /// Adds the servers that are new in the settings, and reconfigures everything else.
     void reconfigure(const user_list& users);
     /// Makes the pool for a configured database when the user asks for the first time.
     server_pool& pool_of(const std::string& database, const user& who);
-    /// Takes an event of the breaker that has the name of its server.
+    /// Handles an event of the circuit breaker of `server`.
     void breaker_changed(const std::string& server, bool open);
-    /// Closes the connections that take too long to become fit for the next borrower.
+    /// Closes each returned connection whose clean-up takes too long.
     void check_returns(headgate::time_point now);
 
     [[nodiscard]] const server_map& servers() const noexcept { return servers_; }

@@ -28,8 +28,8 @@ client_login::state client_login::feed(std::string_view& input) {
             case first_packet::kind::malformed: return fail("08P01", packet.problem);
             case first_packet::kind::cancel: key_ = packet.key; return state::cancel;
             case first_packet::kind::encryption:
-                // Bytes behind the request were sent before the answer, and may come from somebody else on the network.
-                // CVE-2021-23222 was to trust them.
+                // Bytes after the request were sent before the answer, and may come from an attacker on the network. To
+                // trust such bytes was CVE-2021-23222.
                 if (++encryption_requests_ > max_encryption_requests || !input.empty()) {
                     return fail("08P01", "received unencrypted data after an encryption request");
                 }

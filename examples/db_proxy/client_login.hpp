@@ -16,10 +16,11 @@
 
 namespace db_proxy {
 
-/// How a user proves its identity. With a verifier the client has to pass SCRAM; without one the user is trusted.
+/// How a user proves its identity. With a verifier, the client must pass SCRAM. Without a verifier, the proxy trusts
+/// the user.
 struct login_check {
     std::optional<scram::verifier> check;
-    /// The user does not exist, or may not come from this address. SCRAM takes its usual course and fails at the end.
+    /// The user does not exist, or may not log in from this address. SCRAM runs as usual and fails at the end.
     bool refused = false;
 };
 
@@ -36,25 +37,25 @@ class client_login {
 public:
     enum class state : std::uint8_t {
         running,        ///< Send `output`, then read more.
-        cancel,         ///< It was a CancelRequest with the key `cancels`. The connection ends.
-        authenticated,  ///< `request` is what the client wants. The bytes that `feed` left belong to the session.
+        cancel,         ///< The client sent a CancelRequest with the key `cancels`. The connection ends.
+        authenticated,  ///< `request` is what the client asks for. The bytes that `feed` left belong to the session.
         refused,        ///< Send `output`, and close.
     };
 
-    /// `find` tells how the user of a name may log in. It is called at most once.
+    /// `find` takes a user's name and returns how that user must log in. It is called at most once.
     explicit client_login(std::function<login_check(std::string_view)> find) : find_(std::move(find)) {}
 
     /// Takes whole packets and messages off the front of `input`.
     state feed(std::string_view& input);
 
-    /// The bytes to be sent. The caller clears it.
+    /// The bytes for the client. The caller sends them and clears this string.
     std::string output;
 
     [[nodiscard]] const start_request& request() const noexcept { return request_; }
     [[nodiscard]] const cancel_key& cancels() const noexcept { return key_; }
-    /// After `refused`: whether the password was wrong or the user unknown. The proxy limits these by address.
+    /// After `refused`: whether the password was wrong or the user unknown. The proxy limits such failures by address.
     [[nodiscard]] bool bad_credentials() const noexcept { return bad_credentials_; }
-    /// Whether the start-up packet has come, so that the client understands an ErrorResponse.
+    /// Whether the client has sent its StartupMessage. From then on it understands an ErrorResponse.
     [[nodiscard]] bool started() const noexcept { return stage_ != stage::startup; }
 
 private:
@@ -72,7 +73,7 @@ private:
     start_request request_;
     cancel_key key_{};
     std::optional<scram::server> scram_;
-    bool refuses_ = false;  // even a proof that is right
+    bool refuses_ = false;  // refuse the client even if its proof is right
     bool bad_credentials_ = false;
 };
 

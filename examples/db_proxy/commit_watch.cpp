@@ -35,8 +35,8 @@ bool commit_watch::may_commit(const request_head& head, std::string_view payload
     switch (head.type) {
         case 'Q': return outside || may_end_transaction(up_to_zero(payload), whole);
         case 'P': return may_end_transaction(up_to_zero(behind_zero(payload)), whole);
-        // Of a statement that was parsed earlier nobody has the text any more. The statement's name is the second
-        // field.
+        // The proxy no longer has the text of a statement that was parsed earlier. The second field is the statement's
+        // name.
         case 'B': return state_ != state::parsed || !behind_zero(payload).starts_with('\0');
         case 'E':
         case 'F': return outside || state_ != state::parsed;

@@ -11,12 +11,12 @@
 
 namespace db_proxy {
 
-/// Whether the requests that the server has not answered may have committed something. When the server is lost, the
-/// client learns from it whether it may simply run its transaction again. In doubt the answer is yes.
+/// Tells whether the unanswered requests may have committed something. When the server is lost, this tells the client
+/// whether it can simply run its transaction again. If in doubt, the answer is yes.
 class commit_watch {
 public:
-    /// The message goes to the server. `payload` is the part of it that has come. `status` is the transaction's
-    /// status before the message, as the last ReadyForQuery had it.
+    /// Records a message that goes to the server. `payload` is the part of its payload that has arrived. `status` is
+    /// the transaction status before the message, from the last ReadyForQuery.
     void request(const request_head& head, std::string_view payload, char status);
     /// The server has answered everything.
     void settled() noexcept { state_ = state::nothing; }
@@ -25,9 +25,9 @@ public:
 
 private:
     enum class state : std::uint8_t {
-        nothing,  // no request is unanswered that matters
-        parsed,   // the text of the unnamed statement is known, and it ends no transaction
-        doubt,    // something that may commit is unanswered
+        nothing,  // no unanswered request matters
+        parsed,   // the text of the unnamed statement is known, and this text ends no transaction
+        doubt,    // an unanswered request may have committed something
     };
 
     [[nodiscard]] bool may_commit(const request_head& head, std::string_view payload, char status) const;
@@ -35,8 +35,7 @@ private:
     state state_ = state::nothing;
 };
 
-/// Whether SQL may end a transaction, as far as its text tells. In doubt it may. `whole` says that no part of the text
-/// is missing.
+/// Whether this SQL text may end a transaction. If in doubt, returns true. `whole`: no part of the text is missing.
 [[nodiscard]] bool may_end_transaction(std::string_view sql, bool whole) noexcept;
 
 }  // namespace db_proxy

@@ -24,7 +24,7 @@ struct console_table {
 struct console_host {
     virtual ~console_host() = default;
     [[nodiscard]] virtual std::vector<console_table> tables() const = 0;
-    /// Applies the configuration again. Returns the mistakes in it; with a mistake nothing has changed.
+    /// Applies the configuration again. Returns the mistakes in it. If there is a mistake, nothing changes.
     virtual std::string reload() = 0;
 };
 
@@ -33,8 +33,8 @@ class console {
 public:
     console(console_host& host, console_right right) : host_(host), right_(right) {}
 
-    /// Takes whole messages off the front of `input`, and appends the answers to `out`. False when the connection ends
-    /// after `out` was sent.
+    /// Takes whole messages off the front of `input`, and appends the answers to `out`. Returns false when the caller
+    /// must send `out` and then end the connection.
     bool feed(std::string_view& input, std::string& out);
 
 private:
@@ -42,7 +42,7 @@ private:
 
     console_host& host_;
     console_right right_;
-    bool skipping_ = false;  // the messages up to the next Sync, after an error
+    bool skipping_ = false;  // after an error, until the next Sync
 };
 
 }  // namespace db_proxy

@@ -84,7 +84,7 @@ bool exchange::server_waits() const noexcept {
     return settled() || flushed;
 }
 
-/// Takes the request off that a ReadyForQuery answers, and everything before it.
+/// Removes the request that a ReadyForQuery answers, and everything before that request.
 void exchange::pop_through_ready() {
     while (pending() > 0) {
         const char first = queue_[head_++];
@@ -101,7 +101,7 @@ void exchange::pop_through_ready() {
     }
 }
 
-/// CopyInResponse: from now on the server reads COPY data, and throws away each Sync before the end of the data.
+/// CopyInResponse: from now on the server reads COPY data, and drops each Sync before the end of the data.
 void exchange::begin_copy() {
     copy_ = copy::receiving;
     for (std::size_t i = head_ + 1; i < queue_.size();) {
@@ -127,8 +127,8 @@ void exchange::fail() {
         return;
     }
     if (pending() > 1 && queue_[head_ + 1] == query) {
-        // A Query without a Sync before it: either it has failed, or the server throws it away after the error of a
-        // message before it. It counts as answered.
+        // This Query has no Sync before it. Either the Query has failed, or the server drops it after the error of an
+        // earlier message. The Query counts as answered.
         doubtful_ = true;
         return;
     }

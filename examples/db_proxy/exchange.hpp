@@ -12,15 +12,15 @@
 
 #include "wire.hpp"
 
-/// The rules of the relay, without I/O: the state of a session as the messages that pass reveal it.
+/// The rules of the relay, without I/O: they derive the state of a session from the messages that pass.
 namespace db_proxy {
 
-/// What a client and the server that is lent to it owe each other: the requests without an answer, and an open
-/// transaction. It tells when the server can be lent to another client.
+/// The state between a client and the server that is lent to it: unanswered requests, and an open transaction. It tells
+/// when the pool can lend the server to another client.
 ///
 /// PostgreSQL documentation, "Message Flow": the server answers each Query, FunctionCall and Sync with one
-/// ReadyForQuery. It throws some away without an answer: after an error in the extended protocol everything up to the
-/// Sync, and while it reads COPY data the Sync itself.
+/// ReadyForQuery. It drops some messages without an answer. After an error in the extended protocol, it drops
+/// everything up to the Sync. While it reads COPY data, it drops even the Sync.
 class exchange {
 public:
     /// A message of this type goes from the client to the server.
@@ -32,15 +32,15 @@ public:
     [[nodiscard]] bool idle() const noexcept { return status_ == 'I' && settled(); }
     /// No answer is missing: the server waits for the client.
     [[nodiscard]] bool settled() const noexcept { return pending() == 0 && copy_ == copy::none; }
-    /// The server has no more to do before it gets another message: no answer is missing, or the only missing one is
-    /// the ReadyForQuery of a segment that ended with a Flush.
+    /// The server has nothing to do until it gets another message. Either it owes no answer, or it owes only the
+    /// ReadyForQuery of a segment that ended with a Flush.
     [[nodiscard]] bool server_waits() const noexcept;
     /// Grows whenever a command, or a segment of commands, has ended with success or failure.
     [[nodiscard]] std::uint32_t completed() const noexcept { return completed_; }
     /// The status in the last ReadyForQuery: 'I' outside of a transaction, 'T' inside, 'E' inside one that has failed.
     [[nodiscard]] char status() const noexcept { return status_; }
-    /// Nobody can tell whether the server threw a Sync away: a COPY failed after the client had sent one. Such a server
-    /// is not lent again.
+    /// The proxy cannot tell which messages the server dropped. Example: a COPY failed after the client had sent a
+    /// Sync. The pool does not lend such a server again.
     [[nodiscard]] bool doubtful() const noexcept { return doubtful_; }
     /// Whether the client's next message begins a segment: no message of the extended protocol waits for its Sync.
     [[nodiscard]] bool at_start() const noexcept { return (pending() == 0 || queue_.back() != extended) && !skipping_; }
@@ -72,8 +72,8 @@ private:
     std::uint32_t completed_ = 0;
     char status_ = 'I';
     copy copy_ = copy::none;
-    bool sync_in_copy_ = false;  // the server throws that Sync away, unless the COPY fails before it reads the Sync
-    bool skipping_ = false;  // after an error the server throws everything away, and the client has sent no Sync yet
+    bool sync_in_copy_ = false;  // the server drops this Sync, unless the COPY fails before the server reads it
+    bool skipping_ = false;      // after an error, the server drops every message until the client sends a Sync
     bool doubtful_ = false;
 };
 

@@ -24,8 +24,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto look_around = 100ms;          // between two looks at the deadlines
-constexpr std::uint32_t spare_logins = 100;  // more than the clients that may stay, so that the others learn why not
+constexpr auto look_around = 100ms;          // between two checks of the deadlines
+constexpr std::uint32_t spare_logins = 100;  // above max_client_connections, so that the extra clients get an error
 
 settings read_settings(const std::string& path) {
     std::ifstream file(path);

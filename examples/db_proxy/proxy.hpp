@@ -27,7 +27,7 @@
 
 namespace db_proxy {
 
-/// The proxy: it listens, keeps the parts together, and reloads and drains them. One thread: that of its io_context.
+/// The proxy: it listens, owns the other parts, and reloads and drains them. It runs on the thread of its io_context.
 class proxy final : public session_host, public console_host {
 public:
     /// Reads the configuration and listens. Throws `std::runtime_error`, whose text is for the administrator.
@@ -58,7 +58,7 @@ private:
     boost::asio::awaitable<void> watch_deadlines();
     boost::asio::awaitable<void> send_cancel(upstream& server, cancel_key key,
                                              std::shared_ptr<server_link::canceling> cancels);
-    /// How many clients are logging in. Those on the console are not among them.
+    /// How many clients are logging in, not counting the clients on the console.
     [[nodiscard]] std::size_t logging_in() const noexcept { return arrivals_.size() - consoles_.size(); }
 
     boost::asio::io_context& io_;
@@ -72,7 +72,7 @@ private:
     relay relay_;
     backends backends_;
     session_registry sessions_;
-    head_count arrivals_;  // the clients on their way in, and those on the console
+    head_count arrivals_;  // the clients that are logging in, and the clients on the console
     head_count consoles_;
     lobby lobby_;
     headgate::subscription events_;

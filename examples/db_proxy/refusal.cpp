@@ -23,7 +23,7 @@ bool has_not_connected(const headgate::error& e) {
     return e == errc::connect_failed || e == errc::operation_failed;
 }
 
-/// Whether the server itself has refused the login. Otherwise the proxy has not reached it, or it was starting.
+/// Whether the server itself refused the login. Otherwise the proxy did not reach it, or the server was starting.
 bool says_no(const server_error& why) {
     return !why.code.empty() && !why.code.starts_with("08") && !why.code.starts_with("57");
 }

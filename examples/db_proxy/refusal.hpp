@@ -11,7 +11,7 @@
 #include "server_pool.hpp"
 #include "settings.hpp"
 
-/// Why a client gets no permit, no server or no session: errors of the library as PostgreSQL errors.
+/// Why a client gets no permit, no server or no session. Turns the library's errors into PostgreSQL errors.
 namespace db_proxy {
 
 /// What an ErrorResponse tells the client.
@@ -23,7 +23,7 @@ struct refusal {
 
 /// For a client that keeps its connection. The settings choose some of the codes.
 [[nodiscard]] refusal refusal_of(const headgate::error& e, const settings& s, server_pool& pool);
-/// For a client that is logging in. The error ends its connection, and its code is fixed, because drivers act on it.
+/// For a client that is logging in. The error ends the connection. Its code is fixed, because drivers act on it.
 [[nodiscard]] refusal start_up_refusal(const headgate::error& e, const settings& s, server_pool& pool);
 
 }  // namespace db_proxy

@@ -63,7 +63,7 @@ void relay_socket::send(std::string_view data) {
         } while (n < 0 && errno == EINTR);
         if (n < 0 && errno != EAGAIN) {
             peer_ = peer::lost;
-            may_receive_ = true;  // the next receive tells the reader
+            may_receive_ = true;  // the next receive reports the loss to the reader
             return;
         }
         data.remove_prefix(n < 0 ? 0 : static_cast<std::size_t>(n));
@@ -120,8 +120,8 @@ void relay::wait() {
 
 void relay::serve() {
     std::array<epoll_event, 64> events{};
-    // Events that come meanwhile are served in the same run, because a way back through the io_context takes three
-    // system calls. The number of rounds is limited, because other handlers wait in the io_context.
+    // Serves events that arrive meanwhile in the same run, because a return to the io_context takes three system calls.
+    // Limits the number of rounds, because other handlers wait in the io_context.
     for (int round = 0; round < most_rounds; ++round) {
         const int n = ::epoll_wait(epoll_.native_handle(), events.data(), static_cast<int>(events.size()), 0);
         for (int i = 0; i < n; ++i) {

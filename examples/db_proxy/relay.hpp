@@ -15,13 +15,13 @@
 #include <string_view>
 #include <vector>
 
-/// The inner loop: sockets that are read only when bytes are there, and written at once. A transaction takes two
-/// receives and two sends; Asio's own sockets would add a receive that finds nothing to each of them.
+/// The inner loop. It reads a socket only when bytes are there, and it writes at once. A transaction takes two receives
+/// and two sends. Asio's own sockets would add an empty receive to each of them.
 namespace db_proxy {
 
 class relay;
 
-/// A connected socket on a relay's epoll descriptor, edge-triggered. One thread: that of the relay's io_context.
+/// A connected socket on a relay's epoll descriptor, edge-triggered. Use it on the thread of the relay's io_context.
 class relay_socket {
 public:
     relay_socket() = default;
@@ -29,20 +29,20 @@ public:
     relay_socket& operator=(const relay_socket&) = delete;
     virtual ~relay_socket() { close(); }
 
-    /// Takes a connected, non-blocking socket. Bytes that are there already cause an `on_readable` soon.
+    /// Takes a connected, non-blocking socket. If bytes are there already, the relay calls `on_readable` soon.
     void open(relay& owner, int descriptor);
     [[nodiscard]] bool is_open() const noexcept { return descriptor_ >= 0; }
     void close() noexcept;
 
     /// Sends the bytes now, or as soon as the socket takes them, in order.
     void send(std::string_view data);
-    /// Whether the socket has not taken all bytes. The sender of large data then waits for `on_sent`.
+    /// Whether some bytes still wait for the socket. The sender of large data then waits for `on_sent`.
     [[nodiscard]] bool is_sending() const noexcept { return !unsent_.empty(); }
 
     enum class got : std::uint8_t {
         data,     ///< `count` bytes.
         nothing,  ///< No bytes now; `on_readable` tells when there are.
-        end,      ///< The peer has closed the connection, or it is lost.
+        end,      ///< The peer has closed the connection, or the connection is lost.
     };
     struct received {
         got what;
@@ -51,13 +51,13 @@ public:
     /// Whether a `receive` may find bytes or the end.
     [[nodiscard]] bool may_receive() const noexcept { return may_receive_; }
     received receive(std::span<char> into) noexcept;
-    /// Whether the peer sends no more. Bytes from before may still be unread.
+    /// Whether the peer has stopped sending. Earlier bytes may still be unread.
     [[nodiscard]] bool has_ended() const noexcept { return peer_ != peer::connected; }
 
 protected:
-    /// Bytes, or the end, can be received. The next call comes only after a `receive` that found nothing.
+    /// Called when bytes, or the end, can be received. The next call comes only after a `receive` that finds nothing.
     virtual void on_readable() = 0;
-    /// The socket has taken everything that had to wait before.
+    /// Called when the socket has taken all the bytes that had to wait.
     virtual void on_sent() = 0;
     /// Precondition: `open` was called.
     [[nodiscard]] relay& owner() const noexcept { return *owner_; }
@@ -65,7 +65,7 @@ protected:
 private:
     enum class peer : std::uint8_t {
         connected,
-        leaving,  // it sends no more, so that a short receive may have another one behind it
+        leaving,  // it sends no more: after a short receive, only another receive finds the end
         lost,     // a send has failed
     };
 
@@ -79,7 +79,7 @@ private:
     std::string unsent_;
 };
 
-/// An epoll descriptor of its own, watched by an io_context.
+/// Owns an epoll descriptor. An io_context watches it.
 class relay {
 public:
     explicit relay(boost::asio::io_context& io);
@@ -90,7 +90,7 @@ public:
     void start() { wait(); }
     void stop() { epoll_.close(); }
 
-    /// A buffer for one receive. All sockets share it, so that its bytes are valid only until the reader returns.
+    /// A buffer for one receive. All sockets share it, so its bytes are valid only until the reader returns.
     [[nodiscard]] std::span<char> scratch() noexcept { return scratch_; }
 
     /// Keeps a socket alive until the events that the kernel has reported for it are handled, then destroys it.

@@ -21,26 +21,26 @@ struct request_head {
     std::size_t payload = 0;
     bool named = false;  ///< Only for Parse: whether it names its statement.
 };
-/// Reads the message at the front of `data` and leaves it there. A Parse is whole once the first byte of its name is
-/// there, because that byte says whether the statement has a name.
+/// Reads the head of the message at the front of `data`, and leaves the message there. The head of a Parse includes the
+/// first byte of the statement's name, because this byte tells whether the statement has a name.
 framing look_at_request(std::string_view data, request_head& out) noexcept;
 
 /// Whether a client may send a message of this type after its login.
 [[nodiscard]] bool is_request(char type) noexcept;
 
-/// What the client's next messages, up to a Sync, a Query or a Flush, cost it.
+/// Whether the client's next segment costs a permit. A segment ends with a Sync, a Query or a Flush.
 enum class segment_kind : std::uint8_t {
     incomplete,  ///< More bytes are needed to tell.
     free,        ///< Parse, Describe and the like, and their Sync: the server executes nothing.
-    charged,     ///< A Query, an Execute or a FunctionCall; or a Flush, with which the client waits for answers.
+    charged,     ///< A Query, an Execute or a FunctionCall; or a Flush, after which the client waits for answers.
 };
-/// Judges the messages at the front of `data`, which begins with a message.
+/// Classifies the segment at the front of `data`. Precondition: `data` begins with a message.
 [[nodiscard]] segment_kind classify_segment(std::string_view data) noexcept;
 
-/// What becomes of a client's message.
+/// What happens to a client's message.
 enum class fate : std::uint8_t {
     forward,  ///< It goes to the server.
-    drop,     ///< It does not: the proxy has answered it, or it has no meaning.
+    drop,     ///< It does not go to the server: the proxy has answered it, or it has no meaning.
     hold,     ///< Undecided. The reader keeps it and everything behind it, and asks again at the next `feed`.
     stop,     ///< The session has ended. The reader is not used again.
 };
@@ -51,22 +51,22 @@ struct ruling {
     std::string_view instead{};  ///< Only with `drop`: the bytes that go to the server in place of the message.
 };
 
-/// Finds the messages in a client's bytes, wherever the bytes are cut, and lets the session decide about each. The
-/// twin of `response_reader`: a client's message goes to the server only after a decision, so that this reader keeps
-/// the bytes that have none yet.
+/// Finds the messages in a client's bytes, wherever the bytes are cut, and lets the session decide about each message.
+/// The twin of `response_reader`. A client's message goes to the server only after a decision, so this reader keeps the
+/// undecided bytes.
 class request_reader {
 public:
-    /// How far a `feed` came.
+    /// How a `feed` ended.
     enum class progress : std::uint8_t {
         all,         ///< Every byte was forwarded, dropped or held.
-        terminated,  ///< The client said that it leaves.
+        terminated,  ///< The client sent Terminate.
         malformed,   ///< The bytes are not PostgreSQL's protocol.
         stopped,     ///< `judge` said `fate::stop`.
     };
 
-    /// Takes the bytes that were held, then `data`. Calls `judge(bytes, head)` once for each message, where `bytes`
-    /// begins with the message and has everything known to follow it. Calls `forward(bytes)` with each run of bytes
-    /// that goes to the server: one call for neighbouring messages, so that they leave with one send.
+    /// Takes the held bytes, then `data`. Calls `judge(bytes, head)` once for each message. `bytes` begins with the
+    /// message and includes all the bytes known to follow it. Calls `forward(bytes)` for each run of bytes that goes to
+    /// the server. Neighbouring messages share a call, so that they leave with one send.
     template <class Judge, class Forward>
     progress feed(std::string_view data, Judge&& judge, Forward&& forward) {
         std::string joined;
@@ -75,8 +75,8 @@ public:
             joined = std::exchange(held_, {});
             data = joined;
         }
-        std::size_t at = 0;         // everything before it is decided
-        std::size_t run_begin = 0;  // of the bytes up to `at` that are to be forwarded
+        std::size_t at = 0;         // all bytes before it are decided
+        std::size_t run_begin = 0;  // the bytes from here to `at` wait to be forwarded
         const auto flush = [&] {
             if (run_begin < at) {
                 forward(data.substr(run_begin, at - run_begin));
@@ -125,7 +125,7 @@ public:
 
     /// How many bytes wait for a decision.
     [[nodiscard]] std::size_t held() const noexcept { return held_.size(); }
-    /// Whether a decided message has not come to its end.
+    /// Whether the end of a decided message is still missing.
     [[nodiscard]] bool is_inside_message() const noexcept { return rest_.size > 0; }
     /// Whether the server has the beginning of a message and not its end.
     [[nodiscard]] bool is_inside_forwarded() const noexcept { return rest_.size > 0 && rest_.forwarded; }

@@ -13,12 +13,12 @@
 
 namespace db_proxy {
 
-/// Finds the messages in a server's bytes, wherever the bytes are cut. The twin of `request_reader`: a server's bytes
-/// all go to the client, so that this reader looks at them and holds no copy of a message.
+/// Finds the messages in a server's bytes, wherever the bytes are cut. The twin of `request_reader`. All bytes of a
+/// server go to the client, so this reader only looks at them and keeps no copy of a message.
 class response_reader {
 public:
-    /// Calls `take(type, shown)` once for each message, in order. `shown` is the payload, or its first `max_shown`
-    /// bytes, of the types that the relay looks into; it is empty for all other types. Returns false when the bytes
+    /// Calls `take(type, shown)` once for each message, in order. For the types that the relay looks into, `shown` is
+    /// the payload or its first `max_shown` bytes. For all other types, `shown` is empty. Returns false when the bytes
     /// cannot be PostgreSQL's protocol.
     template <class Take>
     bool feed(std::string_view data, Take&& take) {
@@ -61,15 +61,15 @@ public:
     /// Whether the last byte was the end of a message.
     [[nodiscard]] bool between_messages() const noexcept { return held_.empty() && rest_ == 0; }
 
-    /// The longest part of a message that is shown: longer than any parameter's value and any error's code.
+    /// The maximum size of `shown`: longer than any parameter's value and any error's code.
     static constexpr std::size_t max_shown = 1'024;
 
 private:
-    /// How many bytes of the message that begins with `head` must be there before it is taken: its header, and the part
-    /// that is shown. Zero when no message begins like this.
+    /// `head` is the beginning of a message. Returns how many bytes of the message `take` needs: its header and the
+    /// part that is shown. Zero when no message begins like this.
     static std::size_t needed(std::string_view head) noexcept;
 
-    std::string held_;      // the beginning of a message, up to what `needed` says
+    std::string held_;      // the beginning of a message, while it is shorter than `needed`
     std::size_t rest_ = 0;  // bytes of a taken message that are still to come
 };
 

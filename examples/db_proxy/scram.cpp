@@ -184,7 +184,7 @@ std::string verifier::text() const {
 
 verifier mock(std::string_view secret, std::string_view name, std::uint32_t iterations) {
     const digest salt = hmac(secret, name);
-    // Keys of zeros: a client's proof leads to these bytes with a probability of one in 2^256.
+    // The keys are all zeros. A client's proof leads to these bytes with a probability of one in 2^256.
     return {iterations, std::string(text_of(salt).substr(0, 16)), digest{}, digest{}};
 }
 
@@ -198,7 +198,7 @@ std::string make_salt() {
 
 std::optional<std::string> server::first(std::string_view client_first) {
     const std::string_view whole = client_first;
-    // "n" is a client without channel binding. "y" is a client that believes the server to have none, which is right.
+    // "n": the client has no channel binding. "y": the client thinks that the server has none, which is right.
     const auto binding = take_until(client_first, ',');
     const auto identity = take_until(client_first, ',');
     if (!binding || (*binding != "n" && *binding != "y") || !identity || !identity->empty()) {

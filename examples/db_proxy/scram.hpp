@@ -19,15 +19,15 @@ inline constexpr std::uint32_t default_iterations = 4096;  ///< PostgreSQL's def
 
 using digest = std::array<unsigned char, 32>;
 
-/// What a server stores in place of a password: enough to check the password, not enough to log in elsewhere.
+/// A server stores this in place of a password. It is enough to check the password, but not to log in elsewhere.
 struct verifier {
     std::uint32_t iterations = default_iterations;
     std::string salt;
     digest stored_key{};
     digest server_key{};
 
-    /// Makes a verifier for a password and a salt, both of any bytes. The bytes of the password are not normalised.
-    /// PostgreSQL gets the same verifier for ASCII, and for text in normalisation form KC, which keyboards mostly send.
+    /// Makes a verifier for a password and a salt, both of any bytes. Does not normalise the password. PostgreSQL makes
+    /// the same verifier for ASCII, and for text in normalisation form KC, which keyboards mostly send.
     static verifier of(std::string_view password, std::string salt, std::uint32_t iterations = default_iterations);
 
     /// Reads the format of pg_authid.rolpassword: `SCRAM-SHA-256$4096:salt$stored_key:server_key`, the last three in
@@ -36,8 +36,8 @@ struct verifier {
     [[nodiscard]] std::string text() const;
 };
 
-/// A verifier that no password fits, always the same for one name. With it the login of an unknown user looks like one
-/// with a wrong password. `secret` makes the salt hard to guess.
+/// A verifier that no password matches, always the same for the same name. With it, the login of an unknown user looks
+/// like a login with a wrong password. `secret` makes the salt hard to guess.
 [[nodiscard]] verifier mock(std::string_view secret, std::string_view name, std::uint32_t iterations);
 
 /// A nonce of 18 random bytes, in base 64.
@@ -77,13 +77,13 @@ public:
     [[nodiscard]] std::string first() const;
 
     /// Takes server-first-message and returns client-final-message. Empty when the message is malformed, does not
-    /// answer this client's, or asks for more than `max_iterations`.
+    /// answer this client's message, or asks for more than `max_iterations`.
     std::optional<std::string> last(std::string_view server_first);
 
     /// Whether server-final-message proves that the server knows the password too.
     [[nodiscard]] bool verify(std::string_view server_final) const;
 
-    /// No honest server asks for more work.
+    /// No honest server asks for more iterations.
     static constexpr std::uint32_t max_iterations = 1'000'000;
 
 private:

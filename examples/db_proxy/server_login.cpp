@@ -67,7 +67,7 @@ server_login::state server_login::take(const message& one) {
             return fail(what.code, std::string(what.text));
         }
         case 'N':
-        case 'v': return state::running;  // a notice, or that the server speaks 3.0, as it was asked to
+        case 'v': return state::running;  // a notice, or NegotiateProtocolVersion: the server speaks 3.0, as asked
         case 'K': {
             const auto process = fields.int32();
             const auto secret = fields.int32();

@@ -14,7 +14,7 @@
 
 namespace db_proxy {
 
-/// What the proxy logs in to a server with.
+/// The user, password and database with which the proxy logs in to a server.
 struct server_credentials {
     std::string user;
     std::string password;
@@ -36,11 +36,11 @@ public:
     /// Takes whole messages off the front of `input`.
     state feed(std::string_view& input);
 
-    /// The bytes to be sent. The caller clears it.
+    /// The bytes for the server. The caller sends them and clears this string.
     std::string output;
 
-    /// The SQLSTATE of a failure: the server's own, 08P01 when its bytes are not the protocol, or 0A000 when it asks
-    /// for something that the proxy does not speak.
+    /// The SQLSTATE of a failure: the server's own, 08P01 when the server breaks the protocol, 28000 when it does not
+    /// prove that it knows the password, or 0A000 when it asks for a method that the proxy does not support.
     [[nodiscard]] const std::string& code() const noexcept { return code_; }
     [[nodiscard]] const std::string& problem() const noexcept { return problem_; }
     /// The key that cancels this connection's queries.
@@ -53,7 +53,7 @@ public:
 
 private:
     enum class stage : std::uint8_t {
-        asked,          // for the login
+        asked,          // the proxy has sent its StartupMessage
         in_scram,       // the server has asked for SCRAM
         proved,         // the server has shown by SCRAM that it knows the password
         authenticated,  // the server has let the proxy in

@@ -88,7 +88,7 @@ void server_pool::take_back(lent_link link) {
 
 void server_pool::clean(const std::shared_ptr<returning>& one) {
     if (!one->link) {
-        return;  // it has taken too long, and was closed
+        return;  // the clean-up took too long, and the connection was closed
     }
     server_link& server = **one->link;
     if (server.cancels()->doubtful) {

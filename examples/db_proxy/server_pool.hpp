@@ -31,22 +31,22 @@ public:
     server_pool(const server_pool&) = delete;
     server_pool& operator=(const server_pool&) = delete;
 
-    /// Lends the connections. It may lend one that the server has ended while it was idle: the borrower discards it and
-    /// asks again.
+    /// Lends the connections. A lent connection may be dead, because the server closed it while it was idle. The
+    /// borrower then discards it and asks again.
     [[nodiscard]] headgate::resource_pool<link_ptr>& pool() noexcept { return pool_; }
 
-    /// Takes a connection back and makes it fit for the next borrower: waits for the cancels on their way, rolls an
-    /// open transaction back, and discards the state that the next borrower would see. Precondition: the server owes no
-    /// answer.
+    /// Takes a connection back and cleans it up for the next borrower: waits for the CancelRequests on their way, rolls
+    /// back an open transaction, and discards the state that the next borrower would see. Precondition: the server owes
+    /// no answer.
     void take_back(lent_link link);
-    /// Closes the connections that take too long to become fit. The proxy calls it periodically.
+    /// Closes each returned connection whose clean-up takes too long. The proxy calls this periodically.
     void check_returns(headgate::time_point now);
-    /// Closes one idle connection, so that the server has a place for another user. False when none is idle.
+    /// Closes one idle connection, so that the server has a place for another user. False when no connection is idle.
     bool give_up_idle();
 
     /// The parameters that the server reported to the newest connection. A client learns them at its login.
     [[nodiscard]] const parameters& welcome() const noexcept { return welcome_; }
-    /// Those of them that follow the client from server to server; null before the first connection.
+    /// The values of `tracked_parameters` among them; null before the first connection.
     [[nodiscard]] const std::shared_ptr<const tracked_values>& usual() const noexcept { return usual_; }
     /// Why the last connect failed.
     [[nodiscard]] const server_error& failure() const noexcept { return failure_; }
@@ -58,7 +58,7 @@ public:
 
 private:
     struct backend;
-    /// A connection that is not fit for the next borrower yet.
+    /// A returned connection that is not cleaned up yet.
     struct returning {
         lent_link link;
         headgate::time_point until;

@@ -15,13 +15,13 @@ using headgate::result;
 
 namespace {
 
-/// A first segment that is longer than this counts as one that executes something.
+/// A segment that is still incomplete at this size counts as `segment_kind::charged`.
 constexpr std::size_t max_held = std::size_t{64} * 1024;
-/// How long a client has to read the last answers and why its session ends.
+/// How long a client has to read the last answers and the final error, after its session has ended.
 constexpr auto farewell = std::chrono::seconds(5);
 
-/// A message that makes the server fail with a clear text. It goes to the server in place of a Parse that is not
-/// possible, so that the error comes in its turn and the transaction fails.
+/// A Parse that fails on the server with a clear error. It replaces a named Parse, which transaction mode does not
+/// support. So the error comes in its turn, and the transaction fails.
 const std::string& named_parse_error() {
     static const std::string bytes = [] {
         constexpr std::string_view no_name("\0", 1);
@@ -49,7 +49,7 @@ std::string sql_literal(std::string_view value) {
     return out + '\'';
 }
 
-/// The commands that turn the parameters that a server has into those that its client wants; empty when they agree.
+/// The SET commands that give a server the parameters that its client wants; empty when it has them already.
 std::string set_commands(const tracked_values& has, const tracked_values& wanted) {
     std::string sql;
     for (std::size_t i = 0; &wanted != &has && i < has.size(); ++i) {
@@ -98,7 +98,7 @@ void session::pump() {
     while (may_receive() && may_read()) {
         const std::span<char> scratch = owner().scratch();
         if (requests_.held() > scratch.size() / 2) {
-            return;  // the held message is judged when the server has answered; reading goes on then
+            return;  // after the server's answer, `resume` judges the held message and reads on
         }
         const received in = receive(scratch.first(scratch.size() - requests_.held()));
         if (in.what == got::nothing) {
@@ -111,7 +111,7 @@ void session::pump() {
     }
 }
 
-/// Has the held messages judged again, and reads on.
+/// Judges the held messages again, and reads on.
 void session::resume() {
     const bool may_judge = phase_ == phase::idle || phase_ == phase::admitted || phase_ == phase::lent;
     if (requests_.held() > 0 && may_judge) {
@@ -187,7 +187,7 @@ fate session::judge_without_server(std::string_view data, const request_head& he
 /// Whether the message begins a transaction on a server that is lent already: in session mode, or in a pipeline.
 bool session::begins_next_transaction(const request_head& head) const noexcept {
     const exchange& rules = server().rules;
-    // The messages behind a COMMIT without an answer belong to another transaction.
+    // The messages after an unanswered COMMIT belong to another transaction.
     const bool may_be_outside = rules.status() == 'I' || (commits_.may_have_committed() && !rules.settled());
     return rules.at_start() && may_be_outside && who_.is->limited && begins_something(head.type);
 }
@@ -252,7 +252,7 @@ fate session::ask_for_server(bool charged, const request_head& head) {
         set_refusal(errc::circuit_open);
         return refuse(head);
     }
-    // A permit that has to be waited for is waited for first, so that no server stays lent and unused meanwhile.
+    // Waits for the permit before it asks for a server, so that no server stays lent and unused meanwhile.
     if (charged && who_.is->limited && host_.current->permit_wait > headgate::duration::zero()) {
         const result<headgate::grant> permit = take_permit();
         if (!permit) {
@@ -365,14 +365,14 @@ void session::server_came(result<lent_link> lent, bool charged) {
     if (!lent) {
         set_refusal(lent.error());
     } else if (!(*lent.value())->is_alive()) {
-        lent.value().discard();  // the held message asks for another
+        lent.value().discard();  // the held message asks for another server
     } else if (take_server(std::move(lent).value(), charged) == takeover::preparing) {
         return;
     }
     resume();
 }
 
-/// The permit that was waited for, or one that the limiter grants now.
+/// The permit that came before, or a permit that the limiter grants now.
 result<headgate::grant> session::take_permit() {
     if (permit_) {
         return *std::exchange(permit_, std::nullopt);
@@ -380,7 +380,7 @@ result<headgate::grant> session::take_permit() {
     return host_.transactions->try_acquire(who_.is->name, {.tier = who_.is->tier});
 }
 
-/// The next message is answered with this.
+/// The session answers the client's next message with this error.
 void session::set_refusal(const headgate::error& e) {
     next_request_ = std::make_unique<const refusal>(refusal_of(e, *host_.current, pool_));
 }
@@ -439,7 +439,7 @@ void session::give_back() {
         send(notice);
     }
     phase_ = phase::idle;
-    wanted_ = server().tracked();  // in the server's spelling, so that the next loan finds no difference in it
+    wanted_ = server().tracked();  // in the server's spelling, so that the next loan finds no false difference
     pool_.take_back(std::exchange(link_, {}));
 }
 
@@ -513,7 +513,7 @@ void session::end_with(std::string_view code, std::string_view text) {
     send(out);
     part();
     if (is_sending()) {
-        since_ = host_.zone->now();  // the client may first read the answers that it was promised
+        since_ = host_.zone->now();  // the client gets time to read its last answers
     } else {
         finish();
     }

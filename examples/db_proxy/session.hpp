@@ -29,17 +29,17 @@ namespace db_proxy {
 
 class session;
 
-/// How far the proxy is with its end.
+/// Whether the proxy serves, drains, or has stopped.
 enum class service : std::uint8_t {
     open,
     draining,  ///< No new clients; a session ends as soon as it is between two transactions.
     stopped,   ///< The drain is over.
 };
 
-/// What the sessions share. The proxy implements it and keeps the sessions.
+/// Everything that the sessions share. The proxy implements this interface and owns the sessions.
 struct session_host {
     virtual ~session_host() = default;
-    /// The session has ended and may be forgotten.
+    /// Called when the session has ended. The host removes it.
     virtual void ended(session& s) = 0;
     /// Sends the server a CancelRequest for the query that `link` runs.
     virtual void cancel(server_pool& pool, server_link& link) = 0;
@@ -57,16 +57,16 @@ struct client_identity {
     cancel_key key{};
 };
 
-/// A client after its login. Its requests go to a server that is lent to it: for one transaction, or in session mode
+/// A client after its login. Its requests go to a server that the pool lends for one transaction or, in session mode,
 /// until the client leaves.
 class session final : public relay_socket, public borrower, public std::enable_shared_from_this<session> {
 public:
     session(session_host& host, server_pool& pool, client_identity who, std::shared_ptr<const tracked_values> wanted);
 
-    /// Takes the client's socket, and `rest`: the bytes that were read from it behind the login.
+    /// Takes the client's socket, and `rest`: the bytes from it that follow the login.
     void start(relay& wires, int descriptor, std::string_view rest);
 
-    /// Cancels a statement and ends a silent transaction that have lasted too long. The proxy calls it periodically.
+    /// Cancels a late statement. Ends the session when its transaction idles too long. The proxy calls it periodically.
     void check_deadlines(headgate::time_point now);
     /// Ends the session with an ErrorResponse when it is between two transactions.
     void end_if_idle(std::string_view code, std::string_view text);
@@ -83,20 +83,20 @@ private:
     enum class phase : std::uint8_t {
         idle,       // it has no server
         waiting,    // for a permit or a server
-        preparing,  // the lent server takes over the client's parameters
+        preparing,  // the proxy sets the client's parameters on the lent server
         admitted,   // permit and server are there; the message that begins the transaction is forwarded next
         lent,       // requests and answers pass
         ended,
     };
-    // What became of a server that the pool has lent.
+    // What `take_server` did with a server that the pool has lent.
     enum class takeover : std::uint8_t {
-        ready,      // the client's message can go to it
-        preparing,  // it takes over the client's parameters first
-        refused,    // there was no permit: the pool has the server again, and `next_request_` says why
+        ready,      // the client's message can go to the server
+        preparing,  // the proxy first sets the client's parameters on the server
+        refused,    // there was no permit: the pool has the server again, and `next_request_` has the reason
     };
 
-    // What the client's next message gets: a judgement, the refusal that was decided while it was held, or nothing,
-    // because everything up to the Sync belongs to a segment that was refused.
+    // How the session treats the client's next message. It judges the message, or sends the refusal that it decided
+    // while it held the message, or skips the message, because the segment up to the Sync was refused.
     struct judgement {};
     using held_refusal = std::unique_ptr<const refusal>;
     struct skip_to_sync {};
@@ -151,8 +151,7 @@ private:
     session_host& host_;
     server_pool& pool_;
     client_identity who_;
-    std::shared_ptr<const tracked_values>
-        wanted_;  // the parameters that the client believes in, kept between two loans
+    std::shared_ptr<const tracked_values> wanted_;  // the parameter values that the client expects, kept between loans
     lent_link link_;
     request_reader requests_;
     std::variant<judgement, held_refusal, skip_to_sync> next_request_;
@@ -163,7 +162,7 @@ private:
     std::uint32_t completed_ = 0;  // the server's completed commands when the session last looked
     phase phase_ = phase::idle;
     commit_watch commits_;
-    bool warned_ = false;  // the client knows that SET and the like do not stay
+    bool warned_ = false;  // the client was warned that SET and the like do not outlive a transaction
 };
 
 }  // namespace db_proxy

@@ -22,9 +22,9 @@ public:
     [[nodiscard]] cancel_key make_key() const;
 
     void add(std::shared_ptr<session> one);
-    /// Forgets the session and gives back what kept it alive; null when it is not here.
+    /// Removes the session and returns the pointer that kept it alive; null when the session is not in the registry.
     std::shared_ptr<session> remove(const session& one);
-    /// The session with this key, null if the key is wrong. How long it takes tells nothing about the secret.
+    /// The session with this key, null if the key is wrong. The duration of the call reveals nothing about the secret.
     [[nodiscard]] session* find(const cancel_key& key) const;
 
     [[nodiscard]] std::size_t size() const noexcept { return sessions_.size(); }

@@ -116,7 +116,7 @@ void read_proxy(const config_object& from, settings& to) {
               [&to](const std::string& name, const config_object& database) { read_database(name, database, to); });
 }
 
-/// Reports the parts that the proxy needs in the zone and that are missing.
+/// Reports the missing parts of the zone that the proxy needs.
 void require_parts(const settings& s, const headgate::config& zones, std::vector<config_problem>& problems) {
     const auto found = zones.zones.find(zone_name);
     if (found == zones.zones.end() || zones.zones.size() > 1) {

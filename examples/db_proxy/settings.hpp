@@ -52,14 +52,14 @@ struct database_settings {
 struct settings {
     std::string listen = "127.0.0.1:6432";         ///< An address and a port.
     std::string status = "127.0.0.1:6480";         ///< The same for the status page; empty: there is no page.
-    std::vector<std::string> status_host_names{};  ///< Under which names clients come to the page, besides its address.
+    std::vector<std::string> status_host_names{};  ///< The page's host names for clients, besides its address.
     std::string users = "users.json";              ///< The file of users.
     std::string admin_database = "headgate";
     std::uint32_t max_client_connections = 2'000;
     headgate::duration client_login_timeout = std::chrono::seconds{15};
     headgate::duration drain_timeout = std::chrono::seconds{30};
     headgate::duration permit_wait{};           ///< How long a transaction waits for its permit; zero: refused at once.
-    std::string circuit_open_code = "53000";    ///< SQLSTATE for a session while its server may not be asked.
+    std::string circuit_open_code = "53000";    ///< SQLSTATE for a session while its server's breaker is open.
     std::string rate_limited_code = "53400";    ///< SQLSTATE of a transaction without a permit.
     std::string pool_exhausted_code = "53300";  ///< SQLSTATE when no server became free in time.
     std::map<std::string, server_settings> servers{};
@@ -76,7 +76,7 @@ inline constexpr const char* failed_logins_limiter = "failed_logins";  ///< Keys
 /// Reads a document. Reports all mistakes at once, each with its place.
 headgate::result<settings> parse_settings(std::string_view text, std::vector<headgate::config_problem>& problems);
 
-/// The changes from one to the other that need a restart.
+/// The changes between `from` and `to` that need a restart.
 std::vector<headgate::config_problem> fixed_while_running(const settings& from, const settings& to);
 
 }  // namespace db_proxy

@@ -49,7 +49,7 @@ first_packet read_startup_message(std::string_view payload, std::uint16_t minor)
     return fields.rest().empty() ? out : malformed("invalid startup packet layout: bytes after the terminator");
 }
 
-/// Takes one word off `options`. A backslash makes the next character part of the word. Empty at the end.
+/// Takes one word off the front of `text`. A backslash makes the next character part of the word. Empty at the end.
 std::string take_word(std::string_view& text) {
     while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
         text.remove_prefix(1);
@@ -81,7 +81,7 @@ public:
         }
     }
 
-    /// Understands the forms that the server does: `-c name=value`, `-cname=value`, `--name=value`.
+    /// Understands the same forms as the server: `-c name=value`, `-cname=value`, `--name=value`.
     void set_options(std::string_view text) {
         if (policies_.options == parameter_policy::ignore) {
             return;

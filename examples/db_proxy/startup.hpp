@@ -20,7 +20,7 @@ struct first_packet {
     enum class kind : std::uint8_t {
         incomplete,  ///< More bytes are needed; none was taken.
         malformed,   ///< `problem` says why. Nobody can tell where the next packet would begin.
-        encryption,  ///< SSLRequest or GSSENCRequest. One letter answers it, and another first packet follows.
+        encryption,  ///< SSLRequest or GSSENCRequest. The answer is one letter. Then another first packet follows.
         cancel,      ///< CancelRequest. The connection ends here.
         start,       ///< StartupMessage.
     };
@@ -29,7 +29,7 @@ struct first_packet {
     std::string_view problem{};                  ///< For `malformed`: the text for the client.
     cancel_key key{};                            ///< For `cancel`.
     parameters values{};                         ///< For `start`: in the client's order, without the `_pq_.` options.
-    std::uint16_t minor = 0;                     ///< For `start`: the minor version; above zero is negotiated down.
+    std::uint16_t minor = 0;                     ///< For `start`: the minor version. The proxy negotiates it down to 0.
     std::vector<std::string> unknown_options{};  ///< For `start`: all `_pq_.` options.
 };
 
@@ -46,7 +46,7 @@ void append_negotiation(std::string& out, const std::vector<std::string>& unknow
 inline constexpr std::array<std::string_view, 6> tracked_parameters{
     "client_encoding", "DateStyle", "TimeZone", "IntervalStyle", "standard_conforming_strings", "application_name"};
 
-/// The index of `name` in `tracked_parameters`, without regard to case. Their number when it is none of them.
+/// The index of `name` in `tracked_parameters`, without regard to case. If the name is not there: the array's size.
 [[nodiscard]] std::size_t tracked_index(std::string_view name) noexcept;
 
 /// What the proxy does with a start-up parameter that it does not track.
@@ -75,7 +75,7 @@ struct start_parameters {
     std::string_view code = "08P01";  ///< The problem's SQLSTATE.
 };
 
-/// Reads the parameters of a StartupMessage, and the ones inside of `options`. Leaves out user and database.
+/// Reads the parameters of a StartupMessage, and the parameters inside of `options`. Leaves out user and database.
 [[nodiscard]] start_parameters read_parameters(const parameters& values, const parameter_policies& policies);
 
 }  // namespace db_proxy

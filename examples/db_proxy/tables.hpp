@@ -15,7 +15,7 @@
 
 namespace db_proxy {
 
-/// The tables that SHOW prints on the console. `logins` is the number of clients that are on their way in.
+/// The tables that SHOW prints on the console. `logins` is the number of clients that are logging in.
 [[nodiscard]] std::vector<console_table> make_tables(const backends& servers, const session_registry& sessions,
                                                      const headgate::rate_limiter& transactions, std::size_t logins);
 

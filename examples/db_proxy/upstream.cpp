@@ -40,7 +40,7 @@ void set_option(int descriptor, int level, int name, int value) {
     static_cast<void>(::setsockopt(descriptor, level, name, &value, sizeof value));
 }
 
-// The kernel notices a lost peer, also on an idle connection.
+// Makes the kernel notice a lost peer, also on an idle connection.
 void watch_peer(int descriptor) {
     set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -51,15 +51,14 @@ void watch_peer(int descriptor) {
                static_cast<int>(std::chrono::milliseconds(user_timeout).count()));
 }
 
-// Whether the error comes from a server that works and only refuses this user, this database or one more connection. A
-// breaker does not open for that. It does for a lost connection (08), a server that starts or stops (57P), and a server
-// that is broken (58, XX).
+// Whether the server works and only refuses this user, this database or one more connection. The breaker does not open
+// for this. It opens for a lost connection (08), a server that starts or stops (57P), and a broken server (58, XX).
 bool server_works(std::string_view sqlstate) {
     const std::string_view kind = sqlstate.substr(0, 2);
     return !sqlstate.empty() && kind != "08" && kind != "57" && kind != "58" && kind != "XX";
 }
 
-// Whoever waits for a place may wait as long as a login may take.
+// A caller may wait for a place as long as a login may take.
 headgate::bulkhead_options places_of(const server_settings& s) {
     return {.max_concurrent = s.max_connections, .max_wait = s.login_timeout};
 }
@@ -78,7 +77,7 @@ struct upstream::attempt {
     tcp::socket socket;
     server_login login;
     std::string input;
-    std::string problem;  // of the network
+    std::string problem;  // the text of a network error
 };
 
 upstream::upstream(headgate::zone& zone, relay& wires, std::string name, const server_settings& s,
@@ -216,7 +215,7 @@ asio::awaitable<result<void>> upstream::send_cancel(headgate::call_context conte
     sent = true;
     co_await asio::async_write(socket, asio::buffer(packet),
                                asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
-    // The server closes this connection after it has signalled the process of the other one.
+    // The server closes this connection after it has signalled the process that runs the query.
     std::array<char, 64> nothing{};
     boost::system::error_code ended;
     co_await socket.async_read_some(
@@ -254,7 +253,7 @@ void upstream::begin_to_probe() {
 asio::awaitable<void> upstream::probe_until_closed() {
     do {
         if (const auto wait = breaker_.snapshot().next_probe; wait > headgate::duration::zero()) {
-            // An administrator has forced the breaker open. An event tells when that has an end.
+            // An administrator has forced the breaker open. An event tells when this state ends.
             if (wait == headgate::duration::max()) {
                 break;
             }
@@ -279,7 +278,7 @@ asio::awaitable<void> upstream::probe() {
         link.value()->end();
         relay_.retire(std::move(link).value());
     } else {
-        // The breaker may not have counted this failure, so that its own waiting time would not slow the loop down.
+        // If the breaker has not counted this failure, it sets no waiting time. Then only this sleep slows the loop.
         auto slept = co_await zone_.sleep_for(100ms, asio::use_awaitable);
         static_cast<void>(slept);
     }

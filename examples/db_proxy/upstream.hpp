@@ -26,7 +26,7 @@ using link_ptr = std::unique_ptr<server_link>;
 
 class server_pool;
 
-/// A PostgreSQL server: whether it may be asked, and how many connections the proxy has to it.
+/// A PostgreSQL server. Knows whether the proxy may connect to it, and how many connections the proxy has to it.
 class upstream {
 public:
     upstream(headgate::zone& zone, relay& wires, std::string name, const server_settings& s,
@@ -34,23 +34,23 @@ public:
     upstream(const upstream&) = delete;
     upstream& operator=(const upstream&) = delete;
 
-    /// Connects and logs in, unless the breaker is open. Waits for a place among `max_server_connections`, and has an
-    /// idle connection of another user closed for it. On an error `failure` says why, for the client that wanted the
-    /// connection. Both arguments must live until the end.
+    /// Connects and logs in, unless the breaker is open. Waits for a place among `max_server_connections`, and closes
+    /// an idle connection of another user for it. On an error, `failure` tells the waiting client why. Both arguments
+    /// must live until the call ends.
     boost::asio::awaitable<headgate::result<link_ptr>> connect(const server_credentials& who, server_error& failure);
 
-    /// Sends a CancelRequest. False when it was given up on its way: the server may still get it at any time.
+    /// Sends a CancelRequest. False when the outcome is unknown: the server may still get it at any time.
     boost::asio::awaitable<bool> cancel(cancel_key key);
 
-    /// Whether the circuit breaker keeps everybody from asking the server. Follows the breaker's events.
+    /// Whether the circuit breaker keeps all sessions away from the server. Follows the breaker's events.
     [[nodiscard]] bool is_open() const noexcept { return open_; }
-    /// Takes an event of the breaker. Begins to probe when the breaker has opened.
+    /// Handles an event of the breaker. Begins to probe when the breaker has opened.
     void breaker_changed(bool open);
-    /// A connection was ended with this SQLSTATE, which says that the server goes away: a probe finds out. An empty
-    /// code is a connection that was lost without an error, which counts as a failure.
+    /// A connection got this SQLSTATE, which says that the server is going away: a probe checks the server. An empty
+    /// code means that the connection was lost without an error. The breaker counts this as a failure.
     void suspect(std::string_view sqlstate);
 
-    /// Whether a user waits for a connection, so that no other user's connection should stay idle.
+    /// Whether a user waits for a connection. Then no connection of another user should stay idle.
     [[nodiscard]] bool is_crowded() const noexcept { return waiting_for_place_ > 0; }
     void add(server_pool& pool) { pools_.push_back(&pool); }
 

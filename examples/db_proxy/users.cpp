@@ -49,7 +49,7 @@ public:
         return found->get<std::string>();
     }
 
-    /// A timeout; `duration::max()` when there is none. "0s" is none too, as in PostgreSQL's own settings.
+    /// A timeout; `duration::max()` means none. "0s" means none too, as in PostgreSQL's own settings.
     duration timeout(const char* name) {
         const std::string value = text(name, "a duration such as \"30s\"");
         if (value.empty()) {

@@ -50,13 +50,13 @@ public:
                                             std::vector<headgate::config_problem>& problems);
 
     [[nodiscard]] user_ptr find(std::string_view name) const;
-    /// How a client that claims to be `name` proves it. `on_loopback`: both ends of its connection are.
+    /// How a client that claims to be `name` proves it. `on_loopback`: both ends of its connection are on the loopback.
     [[nodiscard]] login_check check(std::string_view name, bool on_loopback) const;
 
 private:
     std::map<std::string, user_ptr, std::less<>> all_;
     std::string mock_secret_;
-    std::uint32_t iterations_ = scram::default_iterations;  // for unknown users: the same as for the first known one
+    std::uint32_t iterations_ = scram::default_iterations;  // for unknown users: from the first verifier in the file
 };
 
 }  // namespace db_proxy

@@ -21,7 +21,7 @@ namespace db_proxy {
 /// A message begins with its type and its length. The length counts itself.
 inline constexpr std::size_t header_size = 5;
 
-/// A first packet with this in place of a version is a CancelRequest.
+/// A first packet with this number in place of a version is a CancelRequest.
 inline constexpr std::uint32_t cancel_code = 80'877'102;
 
 /// A whole message without its header.
@@ -53,7 +53,7 @@ void append_uint32(std::string& out, std::uint32_t value);
 /// What a reader found at the front of its input.
 enum class framing : std::uint8_t {
     whole,       ///< A message.
-    incomplete,  ///< The beginning of one.
+    incomplete,  ///< The beginning of a message.
     malformed,   ///< A length below four, or over the limit.
 };
 /// Takes a message of at most `limit` bytes of payload off the front of `input`.
@@ -83,7 +83,7 @@ void append_query(std::string& out, std::string_view sql);
 void append_table(std::string& out, const std::vector<std::string_view>& columns,
                   const std::vector<std::vector<std::string>>& rows);
 
-/// The key that a CancelRequest carries. A server gives one to the proxy, and the proxy gives another to its client.
+/// The key that a CancelRequest carries. A server gives the proxy a key. The proxy gives its client another key.
 struct cancel_key {
     std::uint32_t process = 0;
     std::uint32_t secret = 0;
