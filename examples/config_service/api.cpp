@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// What each request does; the table is in README.md.
+// The handler of each request. README.md has a table of the requests.
 
 #include <nlohmann/json.hpp>
 
@@ -55,7 +55,7 @@ http_response not_allowed(std::string_view allowed) {
     return out;
 }
 
-// What is asked of a connection
+// Operations on a connection
 // -----------------------------------------------------------------------------------------
 
 asio::awaitable<result<std::optional<record>>> read_latest(headgate::call_context context, database_connection& c,
@@ -73,7 +73,7 @@ asio::awaitable<result<std::vector<record>>> read_list(headgate::call_context co
     co_return co_await c.list(context, std::move(prefix), std::move(after), limit);
 }
 
-// A worker that gives what is no answer is not to be used again.
+// Discards a worker whose output is no answer.
 asio::awaitable<result<json>> ask_worker(headgate::call_context context, worker& w, std::string quoted_source) {
     const std::uint64_t id = w.next_question();
     std::string line = "{\"id\": " + std::to_string(id) + ", \"source\": " + quoted_source + '}';
@@ -93,12 +93,12 @@ asio::awaitable<result<json>> ask_worker(headgate::call_context context, worker&
 
 }  // namespace
 
-// Who asks
+// Origin and user of a request
 // --------------------------------------------------------------------------------------------------------------
 
-// Without users, whoever reaches the port may do everything. A web page in a browser reaches it too, but cannot hide
-// where it comes from, nor call this host by another name than it has looked up. Which port it has come through does
-// not matter for Host, as there are tunnels; a page of another port of this machine is another site.
+// Without users, every client that reaches the port may do everything. A web page in a browser reaches the port too,
+// but it cannot forge its Origin, and its Host is the name that the browser looked up. Host may have any port, because
+// there are tunnels. A page from another port of this machine is another site.
 std::optional<http_response> service::check_origin(const http_request& r) const {
     if (users_) {
         return {};
@@ -117,7 +117,7 @@ std::optional<http_response> service::check_origin(const http_request& r) const 
     return {};
 }
 
-// Whose bearer token it is; null when nobody's.
+// The user with this bearer token, or null.
 const user* service::known(std::string_view authorization) const {
     const std::string_view token = headgate::token_of(authorization);
     return users_ && !token.empty() ? users_->find(token) : nullptr;
@@ -135,7 +135,8 @@ std::optional<http_response> service::check_user(const http_request& r, user& wh
         who = *found;
         return {};
     }
-    // Only tokens that nobody has are limited, and not who brings none, or a right one: many may come by one address.
+    // Only wrong tokens count against the limit. Requests without a token or with a valid one do not, because many
+    // clients may share one address.
     if (!headgate::token_of(r.authorization).empty()) {
         if (const auto counted = protection_->failed_logins().try_acquire(client_key(r.client)); !counted) {
             return refusal(counted.error(), settings_.busy_retry);
@@ -267,7 +268,7 @@ asio::awaitable<http_response> service::get_value(const http_request& r, const s
         if (!asked) {
             co_return refused(asked.error());
         }
-        latest = store_.find(path);  // written meanwhile
+        latest = store_.find(path);  // another request may have written it meanwhile
         if (latest == nullptr && asked.value()) {
             looked_up = std::move(asked).value();
             store_.learn(*looked_up, forgotten);
@@ -301,7 +302,7 @@ asio::awaitable<http_response> service::put_value(const http_request& r, const u
     if (store_.unsaved_count() >= settings_.max_unsaved) {
         co_return problem(503, "backlog_full", "too many writes wait for the database already");
     }
-    // A permit is spent once, whichever way the path comes into memory.
+    // An update spends one permit, however often it must look up the path.
     bool admitted = false;
     for (int attempt = 0; store_.find(path) == nullptr; ++attempt) {
         const std::uint64_t forgotten = store_.forgotten();
@@ -452,7 +453,7 @@ http_response service::post_reload(const user& who) {
                    {{"problems", std::move(list)}});
 }
 
-// The page itself says nothing; what it shows, and /metrics, name users.
+// The page itself holds no data, so it needs no token. Its data and /metrics name users, so they need one.
 http_response service::status_page(const http_request& r) {
     if (users_ && (r.path() == "/status.json" || r.path() == "/metrics" || r.path() == "/admin")) {
         user who;

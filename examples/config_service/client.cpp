@@ -17,7 +17,7 @@ namespace {
 std::optional<ip::address> address_of(std::string_view text) {
     boost::system::error_code ec;
     const auto address = ip::make_address(std::string(text), ec);
-    if (ec || text.find('%') != std::string_view::npos) {  // an interface says nothing on another machine
+    if (ec || text.find('%') != std::string_view::npos) {  // an interface name means nothing on another machine
         return {};
     }
     return plain(address);
@@ -77,10 +77,10 @@ std::optional<ip::address> node_of(std::string_view text) {
     return is_number(port, 65'535) ? address_of(host) : std::nullopt;
 }
 
-// What a field says of each step, the first one first; nothing in it where it does not say an address.
+// The hops that a field names, in its order. A hop without a readable address is std::nullopt.
 using steps = std::vector<std::optional<ip::address>>;
 
-// The parts of a text between separators; what stands in quotes is one part. Nothing when a quote does not end.
+// The parts of a text between separators. A separator in quotes does not split. Nothing if a quote does not end.
 std::optional<std::vector<std::string_view>> split(std::string_view text, char separator) {
     std::vector<std::string_view> out;
     bool quoted = false;
@@ -140,7 +140,7 @@ bool is_one_of(const ip::address& address, const std::vector<network>& networks)
     return std::any_of(networks.begin(), networks.end(), [&](const network& n) { return n.contains(address); });
 }
 
-// The last one who is not trusted; the trusted one nearest to him where the steps say no more.
+// The first address on the way back from `from` that is not trusted. If the hops end before that, the last one reached.
 ip::address walk(ip::address from, const steps& back, const std::vector<network>& trusted) {
     for (auto step = back.rbegin(); step != back.rend() && *step && is_one_of(from, trusted); ++step) {
         from = **step;

@@ -16,11 +16,11 @@ namespace config_service {
 
 namespace ip = boost::asio::ip;
 
-/// Addresses that begin with the same bits.
+/// An IP network: the addresses that begin with the same bits.
 class network {
 public:
-    /// "10.0.0.0/8", "2001:db8::/32", or an address alone; nothing for other texts, and where there are bits behind the
-    /// prefix, which most often is a mistake.
+    /// Parses "10.0.0.0/8", "2001:db8::/32", or a single address. Returns nothing for any other text, and nothing when
+    /// a bit behind the prefix is set, which is most often a mistake.
     [[nodiscard]] static std::optional<network> parse(std::string_view text);
 
     [[nodiscard]] bool contains(const ip::address& address) const;
@@ -35,19 +35,20 @@ private:
     bool is_v4_ = false;
 };
 
-/// Of texts that all are networks.
+/// Precondition: every text is a valid network.
 [[nodiscard]] std::vector<network> networks_of(const std::vector<std::string>& texts);
 
-/// The address itself, where it is an IPv4 one in the clothes of an IPv6 one.
+/// Turns an IPv4-mapped IPv6 address into its IPv4 address. Other addresses stay the same.
 [[nodiscard]] ip::address plain(const ip::address& address);
 
-/// Who sent a request that came from `peer`. What the fields X-Forwarded-For and Forwarded (RFC 7239) say is believed
-/// only from trusted proxies: each of them is asked whom it got the request from, until somebody is none of them, or it
-/// does not say. Where both fields are there and disagree, a client may have made one of them up: neither is believed.
+/// The address of the client that sent a request over a connection from `peer`. The fields X-Forwarded-For and
+/// Forwarded (RFC 7239) count only when a trusted proxy sends them. The search goes back from proxy to proxy until an
+/// address is no trusted proxy, or the field names no earlier one. If the two fields disagree, a client may have forged
+/// one of them, so neither counts.
 [[nodiscard]] ip::address client_address(const ip::address& peer, std::string_view x_forwarded_for,
                                          std::string_view forwarded, const std::vector<network>& trusted_proxies);
 
-/// What is counted as one client: an IPv4 address, or the /64 that an IPv6 client has all addresses of.
+/// The key that counts as one client: an IPv4 address, or the /64 of an IPv6 address, since a client owns a whole /64.
 [[nodiscard]] std::string client_key(const ip::address& client);
 
 }  // namespace config_service

@@ -11,7 +11,7 @@ namespace config_service {
 
 namespace {
 
-// Paths are compared byte by byte, which PostgreSQL has to be told and SQLite does anyhow.
+// Paths must compare byte by byte. SQLite does so by default; PostgreSQL needs the collation "C".
 std::string schema(bool postgres) {
     std::string text = "CREATE TABLE IF NOT EXISTS config_history (path TEXT ";
     text += postgres ? "COLLATE \"C\" " : "";
@@ -88,7 +88,7 @@ asio::awaitable<result<std::optional<record>>> database_connection::latest(headg
 asio::awaitable<result<std::vector<record>>> database_connection::list(headgate::call_context context,
                                                                        std::string prefix, std::string after,
                                                                        std::int64_t limit) {
-    // Paths are ASCII, so that 0x7f comes after all that begin with the prefix.
+    // Paths are ASCII, so the prefix with 0x7f comes after every path that begins with the prefix.
     std::string end = prefix + '\x7f';
     headgate::sql_params params;
     params.emplace_back(std::move(prefix));
@@ -152,7 +152,7 @@ asio::awaitable<result<void>> database_connection::write_all(headgate::call_cont
 template <class Connection>
 asio::awaitable<result<void>> database_connection::write_on(Connection& c, headgate::call_context context,
                                                             const std::vector<record>& records) {
-    // What fails is rolled back when the connection is returned to its pool.
+    // The pool rolls back a failed transaction when the connection returns to it.
     auto step = co_await c.begin(context);
     if (step) {
         step = co_await write_all(context, records);
@@ -210,7 +210,7 @@ asio::awaitable<result<database_connection>> database_backend::connect() {
     const std::string create = schema(std::holds_alternative<headgate::postgres_backend>(backend_));
     auto made = co_await c.value().query({}, create, {});
     if (!made && made.error().code == headgate::sqlstate("23505")) {
-        // Two connections made it at the same moment, and the other one was faster.
+        // Another connection made the table at the same moment, and was faster.
         made = co_await c.value().query({}, create, {});
     }
     if (!made) {

@@ -24,7 +24,7 @@ namespace config_service {
 namespace asio = boost::asio;
 using headgate::result;
 
-/// A value under a path, as it was written once; no value where it was deleted.
+/// One version of the value under a path. A deletion is a record without a value.
 struct record {
     std::string path;
     std::int64_t version = 0;
@@ -33,21 +33,22 @@ struct record {
     std::int64_t time_ms = 0;  ///< Since the Unix epoch.
 };
 
-/// A connection to either kind of database. Its statements are those that both understand.
+/// A connection to either kind of database. It uses only statements that both kinds understand.
 class database_connection {
 public:
     explicit database_connection(headgate::sqlite_connection c) : connection_(std::move(c)) {}
     explicit database_connection(headgate::postgres_connection c) : connection_(std::move(c)) {}
 
-    /// The latest record of a path, a deletion too; nothing where there never was one.
+    /// The latest record of a path, which may be a deletion. Nothing if the path never had a record.
     asio::awaitable<result<std::optional<record>>> latest(headgate::call_context context, std::string path);
-    /// The latest records with a value whose paths begin with `prefix` and come after `after`, by path.
+    /// The latest record of each path that begins with `prefix` and comes after `after`, sorted by path. Leaves deleted
+    /// paths out.
     asio::awaitable<result<std::vector<record>>> list(headgate::call_context context, std::string prefix,
                                                       std::string after, std::int64_t limit);
     /// All versions that are kept, the latest first.
     asio::awaitable<result<std::vector<record>>> history(headgate::call_context context, std::string path);
-    /// Writes all records, or none. Writing what is there already changes nothing, so that it may be repeated when
-    /// nobody knows whether it was committed.
+    /// Writes all records, or none. A record that the database already has changes nothing, so a caller that does not
+    /// know whether the commit succeeded may write again.
     asio::awaitable<result<void>> write(headgate::call_context context, const std::vector<record>& records);
 
 private:
@@ -68,19 +69,19 @@ private:
 /// How many versions of a path are kept.
 inline constexpr std::int64_t kept_versions = 100;
 
-/// What the pool of connections takes.
+/// The backend of the connection pool.
 class database_backend {
 public:
-    /// `where` is `postgresql://…`, or the path of an SQLite file, of which at most `max_pages` are used (zero: no
+    /// `where` is `postgresql://…`, or the path of an SQLite file. `max_pages` bounds the size of that file (zero: no
     /// bound).
     static result<database_backend> create(const std::string& where, std::uint32_t max_pages);
 
-    /// Connects, and sees to it that there is a table.
+    /// Connects, and creates the table if it is missing.
     asio::awaitable<result<database_connection>> connect();
     asio::awaitable<result<void>> reset(database_connection& c);
     asio::awaitable<result<void>> ping(database_connection& c);
 
-    /// For the demonstration: while it is true, connecting and every statement fail.
+    /// For the demonstration: while `broken` is true, every connect and every statement fail.
     void set_broken(bool broken) const { *broken_ = broken; }
     [[nodiscard]] bool broken() const { return *broken_; }
 

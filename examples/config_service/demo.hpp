@@ -10,8 +10,9 @@
 
 namespace config_service {
 
-/// A few clients over real sockets, some 60 requests a second in all: one that writes more than it may, some that read
-/// what is there and what is not, and one that has source texts parsed. Ends with the io_context.
+/// Starts a few clients over real sockets, some 60 requests a second in all. One client writes more than its limit
+/// allows, some read paths with and without a value, and one sends source texts to the parser. They end with the
+/// io_context.
 void start_demo(boost::asio::io_context& io, const std::string& url);
 
 }  // namespace config_service

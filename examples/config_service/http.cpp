@@ -35,8 +35,8 @@ using asio::ip::tcp;
 using boost::system::error_code;
 using namespace std::chrono_literals;
 
-constexpr std::size_t first_read = 2'048;    // What an idle connection may have buffered.
-constexpr std::size_t kept_buffer = 16'384;  // A larger one is given back once it is empty.
+constexpr std::size_t first_read = 2'048;    // The bytes that an idle connection may buffer.
+constexpr std::size_t kept_buffer = 16'384;  // A larger buffer is freed once it is empty.
 constexpr std::string_view go_on = "HTTP/1.1 100 Continue\r\n\r\n";
 
 auto into(error_code& ec) {
@@ -47,8 +47,8 @@ std::string_view view(beast::string_view text) {
     return {text.data(), text.size()};
 }
 
-// What is wrong with a request that could not be read; zero when the client has gone, or was too slow: Beast has closed
-// its socket then.
+// The status for a request that the server could not read. Zero if the client has gone or was too slow; Beast has then
+// closed its socket.
 unsigned status_of(error_code ec) {
     if (ec == http::error::header_limit || ec == http::error::buffer_overflow) {
         return 431;
@@ -60,7 +60,7 @@ unsigned status_of(error_code ec) {
     return malformed && ec != http::error::end_of_stream && ec != http::error::partial_message ? 400 : 0;
 }
 
-// Unique in this process, and unlikely to be one of another.
+// Unique in this process, and unlikely to repeat an id of another process.
 std::string next_id() {
     static std::uint64_t next = std::random_device{}() * std::uint64_t{1} << 32;
     constexpr char digits[] = "0123456789abcdef";
@@ -72,8 +72,8 @@ std::string next_id() {
     return out;
 }
 
-// Two servers in a row that read a header in two ways are how one client slips a request into another's. What is wrong
-// with this one; empty when nothing is.
+// The reason why two servers could read this header in two ways; empty if they cannot. If two servers in a row
+// disagree, one client can smuggle a request into another client's connection.
 template <class Fields>
 std::string_view ambiguity_of(const Fields& message) {
     constexpr std::array<std::string_view, 6> once = {"Host",          "Content-Length", "Transfer-Encoding",
@@ -98,7 +98,7 @@ std::string_view ambiguity_of(const Fields& message) {
     return seen[0] == 0 && message.version() >= 11 ? "a Host is needed" : "";
 }
 
-// All values of a field that may be there more than once, in one (RFC 9110, 5.3).
+// Joins all values of a field that may occur more than once into one value (RFC 9110, 5.3).
 template <class Fields>
 std::string_view joined(Fields& message, beast::string_view name) {
     if (message.count(name) > 1) {
@@ -115,7 +115,7 @@ std::string_view joined(Fields& message, beast::string_view name) {
 }  // namespace
 
 struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
-    // Each connection is in one of two lists until it is closed, with the node that it was made with.
+    // Each connection is in one of two lists until it is closed. It takes its list node along when it moves.
     struct connection {
         connection(impl& in, tcp::socket socket) : server(in), stream(std::move(socket)) {
             place = server.waiting.insert(server.waiting.end(), this);
@@ -124,12 +124,12 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         connection& operator=(const connection&) = delete;
         ~connection() { leave_lists(); }
 
-        /// It did what was waited for: the next thing may take so long.
+        /// The server waits for the client from now on. The client's next step may take `limit`.
         void wait_for_client(std::chrono::nanoseconds limit) {
             move_to(server.waiting);
             stream.expires_after(limit);
         }
-        /// The service works on an answer: nothing is waited for.
+        /// The service works on an answer, and does not wait for the client.
         void work() { move_to(server.working); }
 
         /// Hangs up at once.
@@ -176,7 +176,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         while (acceptor.is_open()) {
             try {
                 co_await accept_one();
-            } catch (const std::exception& e) {  // out of memory; the next one may have some
+            } catch (const std::exception& e) {  // out of memory; the next accept may succeed
                 log_event(log_level::error, "accept_failed", {{"what", e.what()}});
             }
         }
@@ -201,8 +201,8 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         if (ec && !out_of_something) {
             co_return;  // this client has gone already
         }
-        // All are at work, or there is no descriptor: whoever waits in the backlog is served when others have gone;
-        // without a pause this would spin.
+        // All connections are at work, or no descriptor is free. Clients in the backlog wait until others have gone.
+        // Without a pause this loop would spin.
         log_event(log_level::warning, "accept_paused",
                   {{"connections", connections()}, {"why", ec ? ec.message() : "max_connections"}});
         socket.close(ec);  // NOLINT(bugprone-unused-return-value)
@@ -215,14 +215,15 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
 
     [[nodiscard]] std::size_t connections() const { return waiting.size() + working.size(); }
 
-    // Hangs up on whoever has been waited for longest, until there are at most `most`, or all others are at work.
+    // Closes the connections with the longest wait for their client, until at most `most` connections are left or all
+    // of them are at work.
     void make_room(std::size_t most) {
         std::size_t count = 0;
         for (; connections() > most && !waiting.empty(); ++count) {
             waiting.front()->close();
         }
         const auto now = std::chrono::steady_clock::now();
-        if (count > 0 && now - told_of_room > 1s) {  // a flood is not to be one in the log as well
+        if (count > 0 && now - told_of_room > 1s) {  // a flood of clients must not flood the log
             told_of_room = now;
             log_event(log_level::warning, "clients_let_go", {{"connections", connections()}, {"count", count}});
         }
@@ -248,7 +249,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         co_await hang_up(*c);
     }
 
-    // Waits for a request as long as an idle client may; false at the end.
+    // Waits for a request, at most for the idle timeout. False if the connection must end.
     asio::awaitable<bool> first_byte(connection& c) {
         if (c.buffer.size() > 0) {
             co_return true;
@@ -305,7 +306,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         co_return ec;
     }
 
-    // What has come already, which most often is all of it: at no cost but parsing.
+    // Parses the bytes that are in the buffer already. Most often that is the whole request, so no read is needed.
     static error_code parse(connection& c, parser& p) {
         error_code ec;
         p.eager(true);
@@ -317,7 +318,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
 
     asio::awaitable<bool> respond(connection& c, parser& p) {
         auto& message = p.get();
-        // A whole URL stands over the Host (RFC 9112, 3.2.2).
+        // A whole URL overrides the Host field (RFC 9112, 3.2.2).
         const std::optional<whole_url> url = split_url(view(message.target()));
         const ip::address client = options.trusted_proxies.empty()
                                        ? c.address
@@ -345,7 +346,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
                                 std::move(answer), request.id);
     }
 
-    // Whatever the handler throws is a line of the log and an answer.
+    // Turns whatever the handler throws into a log line and an answer.
     asio::awaitable<http_response> answer_to(const http_request& request) {
         std::string what = "an exception that is no std::exception";
         try {
@@ -358,7 +359,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         co_return problem(500, "internal_error", "this request met a fault of the service");
     }
 
-    // A request that could not be read gets its reason.
+    // Tells the client why the server cannot read its request.
     asio::awaitable<void> refuse(connection& c, parser& p, unsigned status, std::string_view why) {
         const std::string id = next_id();
         const char* code = status == 431 ? "header_too_large" : status == 413 ? "body_too_large" : "bad_request";
@@ -392,7 +393,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
         co_return !ec && out.keep_alive();
     }
 
-    // Lets the client read the last answer: a socket that is closed with bytes unread resets the connection.
+    // Lets the client read the last answer: closing a socket with unread bytes resets the connection.
     asio::awaitable<void> hang_up(connection& c) {
         error_code ec;
         c.stream.socket().shutdown(tcp::socket::shutdown_send, ec);  // NOLINT(bugprone-unused-return-value)
@@ -408,7 +409,7 @@ struct http_server::impl : std::enable_shared_from_this<http_server::impl> {
     tcp::acceptor acceptor;
     http_options options;
     handler handle;
-    // Whoever has been waited for longest first.
+    // Connections that wait for their client, the longest wait first.
     std::list<connection*> waiting;
     std::list<connection*> working;
     std::chrono::steady_clock::time_point told_of_room{};

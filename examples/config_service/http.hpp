@@ -24,26 +24,26 @@ namespace config_service {
 
 namespace asio = boost::asio;
 
-/// A request that was read whole. The views are into the connection and live as long as the request is answered.
+/// A complete request. The views point to data of the connection. They are valid until the request is answered.
 struct http_request {
     std::string_view method;
-    std::string_view target;  ///< Path and query, also where the client sent a whole URL.
-    std::string_view host;    ///< Of that URL, or of the field.
+    std::string_view target;  ///< Path and query, even if the client sent a whole URL.
+    std::string_view host;    ///< From that URL, else from the Host field.
     std::string_view origin;
     std::string_view authorization;
     std::string_view user;  ///< X-User
     std::string_view if_match;
     std::string_view if_none_match;
     std::string body;
-    std::string peer;    ///< The address that it came from.
-    ip::address client;  ///< That of the client, which is another one behind a trusted proxy.
-    std::string id;      ///< In every line of the log and in the answer.
+    std::string peer;    ///< The address at the other end of the connection.
+    ip::address client;  ///< The client's address. It differs from `peer` behind a trusted proxy.
+    std::string id;      ///< Part of the answer, and of every log line about this request.
 
     /// The target without its query.
     [[nodiscard]] std::string_view path() const { return target.substr(0, target.find('?')); }
 };
 
-/// What is answered; the server adds Content-Length, Connection and X-Request-Id.
+/// The answer to a request. The server adds Content-Length, Connection and X-Request-Id.
 struct http_response {
     unsigned status = 200;
     std::vector<std::pair<std::string, std::string>> headers;
@@ -62,15 +62,15 @@ struct http_options {
     std::chrono::nanoseconds body_timeout = std::chrono::seconds{30};  ///< For a body, and for an answer.
 };
 
-/// HTTP/1.1 on one port: keep-alive, pipelining, Expect: 100-continue, and every bound that a server needs. With
-/// `max_connections` open, one more takes the place of the one whose client has kept it waiting longest. Requests that
-/// two servers could read in two ways are refused. Runs on its io_context, which one thread runs: that is what makes
-/// its coroutines serial.
+/// An HTTP/1.1 server on one port: keep-alive, pipelining, Expect: 100-continue, and every bound that a server needs.
+/// With `max_connections` open, a new connection replaces the one whose client has kept the server waiting longest. The
+/// server refuses requests that two servers could read in two ways. Exactly one thread must run its io_context: that
+/// makes its coroutines serial.
 class http_server {
 public:
     using handler = std::function<asio::awaitable<http_response>(const http_request&)>;
 
-    /// Listens, or throws boost::system::system_error. `handle` answers; what it throws is answered with 500.
+    /// Listens, or throws boost::system::system_error. `handle` answers requests; if it throws, the answer is a 500.
     http_server(asio::io_context& io, const asio::ip::tcp::endpoint& where, const http_options& options,
                 handler handle);
     ~http_server();
@@ -79,7 +79,7 @@ public:
 
     /// Begins to accept.
     void start();
-    /// Stops accepting, ends the idle connections, and lets the others finish what they answer.
+    /// Stops accepting, ends the idle connections, and lets the others finish their answers.
     void drain();
 
     [[nodiscard]] std::size_t connections() const;

@@ -17,8 +17,8 @@ bool is_between(unsigned char c, unsigned char least, unsigned char most) {
     return c >= least && c <= most;
 }
 
-/// Reads the grammar of RFC 8259 and builds nothing, so that no number is too large for it. Each member that reads
-/// gives false at a mistake, which is at `at_` then.
+/// Checks the grammar of RFC 8259 and builds no value, so no number is too large for it. Each member that reads returns
+/// false at a mistake; `at_` is then its place.
 class checker {
 public:
     explicit checker(std::string_view text) : text_(text) {}
@@ -59,7 +59,7 @@ private:
         }
     }
 
-    // From one bracket to the other, with commas between what `one` reads.
+    // Reads from one bracket to the other. `one` reads each member; commas separate the members.
     template <class One>
     bool members(char close, One one) {
         if (++depth_ > max_json_depth) {
@@ -174,7 +174,7 @@ private:
         if (!hexadecimal(unit)) {
             return false;
         }
-        // Half a character alone is one that no UTF-8 can say: programs do not agree on what it is.
+        // UTF-8 cannot express half a character (a lone surrogate), and programs do not agree on its meaning.
         if (unit >= 0xdc00 && unit <= 0xdfff) {
             return wrong("no second half of a character without the first");
         }
@@ -221,7 +221,7 @@ private:
         }
         ++at_;
         for (int i = 1; i < length; ++i, ++at_) {
-            // The second byte keeps out what is longer than it need be, the surrogates, and what is beyond U+10FFFF.
+            // The range of the second byte excludes overlong forms, surrogates, and values beyond U+10FFFF.
             const unsigned char least = i > 1 ? 0x80 : first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
             const unsigned char most = i > 1 ? 0xbf : first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
             if (ended() || !is_between(static_cast<unsigned char>(text_[at_]), least, most)) {

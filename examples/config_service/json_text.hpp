@@ -11,18 +11,18 @@
 
 namespace config_service {
 
-/// What is wrong with a text that should be JSON.
+/// The first mistake in a text that should be JSON.
 struct json_mistake {
     std::size_t position = 0;  ///< The byte that is wrong, counted from 1.
     std::string what;
 };
 
-/// How many arrays and objects may stand within each other.
+/// How deep arrays and objects may be nested.
 inline constexpr int max_json_depth = 100;
 
-/// Nothing when it is one JSON value (RFC 8259) in UTF-8 without a byte order mark. The text itself is what is stored,
-/// so that no number is rounded, and none is too large. An escape of half a character is refused: programs do not agree
-/// on what it is.
+/// Returns nothing if the text is one JSON value (RFC 8259) in UTF-8 without a byte order mark. The service stores the
+/// text itself, so it rounds no number, and no number is too large. An escape of half a character (a lone surrogate) is
+/// a mistake, because programs do not agree on its meaning.
 [[nodiscard]] std::optional<json_mistake> check_json(std::string_view text);
 
 }  // namespace config_service

@@ -33,7 +33,7 @@ void start_log() {
     logger() =
         std::make_shared<spdlog::async_logger>("log", std::make_shared<spdlog::sinks::stdout_sink_mt>(),
                                                spdlog::thread_pool(), spdlog::async_overflow_policy::overrun_oldest);
-    // The log's thread writes the time; the line goes on behind its brace.
+    // The log's thread writes the opening brace and the time. `log_event` passes the line without its opening brace.
     logger()->set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v)", spdlog::pattern_time_type::utc);
     logger()->flush_on(spdlog::level::info);
 }

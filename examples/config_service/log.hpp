@@ -17,17 +17,17 @@ struct http_response;
 
 enum class log_level : std::uint8_t { info, warning, error };
 
-/// Starts the log: one JSON object a line on the standard output, written by a thread of its own. A reader that does
-/// not keep up loses lines, the oldest first, and never holds up the service.
+/// Starts the log: one JSON object a line on the standard output, written by a thread of its own. A slow reader loses
+/// lines, the oldest first, but never blocks the service.
 void start_log();
 
 /// One line: time, level, event, and the fields.
 void log_event(log_level level, std::string_view event, const nlohmann::json& fields = nlohmann::json::object());
 
-/// The line of a request that was answered.
+/// Writes the line of an answered request.
 void log_request(const http_request& request, const http_response& answer, std::chrono::nanoseconds took);
 
-/// Writes what is queued, and ends the log.
+/// Writes the queued lines, and ends the log.
 void end_log();
 
 }  // namespace config_service

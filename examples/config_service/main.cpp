@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
     start_log();
     try {
         asio::io_context io(1);
-        // Before the service says that it listens: whoever waits for that may stop it at once.
+        // Set up before the service reports that it listens: a parent that waits for the report may stop it at once.
         asio::signal_set signals(io, SIGHUP, SIGINT, SIGTERM);
         const bool demo = options.demo;
         service s(io, std::move(options));

@@ -6,7 +6,7 @@
   {"id": 1, "source": "1 + 1"}  ->  {"id": 1, "tree": {"type": "Module", "body": [...]}}
                                     {"id": 1, "error": {"message": "...", "line": 1, "column": 4}}
 
-It first says {"ready": true}. It ends when it ran out of memory: what is left of it then is nothing to rely on.
+It first writes {"ready": true}. It ends when it runs out of memory, because its state is not reliable after that.
 """
 import ast
 import json

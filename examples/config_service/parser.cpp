@@ -93,7 +93,7 @@ struct worker::impl {
     impl& operator=(const impl&) = delete;
     ~impl() {
         ::kill(-pid, SIGKILL);
-        // Quick, but not at once: a process that dumps or swaps takes its time.
+        // The wait is short, but it may block: a process that dumps core or swaps needs time to end.
         asio::post(*reaper, [process = pid] { ::waitpid(process, nullptr, 0); });
     }
 

@@ -25,12 +25,13 @@ using headgate::result;
 /// How a worker process fails. The category's name is "parser".
 enum class parser_errc {
     died = 1,   ///< It ended before it answered.
-    garbage,    ///< What it wrote is no answer.
+    garbage,    ///< Its output is no answer.
     too_large,  ///< Its answer is longer than the bound.
 };
 [[nodiscard]] boost::system::error_code make_error_code(parser_errc e) noexcept;
 
-/// A process that answers one JSON line with one. Destroying it kills the process, with all that it started. Move-only.
+/// A process that answers each JSON line with one JSON line. Destroying the worker kills the process and its process
+/// group. Move-only.
 class worker {
 public:
     worker(worker&&) noexcept;
@@ -41,11 +42,11 @@ public:
     /// again.
     asio::awaitable<result<std::string>> ask(headgate::call_context context, std::string line);
 
-    /// Numbers the questions, so that an answer to an earlier one is not taken for the answer.
+    /// The number of the next question. It tells the answer to this question from late answers to earlier ones.
     std::uint64_t next_question();
-    /// It answered what is no answer: not to be used again.
+    /// Marks the worker as unusable, because its output is no answer.
     void discard();
-    /// Whether nothing has gone wrong, and nothing came that nobody asked for.
+    /// Whether no call has failed, and the worker has sent no output without a question.
     [[nodiscard]] bool is_usable() const;
 
 private:
@@ -56,14 +57,14 @@ private:
     std::unique_ptr<impl> impl_;
 };
 
-/// Starts workers; what the pool of them takes.
+/// The backend of the worker pool: starts workers.
 class worker_backend {
 public:
-    /// `command` is a program, looked for in PATH, and its arguments. `memory` bounds the address space of each
-    /// process, `max_output` one answer, both in bytes.
+    /// `command` is a program, which is searched in PATH, and its arguments. `memory` bounds the address space of each
+    /// process. `max_output` bounds one answer. Both are in bytes.
     worker_backend(std::vector<std::string> command, std::uint64_t memory, std::uint64_t max_output);
 
-    /// Starts one and waits until it says that it is ready.
+    /// Starts a worker and waits until it reports that it is ready.
     asio::awaitable<result<worker>> connect();
     [[nodiscard]] bool reset(worker& w) const { return w.is_usable(); }
 

@@ -33,7 +33,7 @@ constexpr mapping mappings[] = {
     {errc::timed_out, 504, "timed_out", "what stands behind this did not answer in time"},
 };
 
-// What the database says of an error of its own is for the log.
+// The database's own error message goes to the log, not to the client.
 constexpr mapping of_the_database{errc::operation_failed, 503, "database_error", "the database could not do this"};
 
 std::string_view title_of(unsigned status) {
@@ -72,7 +72,7 @@ http_response json_answer(unsigned status, const nlohmann::json& body) {
 }
 
 http_response problem(unsigned status, std::string_view code, std::string_view detail, const nlohmann::json& more) {
-    // By hand, but for what somebody else has written: a refusal is to cost as little as an answer.
+    // Builds the text by hand, except for texts of others: a refusal must cost as little as an answer.
     http_response out{status, {{"Content-Type", "application/problem+json"}}, {}};
     std::string& text = out.body;
     text.reserve(256);
@@ -96,7 +96,7 @@ http_response refusal(const headgate::error& e, headgate::duration busy_retry, n
         found = &of_the_database;
     }
     if (found->status == 504 || found->code == errc::cost_exceeds_limit) {
-        return problem(found->status, found->name, found->text, more);  // coming back helps nobody
+        return problem(found->status, found->name, found->text, more);  // a retry does not help
     }
     const headgate::duration wait = e.retry_after > headgate::duration::zero() ? e.retry_after : busy_retry;
     more["retry_after_ms"] = std::chrono::ceil<std::chrono::milliseconds>(wait).count();

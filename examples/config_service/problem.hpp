@@ -15,7 +15,7 @@
 
 namespace config_service {
 
-/// A value as JSON text; bytes of names and messages that are no UTF-8 are replaced.
+/// A value as JSON text. Replaces bytes of names and messages that are not UTF-8.
 [[nodiscard]] std::string text_of(const nlohmann::json& value);
 
 /// A JSON answer.
@@ -25,13 +25,13 @@ namespace config_service {
 [[nodiscard]] http_response problem(unsigned status, std::string_view code, std::string_view detail,
                                     const nlohmann::json& more = {});
 
-/// What a refusal or a failure of a protected operation is in HTTP: 429, 503, 504 or 500, with Retry-After where coming
-/// back makes sense. `busy_retry` is told where the library cannot know, as for a pool that is exhausted; `more` are
-/// further members of the document.
+/// Maps a refusal or a failure of a protected operation to HTTP: 429, 503, 504 or 500, with Retry-After where a retry
+/// makes sense. Retry-After is `busy_retry` when the library cannot know the time, as for an exhausted pool. `more`
+/// holds further members of the document.
 [[nodiscard]] http_response refusal(const headgate::error& e, headgate::duration busy_retry,
                                     nlohmann::json more = nlohmann::json::object());
 
-/// Whole seconds, rounded up, at least 1: what Retry-After takes.
+/// The value for Retry-After: whole seconds, rounded up, at least 1.
 [[nodiscard]] std::string seconds_of(headgate::duration d);
 
 }  // namespace config_service

@@ -18,11 +18,11 @@ namespace config_service {
 
 /// All that headgate does for this service, in one place: who may call what, how often, and for how long.
 ///
-/// With CONFIG_SERVICE_UNPROTECTED the same calls pass straight through: the other side of the benchmark.
+/// With CONFIG_SERVICE_UNPROTECTED the same calls pass straight through. The benchmark compares both builds.
 class protection {
 public:
-    /// Of the parts that the configuration names. Throws headgate::system_error when one of them cannot be made.
-    /// Has no timeouts before `set_timeouts`.
+    /// Finds or makes the parts that the configuration names. Throws headgate::system_error if this fails for one of
+    /// them. Calls have no timeouts before `set_timeouts`.
     protection(headgate::zone_set& zones, database_backend database, worker_backend parser)
         : updates_(headgate::rate_limiter::find(*zones.find("config").value(), "config_update").value()),
           parses_(headgate::rate_limiter::find(*zones.find("parser").value(), "ast_parse").value()),
@@ -35,7 +35,8 @@ public:
           write_(headgate::circuit_breaker::find(*zones.find("config").value(), "database").value(), database_),
           parse_(parses_, parser_) {}
 
-    /// How long calls may take; a running service takes others. The parts have theirs from the zones' configuration.
+    /// Sets how long calls may take, also while the service runs. The parts get their own timeouts from the zones'
+    /// configuration.
     void set_timeouts(const settings& s) {
         look_up_timeout_ = s.look_up_timeout;
         sync_timeout_ = s.sync_timeout;
@@ -47,11 +48,11 @@ public:
     [[nodiscard]] headgate::rate_limiter& failed_logins() noexcept { return failed_logins_; }
 
 #ifndef CONFIG_SERVICE_UNPROTECTED
-    /// One update of a path that is in memory.
+    /// Admits an update of a path that is in memory.
     headgate::result<headgate::grant> admit_update(const user& u) {
         return updates_.try_acquire(u.name, {.tier = u.tier});
     }
-    /// One update that has to ask the database first: spends a permit only when the breaker and the pool let it.
+    /// Admits an update that must ask the database first. It spends a permit only if the breaker and the pool admit it.
     template <class Op, class... Args>
     auto look_up_for_update(const user& u, Op op, const Args&... args) {
         return new_path_.run(u.name, {.tier = u.tier, .timeout = look_up_timeout_}, op, args...);
@@ -92,7 +93,7 @@ public:
 #endif
 
 private:
-    static constexpr std::string_view everyone = "all";  // These guards have no limiter.
+    static constexpr std::string_view everyone = "all";  // Unused: the guards with this key have no limiter.
 
     headgate::rate_limiter updates_;
     headgate::rate_limiter parses_;

@@ -41,7 +41,7 @@ std::string read_file(const std::string& path) {
     return {std::istreambuf_iterator<char>(in), {}};
 }
 
-// The document, and what the command line puts over it.
+// Reads the document. Options of the command line override its values.
 settings read_settings(const start_options& options, std::vector<headgate::config_problem>& problems) {
     auto read = parse_settings(read_file(options.config_file), problems);
     if (!read) {
@@ -56,7 +56,7 @@ settings read_settings(const start_options& options, std::vector<headgate::confi
     over(options.listen, s.listen);
     over(options.database, s.database);
     over(options.users, s.users);
-    s.log_requests = s.log_requests && !options.demo;  // nobody would find the address among its own load
+    s.log_requests = s.log_requests && !options.demo;  // the demo's requests would hide the line with the address
     return s;
 }
 
@@ -65,7 +65,7 @@ settings read_settings(const start_options& options) {
     return read_settings(options, problems);
 }
 
-// A file name belongs to the data directory, a URL stays what it is.
+// A file name is relative to the data directory. A URL stays unchanged.
 std::string database_of(const settings& s, const std::string& directory) {
     const bool url = s.database.find("://") != std::string::npos;
     return url || s.database.starts_with('/') ? s.database : directory + '/' + s.database;
@@ -106,7 +106,7 @@ struct saved_limiter {
     std::string file;
 };
 
-// Runs on a thread for files.
+// Runs on the thread that writes files.
 asio::awaitable<void> save_all(std::vector<saved_limiter> limiters) {
     for (const auto& one : limiters) {
         if (const auto saved = one.limiter.save(one.file); !saved) {
@@ -252,7 +252,7 @@ result<void> service::reload(std::vector<headgate::config_problem>& problems) {
 // The database
 // ----------------------------------------------------------------------------------------------------------
 
-// Everything that was written before this call. Those who ask at the same time share transactions.
+// Syncs every record that was written before this call. Concurrent callers share transactions.
 asio::awaitable<result<void>> service::sync() {
     const std::uint64_t target = store_.written();
     const auto turn = co_await one_at_a_time_.enter();
@@ -303,7 +303,7 @@ void service::load_limits() {
             continue;
         }
         if (const auto loaded = one.limiter.load(one.file); !loaded) {
-            // Kept for whoever wants to know why; the limits begin anew.
+            // Keep the file, so that an administrator can find the cause. The limits start afresh.
             std::rename(one.file.c_str(), (one.file + ".bad").c_str());
             log_event(log_level::error, "limits_not_loaded", {{"file", one.file}, {"why", loaded.error().message()}});
         }

@@ -30,29 +30,29 @@
 
 namespace config_service {
 
-/// What a service is started with.
+/// The options of the command line.
 struct start_options {
     std::string config_file;
     std::string data_directory = ".";
-    std::string listen;    ///< Over the document's, where it is not empty.
+    std::string listen;    ///< Overrides the document's value unless empty.
     std::string database;  ///< The same.
     std::string users;     ///< The same.
     bool demo = false;     ///< The page may break and heal the database.
 };
 
-/// The configuration service: answers requests, writes what it was told to the database, and keeps its limits. On one
-/// thread.
+/// The configuration service: answers requests, writes updates to the database, and saves the state of its limits. Runs
+/// on one thread.
 class service {
 public:
-    /// Reads the configuration and opens what it names. Throws std::exception with all that is wrong.
+    /// Reads the configuration and makes the parts that it names. Throws std::exception with all mistakes.
     service(asio::io_context& io, start_options options);
     ~service();
 
     /// Begins to serve.
     void start();
-    /// Reads the configuration again: all of it, or nothing; the mistakes are logged.
+    /// Reads the configuration again. Applies all of it, or nothing. Logs the mistakes.
     headgate::result<void> reload(std::vector<headgate::config_problem>& problems);
-    /// Stops accepting, finishes what runs, syncs, saves the limits, and closes. False when writes were lost.
+    /// Stops accepting, finishes running requests, syncs, saves the limits, and closes. False if writes are lost.
     asio::awaitable<bool> drain();
 
     [[nodiscard]] std::string url() const;
@@ -106,7 +106,7 @@ private:
     store store_;
     headgate::status_site site_;
     std::unique_ptr<http_server> server_;
-    asio::thread_pool files_{1};  // where files are written
+    asio::thread_pool files_{1};  // the thread that writes files
     std::uint16_t port_ = 0;
     bool draining_ = false;
 };

@@ -64,7 +64,7 @@ constexpr headgate::member_table members{
                                            "For one source text, with the wait for a worker."),
 };
 
-// The parts that the code of the service asks for by name.
+// Requires the parts that the service looks up by name.
 void require_parts(const headgate::config& c, std::vector<config_problem>& problems) {
     const auto zone_of = [&](const char* name) -> const headgate::zone_config* {
         const auto found = c.zones.find(name);

@@ -17,27 +17,27 @@
 
 namespace config_service {
 
-/// The document that configures the service: "service" is read here, "zones" by headgate.
+/// The document that configures the service. `parse_settings` reads "service", headgate reads "zones".
 struct settings {
     std::string listen = "127.0.0.1:8080";     ///< Address and port.
     std::string database = "config.db";        ///< postgresql://…, or a file in the data directory.
-    std::uint32_t max_database_pages = 0;      ///< Of SQLite; zero: no bound.
-    std::string users;                         ///< The file of bearer tokens; empty: none, and loopback only.
-    std::vector<std::string> trusted_proxies;  ///< Networks whose word on the address of a client is taken.
+    std::uint32_t max_database_pages = 0;      ///< For SQLite only; zero: no bound.
+    std::string users;                         ///< The file of bearer tokens; empty: no users, and loopback only.
+    std::vector<std::string> trusted_proxies;  ///< Networks of proxies that may name a client's address.
     std::uint64_t max_body = 1 << 20;          ///< Bytes of a request.
     std::uint64_t max_connections = 20'000;    ///< Clients at once.
     std::uint64_t max_entries = 100'000;       ///< Paths kept in memory.
     std::uint64_t max_unsaved = 10'000;        ///< Writes that may wait for the database.
     bool log_requests = true;                  ///< A line for each request.
 
-    headgate::duration idle_timeout = std::chrono::seconds{60};    ///< Of a client that asks nothing.
+    headgate::duration idle_timeout = std::chrono::seconds{60};    ///< For a client that sends no request.
     headgate::duration header_timeout = std::chrono::seconds{10};  ///< For a whole header.
     headgate::duration body_timeout = std::chrono::seconds{30};    ///< For a whole body, and for an answer.
-    headgate::duration busy_retry = std::chrono::seconds{1};       ///< Retry-After where nobody knows better.
+    headgate::duration busy_retry = std::chrono::seconds{1};       ///< Retry-After if headgate gives no time.
     headgate::duration look_up_timeout = std::chrono::seconds{2};  ///< For one question to the database.
     headgate::duration sync_timeout = std::chrono::seconds{10};    ///< For one transaction.
-    headgate::duration sync_interval = std::chrono::seconds{1};    ///< Between two syncs that nobody asked for.
-    headgate::duration save_interval = std::chrono::seconds{5};    ///< Between two savings of the limiters.
+    headgate::duration sync_interval = std::chrono::seconds{1};    ///< Between two automatic syncs.
+    headgate::duration save_interval = std::chrono::seconds{5};    ///< Between two saves of the limiters.
     headgate::duration drain_timeout = std::chrono::seconds{10};   ///< From SIGTERM to the end.
 
     std::vector<std::string> parser_command;                      ///< The worker process and its arguments.
@@ -45,13 +45,13 @@ struct settings {
     std::uint64_t parser_output = 8u << 20;                       ///< Bytes of one answer.
     headgate::duration parser_timeout = std::chrono::seconds{5};  ///< For one source text, with the wait for a worker.
 
-    headgate::config zones;  ///< What headgate is told.
+    headgate::config zones;  ///< The configuration of headgate.
 };
 
-/// Reads a document. All mistakes at once, each with its place.
+/// Reads a document. Reports all mistakes at once, each with its place.
 headgate::result<settings> parse_settings(std::string_view text, std::vector<headgate::config_problem>& problems);
 
-/// What `to` changes that a running service cannot.
+/// The differences between `from` and `to` that a running service cannot apply.
 std::vector<headgate::config_problem> fixed_while_running(const settings& from, const settings& to);
 
 }  // namespace config_service

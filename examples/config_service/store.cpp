@@ -61,7 +61,7 @@ void store::mark_saved(std::size_t count) {
     forget_some();
 }
 
-// From the one used longest ago, and never the one used last; what is not in the database is kept.
+// Forgets the least recently used paths first. Keeps the most recently used path, and paths with unsaved records.
 void store::forget_some() {
     auto at = by_use_.end();
     for (std::size_t looked = 0; entries_.size() > max_entries_ && at != std::next(by_use_.begin()) && looked < 16;
@@ -96,7 +96,7 @@ std::vector<record> store::merge_history(const std::string& path, std::vector<re
 
 page store::merge_page(std::string_view prefix, std::string_view after, std::vector<record> from_database,
                        std::size_t limit) const {
-    // A full page of the database ends at its last path: what comes after that belongs to the next one.
+    // If the database gives a full page, this page ends at its last path. Later paths belong to the next page.
     page out;
     if (from_database.size() == limit) {
         out.next = from_database.back().path;

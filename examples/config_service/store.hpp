@@ -21,26 +21,26 @@ namespace config_service {
 /// A part of a list.
 struct page {
     std::vector<record> records;
-    std::string next;  ///< The last path of this page, when there may be more; else empty.
+    std::string next;  ///< The last path of this page if more pages may follow, else empty.
 };
 
 /// The configuration in memory: the latest record of each path that was used lately, and every record that is not in
 /// the database yet. No I/O, no clock; for one thread.
 class store {
 public:
-    /// Keeps up to `max_entries` paths, besides those that are not in the database yet.
+    /// Keeps up to `max_entries` paths, and more only while their records are not in the database yet.
     explicit store(std::size_t max_entries) : max_entries_(max_entries) {}
 
-    /// The latest record of a path that is in memory; null when the database has to be asked.
+    /// The latest record of a path that is in memory; null if the caller must ask the database.
     [[nodiscard]] const record* find(const std::string& path);
     /// Whether the latest record is in the database. Precondition: the path is in memory.
     [[nodiscard]] bool is_durable(const std::string& path) const;
 
-    /// What to give to `learn` after a look-up that begins now.
+    /// How many paths the store has forgotten. Read this before a look-up, and pass it to `learn` afterwards.
     [[nodiscard]] std::uint64_t forgotten() const noexcept { return forgotten_; }
-    /// Takes what the database says, which is version 0 for a path that it never had. False, and nothing learnt, when
-    /// something was forgotten since `forgotten`: it may have been a newer record of this path. What is in memory is
-    /// newer in any case.
+    /// Stores the result of a look-up; it has version 0 for a path that the database never had. Returns false and
+    /// stores nothing if the store has forgotten a path since `forgotten`: that may have been a newer record of this
+    /// path. If the path is in memory, the record in memory is newer and stays.
     bool learn(record from_database, std::uint64_t forgotten);
 
     /// Writes the next version. Precondition: the path is in memory.
@@ -53,12 +53,12 @@ public:
     /// Counts all records ever written here, and how many of them are in the database.
     [[nodiscard]] std::uint64_t written() const noexcept { return written_; }
     [[nodiscard]] std::uint64_t saved() const noexcept { return written_ - unsaved_.size(); }
-    /// The first `count` of `unsaved` are in the database now.
+    /// Tells the store that the first `count` records of `unsaved` are in the database now.
     void mark_saved(std::size_t count);
 
-    /// Unsaved records over what the database said: of one path, the latest first.
+    /// Adds the unsaved records of a path to those from the database. Sorted, the latest first.
     [[nodiscard]] std::vector<record> merge_history(const std::string& path, std::vector<record> from_database) const;
-    /// The same for a page of the latest records with a value, by path; `from_database` has at most `limit`.
+    /// The same for a page of the latest records with a value, sorted by path. `from_database` has at most `limit`.
     [[nodiscard]] page merge_page(std::string_view prefix, std::string_view after, std::vector<record> from_database,
                                   std::size_t limit) const;
 
@@ -73,7 +73,7 @@ private:
 
     std::size_t max_entries_;
     std::unordered_map<std::string, entry> entries_;
-    std::list<const std::string*> by_use_;  // the latest first
+    std::list<const std::string*> by_use_;  // the most recently used first
     std::deque<record> unsaved_;
     std::uint64_t forgotten_ = 0;
     std::uint64_t written_ = 0;

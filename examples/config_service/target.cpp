@@ -24,7 +24,7 @@ bool is_path_character(char c) {
            others.find(c) != std::string_view::npos;
 }
 
-// Up to the next `separator`; both are taken from the front of `text`.
+// Returns the text before the next `separator`, and removes both from the front of `text`.
 std::string_view take(std::string_view& text, char separator) {
     const auto at = std::min(text.find(separator), text.size());
     const std::string_view out = text.substr(0, at);

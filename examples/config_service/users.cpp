@@ -21,7 +21,7 @@ namespace {
 using headgate::config_problem;
 using nlohmann::json;
 
-// Nothing unless it is 64 hexadecimal digits.
+// False unless the text is 64 hexadecimal digits.
 bool read_digest(const std::string& hex, std::array<unsigned char, 32>& out) {
     const auto digit = [](char c) {
         return c >= '0' && c <= '9'   ? c - '0'
@@ -42,7 +42,7 @@ bool read_digest(const std::string& hex, std::array<unsigned char, 32>& out) {
     return true;
 }
 
-// Empty when it was read, else what would be valid.
+// Empty if the member is valid, else a description of valid values.
 std::string_view read_member(const std::string& key, const json& value, const std::vector<std::string>& tiers,
                              user& who, std::array<unsigned char, 32>& token) {
     const std::string text = value.is_string() ? value.get<std::string>() : std::string();

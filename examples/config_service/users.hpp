@@ -16,19 +16,19 @@ namespace config_service {
 
 struct user {
     std::string name;
-    std::string tier;  ///< Of the limiters; empty is their first.
+    std::string tier;  ///< The user's tier in the limiters; empty: their first tier.
     bool admin = false;
 };
 
-/// Who may use the service, by the SHA-256 of their bearer tokens.
+/// The users of the service, with the SHA-256 of their bearer tokens.
 class users {
 public:
-    /// Reads `{"users": [{"name": "ann", "sha256": "…64 hex digits…", "tier": "trusted", "admin": true}]}`. All
-    /// mistakes at once. `tiers` are those that every limiter has.
+    /// Reads `{"users": [{"name": "ann", "sha256": "…64 hex digits…", "tier": "trusted", "admin": true}]}`. Reports all
+    /// mistakes at once. `tiers` names the tiers that every limiter has.
     static headgate::result<users> parse(std::string_view text, const std::vector<std::string>& tiers,
                                          std::vector<headgate::config_problem>& problems);
 
-    /// Whose token it is; null when nobody's. Looks at all of them, and takes as long for each.
+    /// The user with this token, or null. Compares it with all tokens, each in constant time.
     [[nodiscard]] const user* find(std::string_view token) const;
 
     [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
@@ -42,7 +42,7 @@ private:
     std::vector<known> all_;
 };
 
-/// Whether it can be a user's name: 1 to 64 letters, digits, and "._@-".
+/// Whether the name is valid for a user: 1 to 64 letters, digits, and "._@-".
 [[nodiscard]] bool is_user_name(std::string_view name);
 
 }  // namespace config_service

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Talks to the echo server, too fast for it, and ends it.  check.py PROGRAM"""
+"""Sends the echo server more data than its limit allows, then ends it.  check.py PROGRAM"""
 
 import json
 import re
@@ -60,9 +60,9 @@ def check(server, port, url):
         s.sendall(b"hello")
         assert receive(s, 5) == b"hello"
         s.shutdown(socket.SHUT_WR)
-        assert s.recv(10) == b""  # the end is echoed, too
+        assert s.recv(10) == b""  # the server echoes the end, too
 
-    # Four seconds' worth: the first is granted at once, the others take their time, and not a byte is lost.
+    # Data for four seconds: the limiter grants the first second at once and delays the rest, and no byte is lost.
     data = bytes(range(256)) * (4 * BYTES_A_SECOND // 256)
     with connect(port) as s:
         began = time.monotonic()
@@ -74,13 +74,13 @@ def check(server, port, url):
     bytes_limiter = metrics()["bytes"]
     assert bytes_limiter["busiest"][0]["key"] == "127.0.0.1", bytes_limiter
 
-    # Silent clients are let go, whatever they are silent about: who sends nothing, and who reads nothing.
+    # The server hangs up on silent clients: a client that sends nothing, and a client that reads nothing.
     silent = connect(port)
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     deaf.settimeout(60)
     deaf.connect(("127.0.0.1", port))
-    until(lambda: running() >= 2)  # accepted; one of them is a place to come
+    until(lambda: running() >= 2)  # accepted; one of the places is for the next client
     assert silent.recv(1) == b""
     try:
         while True:
@@ -91,7 +91,7 @@ def check(server, port, url):
     silent.close()
     deaf.close()
 
-    # SIGTERM: what was sent is echoed, an idle client is let go, and the server ends well.
+    # On SIGTERM the server echoes the data that it has read, hangs up on an idle client, and exits with 0.
     idle, busy = connect(port), connect(port)
     busy.sendall(b"last words")
     assert receive(busy, 10) == b"last words"

@@ -1,12 +1,12 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// A TCP echo service, and the smallest whole use of headgate: copy it, and put your protocol where it echoes.
-//   - a bulkhead bounds the connections: who comes too many waits in the kernel's queue;
-//   - a limiter bounds the bytes a second of each client address: it waits, so that TCP slows the client down;
-//   - a client that sends nothing, or does not read what is sent, is let go;
-//   - SIGTERM lets everybody finish what was read, and a page shows all of it.
-// All coroutines run on one strand, so that it stays right where several threads run the io_context.
+// A TCP echo service: the smallest complete use of headgate. Copy it, and replace the echo with your protocol.
+//   - A bulkhead bounds the connections. Further clients wait in the kernel's queue.
+//   - A limiter bounds the bytes a second of each client address. The server waits for it, so TCP slows clients down.
+//   - The server hangs up on a client that sends nothing, or does not read its answer.
+//   - On SIGTERM the server still echoes the data that it has read. A status page shows all primitives.
+// All coroutines run on one strand, so the program stays correct if several threads run the io_context.
 //
 //   echo_server [PORT [STATUS_PORT [IDLE_SECONDS]]]     default: 7007, 7008 and 30; port zero takes a free one
 
@@ -44,13 +44,13 @@ using namespace std::chrono_literals;
 
 constexpr std::uint32_t most_connections = 1'000;
 constexpr std::uint64_t bytes_a_second = std::uint64_t{256} * 1024;
-constexpr std::size_t chunk = 4'096;  // read at once; no more than the limiter grants at once
+constexpr std::size_t chunk = 4'096;  // bytes of one read; no more than the limiter grants at once
 constexpr auto longest_wait = 60s;    // for the limiter
 constexpr auto drain_timeout = 5s;
 
 struct service {
     headgate::zone& zone;
-    headgate::duration idle_timeout;  // for a client to send something, and to make room for a chunk
+    headgate::duration idle_timeout;  // for a client to send data, and to accept a chunk
     headgate::bulkhead connections;
     headgate::rate_limiter bytes;
     std::set<tcp::socket*> open{};
@@ -71,8 +71,8 @@ asio::awaitable<std::size_t> write_all(headgate::call_context context, tcp::sock
     co_return co_await asio::async_write(*to, from, asio::bind_cancellation_slot(context.slot(), asio::use_awaitable));
 }
 
-/// Until the client ends, sends or reads nothing for too long, or is gone; the last two by an exception or a result
-/// that nobody needs.
+/// Echoes until the client ends, sends or reads nothing for too long, or is gone. The last two cases end it with an
+/// exception or an error result, which nobody needs.
 asio::awaitable<void> echo(tcp::socket socket, headgate::bulkhead_permit /*held*/, service& s) {
     struct listed {
         listed(std::set<tcp::socket*>& where, tcp::socket* who) : all(where), one(who) { all.insert(one); }
@@ -107,7 +107,7 @@ asio::awaitable<void> echo(tcp::socket socket, headgate::bulkhead_permit /*held*
 
 asio::awaitable<void> accept(tcp::acceptor& acceptor, service& s) {
     for (;;) {
-        // First a place, then a client. Nobody else asks for places, so that this waits only while all are taken.
+        // First take a place, then accept a client. Only this loop takes places, so it waits only while all are taken.
         result<headgate::bulkhead_permit> place = co_await s.connections.enter({.max_wait = headgate::duration::max()});
         if (!place) {
             co_return;  // the zone is closed
@@ -117,7 +117,7 @@ asio::awaitable<void> accept(tcp::acceptor& acceptor, service& s) {
             co_return;
         }
         if (failed) {
-            // Out of descriptors, most likely: come back instead of spinning.
+            // Most likely no descriptor is free: pause, so that this loop does not spin.
             (void)co_await s.zone.sleep_for(100ms);
         } else {
             asio::co_spawn(acceptor.get_executor(), echo(std::move(socket), std::move(place).value(), s),
@@ -126,7 +126,7 @@ asio::awaitable<void> accept(tcp::acceptor& acceptor, service& s) {
     }
 }
 
-/// On SIGTERM or SIGINT: takes nobody new, reads nothing more, writes what was read.
+/// On SIGTERM or SIGINT: accepts no new client, reads no more data, and writes the data that was read.
 asio::awaitable<void> drain(asio::io_context& io, tcp::acceptor& acceptor, service& s) {
     asio::signal_set signals(acceptor.get_executor(), SIGINT, SIGTERM);
     co_await signals.async_wait(asio::use_awaitable);

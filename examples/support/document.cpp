@@ -11,7 +11,7 @@ using nlohmann::json;
 
 namespace {
 
-// Of the number that ended the parser: headgate's follows where it is.
+// The pointer of the number that stopped this parser. headgate's parser keeps track of the place.
 std::string pointer_of_overflow(std::string_view text) {
     std::vector<headgate::config_problem> same;
     static_cast<void>(headgate::config::parse(text, same));

@@ -13,8 +13,8 @@
 
 namespace support {
 
-/// The JSON document that a file is, in which comments are allowed. Discarded when it is none: then `problems` says
-/// why and where, without a word of the text, which may be a secret.
+/// Parses a JSON document, in which comments are allowed. Returns a discarded value if the text is no JSON: then
+/// `problems` says why and where. It quotes nothing of the text, which may be a secret.
 [[nodiscard]] nlohmann::json read_document(std::string_view text, std::vector<headgate::config_problem>& problems);
 
 }  // namespace support

@@ -8,14 +8,14 @@
 
 #include <string>
 
-/// What programs share that listen for clients.
+/// Code that the programs share that listen for clients.
 namespace support {
 
-/// The endpoint that a setting of that name says, as in "127.0.0.1:8080" and "[::1]:8080". Throws `std::runtime_error`,
-/// which says what is wrong, for anything else.
+/// Parses the text of the setting `name`, such as "127.0.0.1:8080" or "[::1]:8080". For any other text it throws
+/// `std::runtime_error` with a description of the mistake.
 [[nodiscard]] boost::asio::ip::tcp::endpoint endpoint_of(const std::string& name, const std::string& text);
 
-/// Each client takes one descriptor; the soft limit is often 1,024, and the hard one more.
+/// Raises the soft limit to the hard limit. Each client takes one descriptor, and the soft limit is often only 1,024.
 void raise_descriptor_limit();
 
 }  // namespace support

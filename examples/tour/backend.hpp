@@ -22,7 +22,7 @@ using asio::ip::tcp;
 
 // ---- lines over TCP
 
-/// The next line without its end; throws at the end of the connection.
+/// The next line without its line end. Throws at the end of the connection.
 inline asio::awaitable<std::string> read_line(tcp::socket& socket, std::string& buffer) {
     const std::size_t n =
         co_await asio::async_read_until(socket, asio::dynamic_buffer(buffer, 1024), '\n', asio::use_awaitable);
@@ -48,7 +48,7 @@ asio::awaitable<void> accept_all(tcp::acceptor& acceptor, Context& context,
         if (failed) {
             co_return;
         }
-        // A connection that breaks ends its session with an exception, which nobody needs.
+        // A broken connection ends its session with an exception, which nobody needs.
         asio::co_spawn(acceptor.get_executor(), serve(std::move(socket), context), asio::detached);
     }
 }
@@ -70,7 +70,7 @@ inline asio::awaitable<void> serve_database(tcp::socket socket, database& db) {
     }
 }
 
-/// How the pool gets a connection. The pool closes one by destroying it.
+/// Makes connections for the pool. The pool closes a connection by destroying it.
 struct connector {
     tcp::endpoint where;
 

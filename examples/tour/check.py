@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Runs the tour's demonstration on a port of its own, talks to it, and looks at what it says.  check.py PROGRAM"""
+"""Runs the tour's demonstration on a port of its own, talks to it, and checks its output.  check.py PROGRAM"""
 
 import re
 import signal

@@ -3,7 +3,7 @@
 
 // A line-based service on a TCP port that asks a backend, with all three primitives in between:
 //   a rate limiter for each client, a pool of connections to the backend, and a circuit breaker around both.
-// The backend is simulated: a TCP server in this process, which `break` and `heal` spoil and mend.
+// The backend is simulated: a TCP server in this process. The command `break` breaks it, and `heal` repairs it.
 //
 //   tour [--port N] [--for SECONDS] [--demo]
 
@@ -44,7 +44,7 @@ struct service {
 };
 
 service make_service(headgate::zone& zone, tcp::endpoint backend, database& db) {
-    // Any 5 at once, then 2 a second.
+    // 5 requests at once, then 2 a second.
     const headgate::quota quota = headgate::quota::per(2, 1s, 5).value();
     const headgate::pool_options connections{.size = 2, .max_overflow = 2};
     const headgate::breaker_options breaker{.consecutive_failures = 3, .reset_timeout = 2s};
@@ -54,7 +54,8 @@ service make_service(headgate::zone& zone, tcp::endpoint backend, database& db) 
             headgate::circuit_breaker::create(zone, "database", breaker).value(), db};
 }
 
-/// What the breaker protects. A connection is given back whatever happens, a permit is spent: so it is taken last.
+/// The operation that the breaker protects. It takes the permit last: a connection always goes back to its pool, but a
+/// permit is spent.
 asio::awaitable<result<std::string>> fetch(service& s, std::string client, std::string name) {
     auto connection = co_await s.pool.checkout({.max_wait = 300ms});
     if (!connection) {
@@ -126,7 +127,7 @@ asio::awaitable<void> serve_client(tcp::socket socket, service& s) {
     }
 }
 
-// ---- a client that shows it
+// ---- the client of the demonstration
 
 asio::awaitable<void> demo(headgate::zone& zone, tcp::endpoint where) {
     tcp::socket socket(co_await asio::this_coro::executor);
@@ -161,7 +162,7 @@ asio::awaitable<void> shut_down(headgate::zone& zone, tcp::acceptor& front, asio
     io.stop();
 }
 
-/// What the command line asks for.
+/// The options of the command line.
 struct arguments {
     std::uint16_t port = 7070;
     std::chrono::seconds run_for{0};  // zero: until a signal
