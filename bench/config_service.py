@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""The configuration service under wrk, protected and not: config_service.py DIRECTORY_OF_THE_PROGRAMS OUTPUT
+"""Measures the configuration service with wrk, protected and not: config_service.py DIRECTORY_OF_THE_PROGRAMS OUTPUT
 
-Pairs are interleaved; the ratio is the median of the pairs, its interval the 10th to the 90th percentile of medians of
-resampled pairs (bootstrap). JSON goes to OUTPUT, a table to the terminal.
+Pairs are interleaved. The ratio is the median of the pairs. Its interval is the 10th to the 90th percentile of the
+medians of resampled pairs (bootstrap). JSON goes to OUTPUT, a table to the terminal.
 """
 import http.client
 import json

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""The PostgreSQL proxy beside PgBouncer, in front of one PostgreSQL: db_proxy.py DB_PROXY OUTPUT [PAIRS [SECONDS]]
+"""Compares the PostgreSQL proxy with PgBouncer on one PostgreSQL: db_proxy.py DB_PROXY OUTPUT [PAIRS [SECONDS]]
 
-Pairs are interleaved; a ratio is the median of the pairs, its interval the 10th to the 90th percentile of medians of
-resampled pairs (bootstrap). JSON goes to OUTPUT, a table to the terminal. Needs pgbouncer, strace, and psql and pgbench.
+Pairs are interleaved. A ratio is the median of the pairs. Its interval is the 10th to the 90th percentile of the medians
+of resampled pairs (bootstrap). JSON goes to OUTPUT, a table to the terminal. Needs pgbouncer, strace, psql and pgbench.
 """
 import json
 import os
@@ -32,7 +32,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 class PgBouncer:
-    """With the same modes and bounds as the proxy of this benchmark."""
+    """A PgBouncer with the same modes and bounds as the proxy of this benchmark."""
 
     def __init__(self, server_port):
         self.directory = tempfile.TemporaryDirectory()
@@ -56,7 +56,7 @@ log_disconnections = 0
 logfile = {room}/log
 """)
         as_owner = {}
-        if os.getuid() == 0:  # it refuses root
+        if os.getuid() == 0:  # PgBouncer refuses to run as root
             entry = pwd.getpwnam("nobody")
             for path in [room, *room.iterdir()]:
                 os.chown(path, entry.pw_uid, entry.pw_gid)
@@ -90,7 +90,7 @@ def resident(pid):
 
 
 def pgbench(port, *options, user="ann", seconds=SECONDS):
-    """Transactions, and transactions a second."""
+    """The number of transactions, and the transactions a second."""
     done = subprocess.run(["pgbench", "-n", "-S", "-c", str(CLIENTS), "-T", str(seconds), *options, "-h", "127.0.0.1", "-p", str(port),
                            "-U", user, "app"], env={**os.environ, "PGPASSWORD": harness.PASSWORDS[user]}, text=True,
                           capture_output=True, timeout=seconds + 60)
@@ -99,7 +99,7 @@ def pgbench(port, *options, user="ann", seconds=SECONDS):
 
 
 def measure(proxy, *options, user="ann"):
-    """Throughput, and microseconds of CPU, all and user only, of the proxy for one transaction."""
+    """The throughput, and the proxy's microseconds of CPU for one transaction: in all, and in user mode only."""
     before = cpu(proxy.process.pid)
     count, rate = pgbench(proxy.port, *options, user=user)
     used = [b - a for a, b in zip(before, cpu(proxy.process.pid))]
@@ -145,7 +145,7 @@ def calls(proxy, *options, user="ann"):
 
 
 def error_ms(client):
-    """Milliseconds from a query to its error, on a connection that lives."""
+    """Milliseconds from a query to its error, on an open connection."""
     begin = time.monotonic()
     answer = client.ask(query("SELECT 1"))
     assert any(kind == "E" for kind, _ in answer), answer

@@ -47,7 +47,7 @@ asio::awaitable<int> at_once_with_context(headgate::call_context context) {
     co_return 1;
 }
 
-/// A guard of everything, on an io_context of its own.
+/// The primitives of all guards here, on an io_context of their own.
 struct guarded {
     asio::io_context io{1};
     headgate::zone zone{io, "bench"};

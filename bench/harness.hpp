@@ -26,7 +26,8 @@ namespace asio = boost::asio;
 /// Does its work `n` times.
 using body = std::function<void(std::size_t n)>;
 
-/// One line of the table: `run`, less `minus` where it is given, against `baseline`, all three in turn, pair by pair.
+/// One line of the table: the time of `run`, less that of `minus` if given, against that of `baseline`. The three run
+/// in turn, pair by pair.
 struct row {
     std::string name;
     body run;
@@ -35,8 +36,8 @@ struct row {
     double target = 0;  ///< Largest ratio; 0 for none. Negative: the smallest ratio of throughputs.
     body minus{};
     std::size_t n = 200'000;
-    /// Where it is given: a counter of what the row's name says, which `run` must move by `n`, give or take a
-    /// hundredth. A row that did something else is an error.
+    /// If given: a counter of the operation in the row's name. `run` must raise it by `n`, give or take one percent.
+    /// Any other count is an error.
     std::function<std::uint64_t()> count{};
 };
 
@@ -59,7 +60,7 @@ void add(study s);
 
 /// Heap allocations of this process so far.
 std::size_t allocations() noexcept;
-/// Bytes of heap in use now, by whichever function they were allocated.
+/// Bytes of heap in use now, whichever function allocated them.
 std::size_t heap_bytes() noexcept;
 
 /// Runs the coroutine on a single-threaded io_context until it is done.
@@ -74,24 +75,24 @@ void add_breaker();
 void add_guard();
 void add_holds();
 
-/// What a primitive of the zone has counted. Throws when there is no such counter.
+/// The value of a counter of a primitive in the zone. Throws if there is no such counter.
 std::uint64_t counter(const headgate::zone& zone, std::string_view primitive, std::string_view metric);
 
 struct runs_of_calls {
     int runs = 7;
     int calls = 300'000;
 };
-/// The longest of many calls while `beside` runs on another thread until it is told to end, in the quietest of several
-/// runs: what the locks do is in all of them, what the machine does is not.
+/// The longest of many calls while `beside` runs on another thread until `done` is set. Returns the smallest value of
+/// several runs: delays by locks are in all runs, delays by the machine are not.
 double longest(const std::function<void()>& call, const std::function<void(std::atomic<bool>& done)>& beside,
                runs_of_calls how = {});
-/// Keeps the other thread busy with nothing: what `longest` is without any work beside it.
+/// Keeps the other thread busy without work: `longest` beside it is the value to compare with.
 void only_busy(std::atomic<bool>& done);
 
-/// Half of the work by each of two threads at once.
+/// Two threads at once do half of the work each.
 body on_two_threads(body first, body second);
 
-/// The bare things that rows are measured against.
+/// The bare operations that are the baselines of rows.
 body clock_now();
 body co_await_awaitable();
 body co_await_post();

@@ -1,7 +1,8 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// How long a call waits at most for the long work of others: a save, a change, a line of waiters, deadlines that pass.
+// The longest wait of a call for long work of other threads: a save, a change of the configuration, a queue of waiters,
+// deadlines that pass.
 
 #include <benchmark/benchmark.h>
 
@@ -28,7 +29,7 @@ using headgate::rate_limiter;
 
 constexpr double most_above = 50'000;
 
-/// A limiter of two tiers with a million keys, on a virtual clock, whose sweep goes on when the clock runs.
+/// A limiter of two tiers with a million keys, on a virtual clock. Its sweep goes on while the clock runs.
 struct large {
     large() {
         for (int i = 0; i < 1'000'000; ++i) {
@@ -78,7 +79,7 @@ std::vector<value_row> beside_large_tables() {
             above_quiet("delay/change_of_1M_keys/max_above_quiet", changed, quiet)};
 }
 
-// One key with a long line of waiters; others ask behind it, and the first of it go.
+// One key with a long queue of waiters. Calls ask behind the queue while its first waiters are served.
 std::vector<value_row> behind_waiters() {
     headgate::virtual_clock clock;
     asio::io_context io(1);
@@ -90,8 +91,8 @@ std::vector<value_row> behind_waiters() {
         limiter.acquire("key", {.max_wait = 240h}, [](headgate::result<headgate::grant>) {});
     }
     const auto ask = [&] { benchmark::DoNotOptimize(limiter.try_acquire("key")); };
-    // A run is short, since a system that takes the processor from who holds a lock makes all wait for that; some ten
-    // changes are in each.
+    // Runs are short: if the system takes the processor from a thread that holds a lock, all others wait. Each run has
+    // some ten changes.
     constexpr runs_of_calls many{.runs = 100, .calls = 10'000};
     const double quiet = longest(ask, only_busy, many);
     const auto serve = [&](std::atomic<bool>& done) {
@@ -100,7 +101,7 @@ std::vector<value_row> behind_waiters() {
         }
     };
     const double served = longest(ask, serve, many);
-    // All that wait are looked at again, since what they wait for has changed.
+    // The limiter looks at all waiters again, since their quota has changed.
     int changes = 0;
     const auto change = [&](std::atomic<bool>& done) {
         for (std::uint64_t burst = 1; !done; burst = 3 - burst, ++changes) {
@@ -123,7 +124,7 @@ private:
     void on_deadline() noexcept override {}
 };
 
-// A hundred thousand deadlines of one moment, while another thread arms its own.
+// A hundred thousand deadlines pass at one moment, while another thread arms its own.
 std::vector<value_row> beside_deadlines() {
     headgate::virtual_clock clock;
     asio::io_context io(1);

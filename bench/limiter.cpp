@@ -83,8 +83,8 @@ struct delays {
     double p50, p999, max;
 };
 
-// A million calls on random keys while these expire or stay. The sweep goes around once meanwhile, on the same thread,
-// as in a service with one: a call waits for the step before it.
+// A million calls on random keys, while the keys expire or stay. Meanwhile the sweep makes one round on the same
+// thread, as in a service with one thread: a call waits for the step of the sweep before it.
 delays measure_delays(const keys& k, bool expiring) {
     headgate::virtual_clock clock;
     asio::io_context io(1);
@@ -113,8 +113,7 @@ delays measure_delays(const keys& k, bool expiring) {
     return {all[all.size() / 2], all[all.size() * 999 / 1000], all.back()};
 }
 
-// Each figure is that of the quietest of several runs: what the sweep does is in all of them, what the machine does is
-// not.
+// Each figure is the smallest of several runs: delays by the sweep are in all runs, delays by the machine are not.
 std::vector<value_row> measure_expiry(const keys& k) {
     constexpr int runs = 7;
     std::vector<value_row> out;
@@ -134,7 +133,7 @@ std::vector<value_row> measure_expiry(const keys& k) {
     return out;
 }
 
-/// What all rows share: a million keys that are known, in a limiter and in a hash table.
+/// The state that all rows share: a limiter and a hash table, both with a million keys.
 struct limiter_rows {
     limiter_rows() {
         for (std::size_t i = 0; i < million; ++i) {

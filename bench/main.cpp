@@ -31,7 +31,7 @@ std::atomic<std::size_t> allocation_count{0};
 
 }  // namespace
 
-// Asio takes its frames and handlers from aligned_alloc and not from operator new: both are counted.
+// Asio allocates its frames and handlers with aligned_alloc, not with operator new. So the benchmark counts both.
 extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
     ++allocation_count;
     return ::memalign(alignment, size);
@@ -55,7 +55,7 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
     return p;
 }
 
-// Not inlined, so that g++ does not take free() for the partner of some operator new.
+// Not inlined, so that g++ does not see free() release memory from an operator new.
 [[gnu::noinline]] void operator delete(void* p) noexcept {
     std::free(p);
 }
@@ -99,7 +99,7 @@ double median(std::vector<double> v) {
     return v[v.size() / 2];
 }
 
-/// A figure of something that did not happen is worse than none.
+/// Throws if the row's operation did not happen `n` times: such a figure is worse than none.
 void prove(const row& r, std::uint64_t counted) {
     if (std::abs(static_cast<double>(counted) - static_cast<double>(r.n)) > static_cast<double>(r.n) / 100) {
         throw std::runtime_error(r.name + " did what it measures " + std::to_string(counted) + " times, not " +

@@ -51,7 +51,7 @@ body checkout_and_return(const std::shared_ptr<fixture>& f) {
     };
 }
 
-/// Holds the resource over a turn of the loop, so that the others are in the queue when it comes back.
+/// Holds the resource for one turn of the event loop, so that the others are in the queue when it returns the resource.
 asio::awaitable<void> take_turns(asio::io_context& io, headgate::resource_pool<int> pool, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) {
         auto lease = co_await pool.checkout({.max_wait = 1h});
@@ -71,8 +71,8 @@ asio::awaitable<void> wait_for(asio::steady_timer& timer) {
     co_await timer.async_wait(asio::use_awaitable);
 }
 
-// Ten thousand that wait. What `co_spawn` itself takes for each is no waiter's: it is measured with coroutines that
-// wait for a bare timer, and given beside.
+// The memory of ten thousand waiters. `co_spawn` itself takes memory for each coroutine, which is not the waiter's. A
+// separate row gives it, from coroutines that wait for a bare timer.
 std::vector<value_row> measure_waiters() {
     constexpr std::size_t waiters = 10'000;
     asio::io_context io(1);
