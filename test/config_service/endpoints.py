@@ -59,7 +59,7 @@ class Values(ServiceTest):
         self.assertEqual(s.ask("DELETE", "/v1/config/x", headers={"If-Match": '"1"'}).status, 412)
         self.assertEqual(s.ask("DELETE", "/v1/config/x").json()["version"], 3)
         self.assertEqual(s.get("/v1/config/x").status, 404)
-        for _ in range(2):  # before and after it is all in the database
+        for _ in range(2):  # before and after the database has all versions
             versions = s.get("/v1/config/x/history").json()["versions"]
             self.assertEqual([(v["version"], v["author"], v.get("value"), v.get("deleted", False)) for v in versions],
                              [(3, "anonymous", None, True), (2, "bob", 2, False), (1, "ann", 1, False)])
@@ -215,11 +215,11 @@ class Users(ServiceTest):
     def test_failed_tokens_are_limited_by_address(self):
         s = self.with_users(limits={"failed_login": "5/1m"})
         self.assertEqual([s.get("/v1/config", token="guess").status for _ in range(7)], [401] * 5 + [429] * 2)
-        # Whoever has a token is let in, and who brings none is told so: many may come by one address.
+        # A valid token still gets in, and a request without a token gets 401: many clients may share one address.
         self.assertEqual(s.get("/v1/config", token=TOKENS["ann"]).status, 200)
         self.assertEqual([s.get("/status.json").status for _ in range(7)], [401] * 7)
         self.assertEqual(s.get("/v1/config", headers={"Authorization": "Basic guess"}).status, 401)
-        # Every place that looks at a token counts.
+        # The limit covers every endpoint that checks a token.
         for method, path in (("GET", "/status.json"), ("GET", "/metrics"), ("POST", "/admin"), ("PUT", "/v1/config/x"), ("POST", "/v1/reload")):
             self.assertEqual(s.ask(method, path, "{}", token="guess").status, 429, path)
 
@@ -234,19 +234,19 @@ class Users(ServiceTest):
     def test_a_trusted_proxy_is_believed_about_its_clients(self):
         s = self.with_users(limits={"failed_login": "2/1h"}, service={"trusted_proxies": ["127.0.0.1", "10.0.0.0/8", "fd00::/8"]})
         self.assertEqual([self.guess(s, X_Forwarded_For="192.0.2.1") for _ in range(3)], [401, 401, 429])
-        # The same client, however many proxies and however it is written; what stands before the first stranger is not believed.
+        # The same client, through any number of proxies and in any notation. Addresses before the last untrusted one do not count.
         for value in ("192.0.2.1", "192.0.2.1:4711", "8.8.8.8, 192.0.2.1", "192.0.2.1, 10.1.2.3", " 192.0.2.1 ,fd00::1", "::ffff:192.0.2.1"):
             self.assertEqual(self.guess(s, X_Forwarded_For=value), 429, value)
         for value in ("for=192.0.2.1", "For=\"192.0.2.1:80\";proto=http", "for=8.8.8.8, for=192.0.2.1;by=10.0.0.1", "proto=https;FOR=192.0.2.1"):
             self.assertEqual(self.guess(s, Forwarded=value), 429, value)
-        # Others have their own.
+        # Other clients have their own limit.
         self.assertEqual(self.guess(s, X_Forwarded_For="192.0.2.2"), 401)
         self.assertEqual(self.guess(s, Forwarded="for=192.0.2.3"), 401)
-        # An IPv6 client has a whole /64 to come from.
+        # An IPv6 client owns all addresses of its /64.
         self.assertEqual([self.guess(s, X_Forwarded_For=f"2001:db8::{i}") for i in range(1, 4)], [401, 401, 429])
         self.assertEqual(self.guess(s, Forwarded='for="[2001:db8::9]:80"'), 429)
         self.assertEqual(self.guess(s, X_Forwarded_For="2001:db8:0:1::1"), 401)
-        # What cannot be read, or disagrees, counts for the proxy itself.
+        # Fields that cannot be read, or that disagree, count for the proxy itself.
         unsure = [self.guess(s, X_Forwarded_For="unknown"), self.guess(s, Forwarded="for=_hidden"), self.guess(s),
                   self.guess(s, X_Forwarded_For="192.0.2.7", Forwarded="for=192.0.2.8"), self.guess(s, X_Forwarded_For="192.0.2.9, nobody")]
         self.assertEqual(unsure, [401, 401, 429, 429, 429])
@@ -385,7 +385,7 @@ class Parser(ServiceTest):
         s.check_well()
 
     def worker(self, text, timeout="10s"):
-        """A service whose workers run this Python after they said that they are ready; `line` is the question."""
+        """A service whose workers report that they are ready, then run this Python for each question; `line` is the question."""
         script = ("import json, os, sys, time\nprint('{\"ready\": true}', flush=True)\nfor line in sys.stdin:\n"
                   "    tree = json.dumps({'id': json.loads(line)['id'], 'tree': {}})\n" +
                   "".join("    " + one + "\n" for one in text.splitlines()))
@@ -411,7 +411,7 @@ class Parser(ServiceTest):
                 answer = s.post("/v1/parse", source)
                 self.assertEqual((answer.status, answer.code), (502, code))
                 self.assertEqual(s.post("/v1/parse", "well").json(), {"tree": {}})
-        # An answer too many must never be taken for the answer to the next question.
+        # The service must never take a surplus answer for the answer to the next question.
         for source in ("twice", "well", "well") * 4:
             answer = s.post("/v1/parse", source)
             self.assertTrue(answer.json() == {"tree": {}} or answer.code == "parser_garbage", answer.body)

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Linked into the service, this makes all of its files those that can be full; see faulty_vfs.hpp.
+// Linked into the service, this puts all of its SQLite files on a file system that can be full; see faulty_vfs.hpp.
 
 #include <faulty_vfs.hpp>
 

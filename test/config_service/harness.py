@@ -27,7 +27,7 @@ LIMITS = {"config_update": "10/1m", "ast_parse": "100/1m", "failed_login": "10/1
 
 
 def document(service=None, limits=None, breaker=None, pool=None, parser=None, tiers=()):
-    """A configuration with short times; what a test needs otherwise goes over it."""
+    """A configuration with short times. The arguments override values for a test."""
     quotas = {**LIMITS, **(limits or {})}
     breaker_options = {"consecutive_failures": 3, "reset_timeout": "300ms", "max_reset_timeout": "600ms", **(breaker or {})}
 
@@ -116,7 +116,7 @@ class Service:
         self.process.wait()
 
     def close(self):
-        """At the end of a test, however it ended."""
+        """Cleans up at the end of a test, passed or failed."""
         if self.process.poll() is None:
             self.kill()
         if self.own_directory:
@@ -173,7 +173,7 @@ class Service:
         return wait_for("two workers", both)
 
     def kill_a_worker(self):
-        """Kills a parser that runs. One that ends between the look and the signal is not the one."""
+        """Kills a running parser. Skips a parser that ends before the signal reaches it."""
         def killed():
             for pid in self.children():
                 with contextlib.suppress(ProcessLookupError):
@@ -183,7 +183,7 @@ class Service:
         wait_for("a worker to kill", killed)
 
     def settle(self):
-        """All connections and workers are there: from now on the number of descriptors tells."""
+        """Waits until all connections and workers exist. From then on the number of descriptors shows a leak."""
         for name in ("database", "ast_parser"):
             def whole():
                 pool = self.primitive("resource_pool", name)
@@ -193,7 +193,7 @@ class Service:
         return self.descriptors()
 
     def check_well(self):
-        """Healthy, and nothing is lent out that nobody uses."""
+        """Checks that the service is healthy, and that all connections and workers are back in their pools."""
         assert self.get("/healthz").status == 200
         assert self.get("/readyz").status == 200
         wait_for("all connections are back", lambda: self.primitive("resource_pool", "database")["leased"] == 0)
@@ -201,7 +201,7 @@ class Service:
 
 
 class ServiceTest(unittest.TestCase):
-    """`self.service(...)` starts one; it is gone when the test ends."""
+    """`self.service(...)` starts a service, which ends with the test."""
 
     def service(self, *args, **kwargs):
         s = Service(*args, **kwargs)

@@ -50,7 +50,7 @@ class Postgres(ServiceTest):
         self.assertEqual(s.get(f"/v1/config/{p}/B").status, 404)
         self.assertEqual([(v["version"], v["author"]) for v in s.get(f"/v1/config/{p}/a/history").json()["versions"]],
                          [(2, "anonymous"), (1, "ann")])
-        # Byte by byte, as SQLite has it.
+        # PostgreSQL sorts paths byte by byte, as SQLite does.
         for name in ("b", "A", "_", "Z", "a.b", "a-b"):
             s.put(f"{p}/order/{name}", 1)
         s.post("/v1/sync")
@@ -104,11 +104,11 @@ class Postgres(ServiceTest):
         self.under_load(self.server.restart)
 
     def test_frozen_under_load(self):
-        # The kernel accepts connections for a server that stands still: deadlines are what counts.
+        # The kernel accepts connections for a frozen server, so only deadlines help.
         def disturb():
             self.server.freeze()
             try:
-                # A second until the deadline, three until the connection is given up.
+                # One second until the deadline, three until the service gives up the connection.
                 wait_for("a deadline", lambda: {503, 504} & {a[0] for a in self.answers}, 60)
             finally:
                 self.server.thaw()

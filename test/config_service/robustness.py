@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""What a hostile or broken network does to the configuration service. Each test ends with the service well."""
+"""Attacks of a hostile or broken network on the configuration service. Each test ends with a healthy service."""
 import http.client
 import os
 import pathlib
@@ -80,11 +80,11 @@ class Requests(ServiceTest):
             self.assertEqual(c.recv(1000), b"HTTP/1.1 100 Continue\r\n\r\n")
             c.sendall(b"42")
             self.assertEqual(status_of(c.recv(1000)), 202)
-        # Too long: the client is told before it sends.
+        # Too long: the server refuses before the client sends the body.
         with socket.create_connection(("127.0.0.1", s.port), 20) as c:
             c.sendall(head + b"Content-Length: 200000\r\n\r\n")
             self.assertEqual(status_of(c.recv(1000)), 413)
-        # Who does not wait gets one answer.
+        # A client that does not wait for the 100 gets one answer.
         with socket.create_connection(("127.0.0.1", s.port), 20) as c:
             c.sendall(head + b"Connection: close\r\nContent-Length: 2\r\n\r\n43")
             self.assertEqual(status_of(c.recv(1000)), 202)
@@ -113,7 +113,7 @@ class Requests(ServiceTest):
             for path in (b"/healthz", b"/v1/config"):
                 answer = s.raw(b"GET " + path + b" HTTP/1.1\r\n" + twice + b"\r\n" + GET)
                 self.assertEqual((status_of(answer), answer.count(b"HTTP/1.1 ")), (400, 1), twice)
-        # A list may come in parts.
+        # A field that holds a list may occur more than once.
         put = b"PUT /v1/config/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n"
         self.assertEqual(status_of(s.raw(put + b"\r\n1")), 202)
         self.assertEqual(status_of(s.raw(put + b'If-Match: "7"\r\nIf-Match: "1"\r\n\r\n2')), 202)
@@ -179,7 +179,7 @@ class Requests(ServiceTest):
         s.check_well()
 
 
-# What a client may do and then be silent for ever.
+# The bytes that a client sends before it is silent for ever.
 SILENT = {"nothing": b"", "half a line": b"GET /heal", "half a header": GET[:-3], "an answered request": GET,
           "half a body": b"PUT /v1/config/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n1",
           "half a chunk": b"PUT /v1/config/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n1",
@@ -202,7 +202,7 @@ class Crowds(ServiceTest):
                 try:
                     c.sendall(sent)
                 except OSError:
-                    pass  # it was let go for a newer one
+                    pass  # the server hung up on it for a newer client
                 crowd.append(c)
             began = time.monotonic()
             self.assertEqual(s.get("/healthz").status, 200, what)
@@ -246,7 +246,7 @@ class Crowds(ServiceTest):
         crowd = [socket.create_connection(("127.0.0.1", s.port), 20) for _ in range(120)]
         wait_for("it says so", lambda: s.events("accept_paused"))
         cpu = cpu_seconds(s.process.pid)
-        time.sleep(1)  # nothing is waited for: a second of doing nothing is what is measured
+        time.sleep(1)  # no event to wait for: the test measures the CPU time of a second without work
         self.assertLess(cpu_seconds(s.process.pid) - cpu, 0.5, "it spins")
         for c in crowd:
             c.close()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""What becomes of values and limits when the service, its disk or its database fail."""
+"""Values and limits when the service, its disk or its database fail."""
 import json
 import os
 import random
@@ -14,11 +14,11 @@ import time
 
 from harness import Service, ServiceTest, document, main, wait_for
 
-FAULTY = os.environ.get("CONFIG_SERVICE_FAULTY", "")  # the same service on files that can be full
+FAULTY = os.environ.get("CONFIG_SERVICE_FAULTY", "")  # the same service, on files that a test can make full
 
 
 def wait_for_save(s):
-    """Until the limits as they are now are in their file: the second save from now on has begun after now."""
+    """Waits until the current limits are in their file: only the second save from now on is sure to begin after this call."""
     saved = s.directory / "limits-config_update.state"
     for _ in range(2):
         before = saved.stat().st_mtime_ns if saved.exists() else 0
@@ -213,11 +213,11 @@ class Schedules(ServiceTest):
         seed = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
         print("SEED =", seed, file=sys.stderr)
         r = random.Random(seed)
-        quota = 8  # an hour: none comes back during the test
+        quota = 8  # permits in 24 hours: none comes back during the test
         s = self.service(document(limits={"config_update": f"{quota}/24h"}, service={"save_interval": "50ms", "sync_interval": "30ms"}))
-        granted = {}            # by user: in all, since the last save that must have ended
+        granted = {}            # by user: all grants of the test
         durable, latest = {}, {}
-        slack = {}
+        slack = {}              # by user: grants since a save, which a kill may undo
         users = [f"u{i}" for i in range(40)]
         restarts = 0
         for step in range(400):
@@ -250,7 +250,7 @@ class Schedules(ServiceTest):
                 durable.update(latest)
                 restarts += 1
             else:
-                # Let a save end, so that the bound is known: nothing is granted after it.
+                # Let a save end, so that the bound is known: only the grants below come after it.
                 wait_for_save(s)
                 for _ in range(r.randrange(3)):
                     user = r.choice(users)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Every curl line of the service's README, in its order, as pasted; and ./dev run's own configuration, untouched."""
+"""Runs every curl line of the service's README, in order, as pasted, on the unchanged configuration of ./dev run."""
 import os
 import re
 import shutil
@@ -11,7 +11,7 @@ import unittest
 
 from harness import SOURCE, Service, ServiceTest, main
 
-# What each line must say, in the README's order.
+# The texts that the output of each line must contain, in the README's order.
 EXPECTED = [
     ['"durable":false', '"version":1'],
     ['"durable":true', '"version":2'],
@@ -38,7 +38,7 @@ class Readme(ServiceTest):
         lines = [line for line in block.splitlines() if line.startswith("curl")]
         self.assertEqual(len(lines), len(EXPECTED))
         root = SOURCE.parent.parent
-        # The configuration as it ships names the worker from the top of the tree.
+        # The shipped configuration names the worker by its path from the top of the tree.
         os.chdir(root)
         s = self.service((SOURCE / "config.json").read_text(), arguments=["--listen", "127.0.0.1:0"])
         for line, expected in zip(lines, EXPECTED):

@@ -41,7 +41,7 @@ TEST_CASE("store: a path is looked up once, and its versions go on") {
     CHECK(s.is_durable("a"));
     CHECK(s.write("a", "2", "bob", 5).version == 8);
     CHECK_FALSE(s.is_durable("a"));
-    CHECK(s.learn(at("a", 7), s.forgotten()));  // a slow answer of the database changes nothing
+    CHECK(s.learn(at("a", 7), s.forgotten()));  // a late answer of the database changes nothing
     CHECK(s.find("a")->version == 8);
     CHECK(s.unsaved(10).size() == 1);
     CHECK(s.saved() == 0);
@@ -56,9 +56,9 @@ TEST_CASE("store: what the database said before something was forgotten is not l
     CHECK(s.learn(never("a"), before));
     s.write("a", "1", "ann", 0);
     s.mark_saved(1);
-    CHECK(s.learn(never("b"), s.forgotten()));  // a goes
+    CHECK(s.learn(never("b"), s.forgotten()));  // the store forgets a
     CHECK(s.find("a") == nullptr);
-    CHECK_FALSE(s.learn(never("a"), before));  // as it was before the write
+    CHECK_FALSE(s.learn(never("a"), before));  // this look-up began before the write
     CHECK(s.learn(at("a", 1), s.forgotten()));
 }
 
@@ -94,7 +94,7 @@ TEST_CASE("store: history and pages are the database's with what it has not yet"
     CHECK(all.records[0].value == "new");
     CHECK(all.next.empty());
     const page full = s.merge_page("p/", "", {at("p/a", 2, "old"), at("p/b", 1)}, 2);
-    CHECK(full.records.size() == 2);  // p/c comes after what the database could tell
+    CHECK(full.records.size() == 2);  // p/c comes after the page of the database
     CHECK(full.next == "p/b");
     CHECK(s.merge_page("p/", "p/b", {}, 2).records.front().path == "p/c");
     s.write("p/a", std::nullopt, "ann", 0);
@@ -135,7 +135,7 @@ TEST_CASE("store: random writes, savings and look-ups against a plain database")
                 if (r != nullptr && r->version > 0) {
                     REQUIRE(r->version == right->second.version);
                 } else if (r == nullptr && right != truth.end()) {
-                    REQUIRE(there != database.end());  // forgotten, so it is in the database
+                    REQUIRE(there != database.end());  // the store forgot it, so the database has it
                     REQUIRE(there->second.version == right->second.version);
                 }
             }
@@ -351,7 +351,7 @@ TEST_CASE("users: tokens are known by their digest") {
                              {}, problems));
     CHECK(problems.size() == 6);
     problems.clear();
-    // sha256 of "": somebody's variable was not set
+    // sha256 of "", as from a variable that is not set
     CHECK_FALSE(users::parse(
         R"({"users": [{"name": "ann", "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]})",
         {}, problems));
