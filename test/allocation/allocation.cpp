@@ -20,14 +20,14 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-/// How an operation ended. Either its call threw `bad_alloc`, or it completed once.
+/// How an operation ended. Either the call that started it threw `bad_alloc`, or it completed once.
 template <class T>
 struct ending {
     int completed = 0;
     bool threw = false;
     std::optional<result<T>> value;
 
-    /// Calls `start(handler)` where allocations fail.
+    /// Calls `start(handler)` while allocations fail.
     template <class Start>
     void begin(const Start& start) {
         const failing scope;
@@ -51,7 +51,7 @@ struct world {
     headgate::zone zone{io, "zone", {.clock = &clock}};
 
     void pass(duration span) { clock.run_for(io, span); }
-    /// The same where allocations fail. What user code throws leaves through the io_context.
+    /// The same while allocations fail. Exceptions of user code leave through the io_context.
     void pass_failing(duration span) {
         const failing scope;
         try {
@@ -93,7 +93,7 @@ TEST_CASE("every allocation of making primitives") {
             count([&] { return bulkhead::create(w.zone, "places"); });
         }
         CHECK(made >= 2);
-        // A name whose maker failed is free.
+        // When `create` failed, its name is free.
         CHECK((rate_limiter::find(w.zone, "limiter") || rate_limiter::create(w.zone, "limiter", rate(1, 1s))));
         CHECK((circuit_breaker::find(w.zone, "breaker") || circuit_breaker::create(w.zone, "breaker")));
         CHECK((bulkhead::find(w.zone, "places") || bulkhead::create(w.zone, "places")));
@@ -145,7 +145,7 @@ TEST_CASE("every allocation of changing a limiter") {
     });
 }
 
-/// Closed when it is destroyed: without memory a pool does no more than that.
+/// A connection that closes in its destructor: without memory a pool only destroys it.
 class connection {
 public:
     explicit connection(int& open) noexcept : open_(&open) { ++open; }
@@ -188,7 +188,7 @@ TEST_CASE("every allocation of a pool's life") {
                     .value());
         }
         w.pass_failing(10s);
-        w.pass(1min);  // a connect that failed is tried again
+        w.pass(1min);  // the pool retries a failed connect
         ending<lease<connection>> first, second, third;
         first.begin([&](auto handler) { pool->checkout({.max_wait = 1h}, handler); });
         second.begin([&](auto handler) { pool->checkout({.max_wait = 1h}, handler); });
@@ -305,7 +305,7 @@ TEST_CASE("every allocation of a guarded call") {
         w.pass(1min);
         CHECK(e.once());
         CHECK(places.snapshot().running == 0);
-        // A refusal was not paid for; an operation that could not begin for want of memory was.
+        // A refused call costs no permit. A call that could not begin because memory was out does cost one.
         if (e.value && e.value->has_error() && e.value->error() == errc::wait_timed_out) {
             CHECK(limiter.try_acquire("k").has_value());
         }

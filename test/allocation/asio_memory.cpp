@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// With this file in a program, the memory that Asio takes for its handlers and coroutines may fail, too.
+// A program that links this file also fails allocations of Asio's handlers and coroutines.
 
 #include <malloc.h>
 

@@ -31,9 +31,9 @@ boost::asio::awaitable<result<T>> short_of_memory(awaited<T> operation) {
     }
 }
 
-/// Fails each allocation of an operation once, on whichever thread; gives how many there are. `finish` runs an
-/// awaitable to its end. Each time, `before` comes first, the operation succeeds or has an error that `tells` of it,
-/// and `after` gets whether it succeeded.
+/// Fails each allocation of an operation once, on any thread. Returns the number of allocations. `finish` runs an
+/// awaitable to its end. Each round calls `before`, then runs the operation, then calls `after` with whether the
+/// operation succeeded. When it did not, `tells` must accept its error.
 template <class T, class Finish>
 std::uint64_t every_allocation_of(const Finish& finish, bool (*tells)(const error&),
                                   const std::function<void()>& before, const awaited<T>& operation,

@@ -15,7 +15,7 @@
 namespace {
 
 struct {
-    std::atomic<std::int64_t> left{0};  // until the first that fails
+    std::atomic<std::int64_t> left{0};  // allocations until the first that fails
     std::int64_t in_a_row = 1;
     std::atomic<bool> failed{false};
     bool (*where)() = nullptr;
@@ -113,7 +113,7 @@ namespace {
 
 constexpr std::int64_t none = std::int64_t{1} << 62;
 
-/// Gives how many blocks live afterwards.
+/// Returns the number of blocks that are allocated afterwards.
 std::int64_t run(const std::function<void()>& scenario, std::int64_t first_that_fails) {
     heap.failed = false;
     heap.left = first_that_fails;
@@ -139,7 +139,7 @@ std::uint64_t every_allocation(const std::function<void()>& scenario, std::uint6
     heap.in_a_row = static_cast<std::int64_t>(in_a_row);
     run(scenario, none);
     return each([&](std::int64_t n) {
-        // Twice: what was made once and is kept, such as what a thread caches, is there the second time.
+        // Twice: blocks that stay for good, such as a thread's caches, are allocated before the second run.
         const std::int64_t before = run(scenario, n);
         CHECK(run(scenario, n) == before);
     });

@@ -7,15 +7,15 @@
 #include <cstdint>
 #include <functional>
 
-// Fails the n-th allocation, for n = 1, 2, ... until a scenario needs no more of them; as SQLite tests itself
+// Fails the n-th allocation, for n = 1, 2, ... until a scenario has fewer than n. SQLite tests itself in this way
 // (https://www.sqlite.org/malloc.html).
 
 namespace headgate::allocation {
 
-/// Whose allocations fail.
+/// The threads whose allocations fail.
 enum class threads : std::uint8_t { this_one, all };
 
-/// While one lives, or until `stop`, the allocation that is to fail is looked for. One at a time.
+/// While this object lives, or until `stop`, allocations are counted and the chosen one fails. One object at a time.
 class failing {
 public:
     explicit failing(threads whose = threads::this_one);
@@ -26,18 +26,18 @@ public:
     void stop() noexcept;
 };
 
-/// Calls `scenario` with the first allocation inside of its `failing` scopes failing, then the second, and so on, until
-/// none failed; gives how many there are. With `in_a_row`, so many fail, one after the other. Fails the doctest case
-/// when a run leaks.
+/// Calls `scenario` again and again. In the first run the first allocation inside of its `failing` scopes fails, in the
+/// next the second, and so on, until none failed. Returns the number of allocations. `in_a_row` is how many consecutive
+/// allocations fail. Fails the doctest case when a run leaks.
 std::uint64_t every_allocation(const std::function<void()>& scenario, std::uint64_t in_a_row = 1);
 
-/// The same where threads of the scenario may free something later than it ends: leaks are not looked for.
+/// The same without a check for leaks: threads of the scenario may free memory after it has ended.
 std::uint64_t every_allocation_of_threads(const std::function<void()>& scenario);
 
-/// Fails only what is allocated where `where` is true; null: everywhere.
+/// Fails only allocations at which `where()` is true. Null: all allocations.
 void fail_only(bool (*where)()) noexcept;
 
-/// Counts an allocation that is not made with `new`: whether it is the one that is to fail. asio_memory.cpp asks so.
+/// Counts an allocation that does not use `new`. True when it must fail. asio_memory.cpp calls this.
 [[nodiscard]] bool fails_now() noexcept;
 
 /// Whether an allocation has failed in this run.

@@ -87,22 +87,22 @@ def problems(document):
 
 
 def adapters_of(block, adapters):
-    """The libraries of the adapters that a program includes; None for one that is not built."""
+    """The libraries of the adapters that a program includes. None for an adapter that is not built."""
     return [library for header, library in adapters.items() if f"<{header}>" in block.text]
 
 
 def begins_with_all(block):
-    """Whether the first header of a program is headgate's whole."""
+    """Whether the first header of a program is headgate/headgate.hpp."""
     first = re.search(r"#include .*", block.text)
     return first is not None and first.group() == "#include <headgate/headgate.hpp>"
 
 
 def attempt(block, room, libraries, compile_command):
-    """Compiles and runs one program; what went wrong, or nothing."""
+    """Compiles and runs one program. Returns what went wrong, or nothing."""
     stem = room / f"{pathlib.Path(block.path).stem}-{block.name}"
     source = stem.with_suffix(".cpp")
-    source.write_text("\n" * block.line + block.text + "\n")  # so that the compiler speaks of the document's lines
-    # Linked as users do, so that what an inline function needs has to be exported.
+    source.write_text("\n" * block.line + block.text + "\n")  # so that the compiler reports the document's lines
+    # Linked as users link: the library must export the symbols that inline functions need.
     paths = [f"-Wl,-rpath,{library.parent}" for library in libraries]
     built = subprocess.run([*compile_command, str(source), *map(str, libraries), *paths, "-o", str(stem)],
                            capture_output=True, text=True)
@@ -133,7 +133,7 @@ def check(root, library, adapters, compiler):
         room = pathlib.Path(name)
         include = root / "include"
         compile_command = [*compiler, *FLAGS, "-I", str(room), "-I", str(include)]
-        # Compiled once for the examples that include it first, as g++ asks for; clang has to be told.
+        # Compiled once, for the examples that include it first, as g++ requires. clang needs an option.
         clang = "clang" in " ".join(compiler)
         compiled = room / "headgate" / ("headgate.pch" if clang else "headgate.hpp.gch")
         compiled.parent.mkdir()

@@ -17,7 +17,7 @@ struct breaker_world : world {
     explicit breaker_world(breaker_options options = {.consecutive_failures = 2, .reset_timeout = 10s})
         : breaker(circuit_breaker::create(zone, "breaker", options).value()) {}
 
-    /// Begins, and ends as a failure; whether it was let in.
+    /// Begins a call and ends it as a failure. False when the breaker refused it.
     bool fail() { return end(call_outcome::failure); }
     bool succeed() { return end(call_outcome::success); }
     bool end(call_outcome how) {
@@ -32,7 +32,7 @@ struct breaker_world : world {
         require(breaker.trip(10s), "it does not trip");
         require(breaker.state() == breaker_state::open, "it is not open");
     }
-    /// Whatever has happened, there is a way to closed, and then it serves.
+    /// From every state the breaker can close again, and then it admits calls.
     void finish_breaker() {
         breaker.set_mode(breaker_mode::automatic).value();
         for (int i = 0; i < 20 && breaker.state() != breaker_state::closed; ++i) {

@@ -28,13 +28,13 @@ namespace headgate::explore {
 namespace {
 
 constexpr std::size_t max_threads = 3;
-// A run that takes more steps does not end: threads that wait for each other by looking.
+// A run with more steps than this never ends: its threads spin and wait for each other.
 constexpr std::uint64_t max_steps = 1'000'000;
 
-// The options of a decision that was read: whatever there are.
+// A decision that was read from HEADGATE_SCHEDULE has this number of options: the text does not say how many.
 constexpr std::uint8_t any = 0;
 
-/// A point at which more than one thread could go on.
+/// A point at which more than one thread could run next.
 struct decision {
     std::uint8_t chosen;
     std::uint8_t options;
@@ -42,8 +42,8 @@ struct decision {
 
 enum class state : std::uint8_t { idle, ready, waiting };
 
-/// Handed from thread to thread. It sleeps at once, where a semaphore of the standard library looks a while: on one
-/// processor that costs the time of the other thread.
+/// The thread that has the baton runs. A thread that waits for it sleeps at once. A semaphore of the standard library
+/// spins first, which takes processor time from the other thread, because both share one processor.
 class baton {
 public:
     baton() { ::sem_init(&semaphore_, 0, 0); }
@@ -61,7 +61,7 @@ private:
     ::sem_t semaphore_{};
 };
 
-/// One thread runs at a time, so that all of them share a processor: to hand over costs a third there.
+/// Only one thread runs at a time, so all threads share a processor. That cuts the cost of a hand-over to a third.
 void stay_on_this_processor() {
     ::cpu_set_t one;
     CPU_ZERO(&one);
@@ -96,7 +96,7 @@ public:
     scheduler(const scheduler&) = delete;
     scheduler& operator=(const scheduler&) = delete;
 
-    /// Runs follow `schedule` as far as it goes.
+    /// The next runs follow `schedule` to its end, and then take the first choice.
     void begin(const char* scenario, int preemptions, std::vector<decision> schedule) {
         name_ = scenario;
         preemptions_ = preemptions;
@@ -127,7 +127,7 @@ public:
         }
     }
 
-    /// Prepares the next schedule; false when all have been tried.
+    /// Prepares the next schedule. False when all schedules have been tried.
     bool advance() {
         while (!decisions_.empty() && decisions_.back().chosen + 1 == decisions_.back().options) {
             decisions_.pop_back();
@@ -207,7 +207,8 @@ private:
         }
     }
 
-    /// Who goes on: `current`, or another, which is a preemption. Without a current one: any that can.
+    /// The thread that runs next: `current`, or another, which is a preemption. Without a current thread: any ready
+    /// one.
     std::size_t choose(std::size_t current) {
         std::array<std::size_t, max_threads> options{};
         std::size_t n = 0;
@@ -231,7 +232,7 @@ private:
         return options[chosen];
     }
 
-    /// The next one in turn that can go on, in place of `current`, which has to let others go first.
+    /// The next ready thread in turn, for a `current` that must yield.
     [[nodiscard]] std::size_t after(std::size_t current) const noexcept {
         for (std::size_t k = 1; k < max_threads; ++k) {
             const std::size_t i = (current + k) % max_threads;
@@ -283,7 +284,7 @@ scheduler& the_scheduler() {
     return s;
 }
 
-// A fault that kills the process leaves the way to it.
+// When a fault kills the process, this prints the schedule that led to it.
 void tell_and_die(int signal) {
     const std::string text = std::string("explore: signal ") + std::to_string(signal) + "\n  in " +
                              the_scheduler().name() + "\n  HEADGATE_SCHEDULE=" + the_scheduler().schedule() + '\n';

@@ -13,12 +13,12 @@
 // Musuvathi and Qadeer, "Iterative context bounding for systematic testing of multithreaded programs" (CHESS, 2007).
 //
 // The library's locks and atomics (impl/sync.hpp) are scheduling points here. One thread runs at a time. At each point
-// the explorer decides who goes on; a run is repeated until all decisions have been taken both ways. Most faults need
-// one or two preemptions. Atomics are sequentially consistent here: what weaker memory does is ThreadSanitizer's part.
+// the explorer decides which thread runs next. It repeats the run until it has tried every choice at every point. Most
+// faults need one or two preemptions. Atomics are sequentially consistent here: ThreadSanitizer tests weaker orders.
 
 namespace headgate::explore {
 
-/// What a scenario finds wrong. The explorer adds the schedule.
+/// A fault that a scenario found. The explorer adds the schedule.
 struct failure : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
@@ -32,13 +32,13 @@ inline void require(bool holds, const char* what) {
 /// Runs threads under the explorer.
 class together {
 public:
-    /// Runs each function on a thread of its own, in the order that this run tries, until all have ended.
+    /// Runs each function on its own thread, with this run's schedule, until all have ended.
     void run(std::initializer_list<std::function<void()>> threads);
 };
 
-/// Calls `scenario` once for each schedule with up to `preemptions` preemptions. It makes what it needs, calls
-/// `together::run` once, and then looks at what has become of it. Fails the doctest case with the schedule that failed;
-/// HEADGATE_SCHEDULE=... in the environment runs that one alone.
+/// Calls `scenario` once for each schedule with up to `preemptions` preemptions. The scenario makes its objects, calls
+/// `together::run` once, and then checks the objects. A failure fails the doctest case and reports the schedule. With
+/// HEADGATE_SCHEDULE=... in the environment only that schedule runs.
 void every_schedule(const char* name, const std::function<void(together&)>& scenario, int preemptions = 2);
 
 }  // namespace headgate::explore

@@ -23,7 +23,7 @@ struct limiter_world : world {
     explicit limiter_world(rate_limiter_options made = {.tiers = {{"default", {rate(1, 1s)}}}})
         : options(small(std::move(made))), limiter(rate_limiter::create(zone, "limiter", options).value()) {}
 
-    /// A table for a million keys would take most of the time of a schedule.
+    /// To make a table for a million keys would take most of a schedule's time.
     static rate_limiter_options small(rate_limiter_options made) {
         made.max_keys = std::min<std::uint64_t>(made.max_keys, 1000);
         return made;
@@ -46,7 +46,7 @@ struct limiter_world : world {
         }
         throw failure("there is no such metric");
     }
-    /// Each answer was counted once.
+    /// The metrics counted each answer once.
     void require_counted(int grants, int refusals) {
         require(metric("granted") == grants, "grants are not counted once");
         require(metric("refused") == refusals, "refusals are not counted once");
@@ -116,7 +116,7 @@ TEST_CASE("limiter: three keys and room for one") {
         limiter_world w({.tiers = {{"default", {rate(1, 1s)}}}, .max_keys = 1});
         bool a = false, b = false, c = false;
         threads.run({[&] { a = w.take("a"); }, [&] { b = w.take("b"); }, [&] { c = w.take("c"); }});
-        // One has a bucket of its own, and one the shared one.
+        // One key has its own bucket, and the other two share one. Each bucket grants once.
         require(int{a} + int{b} + int{c} == 2, "the shared bucket granted too often, or too seldom");
         w.require_counted(2, 1);
         w.finish_limiter();
@@ -143,7 +143,7 @@ TEST_CASE("limiter: three come while one waits in the shared bucket and there is
         granted waits, d, e;
         w.acquire(waits, "b");
         require(w.limiter.forget("a"), "the first is not known");
-        // Somebody waits in the shared bucket, and there is room for one key.
+        // A caller waits in the shared bucket, and the table has room for one key.
         bool c = true;
         threads.run({[&] { w.acquire(d, "d"); }, [&] { c = w.take("c"); }, [&] { w.acquire(e, "e"); }});
         w.settle();
@@ -230,7 +230,8 @@ TEST_CASE("limiter: two tiers of one key, and a change of both") {
     });
 }
 
-// Half of what the waiter needs is back. A call is refused behind it, or granted when it has gone; nothing between.
+// The bucket has half of the permits that the waiter needs. A newcomer is refused while the waiter waits, and granted
+// when the waiter has gone. No other result is allowed.
 TEST_CASE("limiter: the only one that waits is canceled beside a call that would pass and a change") {
     every_schedule("limiter: the only one that waits is canceled beside a call that would pass and a change",
                    [](together& threads) {

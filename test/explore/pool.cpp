@@ -15,7 +15,7 @@ struct counts {
     int users = 0;
 };
 
-/// A resource that notices when it is lent to two at once.
+/// A resource. The backend counts those that are open.
 using thing = int;
 
 struct backend {
@@ -39,7 +39,7 @@ struct pool_world : world {
     lease<thing> hold() { return pool.try_checkout().value(); }
     void checkout(lent& e, duration limit = 1s) { pool.checkout({.max_wait = limit}, into(e)); }
 
-    /// Everything came back, and is closed once.
+    /// All leases are back, and each resource is closed once.
     void finish_pool() {
         clock.run_for(io, 1min);
         const pool_snapshot s = pool.snapshot();

@@ -35,11 +35,11 @@ struct ending {
 
     [[nodiscard]] bool well() const { return value && value->has_value(); }
     [[nodiscard]] bool with(errc e) const { return value && value->has_error() && value->error() == e; }
-    /// Whoever has it gives it back.
+    /// Gives the granted lease or permit back.
     void forget() { value.reset(); }
 };
 
-/// A zone on a virtual clock, whose handlers run on whichever thread polls.
+/// A zone on a virtual clock. Its handlers run on the thread that polls.
 struct world {
     asio::io_context io{2};
     virtual_clock clock;
@@ -48,7 +48,7 @@ struct world {
     asio::strand<asio::io_context::executor_type> strand = asio::make_strand(io);
     asio::cancellation_signal signal;
 
-    /// A completion handler on the strand that notes the ending.
+    /// A completion handler on the strand that writes the result into `e`.
     template <class T>
     auto into(ending<T>& e) {
         return asio::bind_executor(strand, [&e](result<T> r) {
@@ -56,24 +56,24 @@ struct world {
             e.value.emplace(std::move(r));
         });
     }
-    /// The same, for an operation that `cancel` cancels.
+    /// The same, for an operation that `post_cancel` cancels.
     template <class T>
     auto cancellable_into(ending<T>& e) {
         return asio::bind_cancellation_slot(signal.slot(), into(e));
     }
-    /// Cancels on the strand, as Asio asks for, when somebody polls.
+    /// Cancels when a thread polls, on the strand, as Asio requires.
     void post_cancel() {
         asio::post(strand, [this] { signal.emit(asio::cancellation_type::terminal); });
     }
-    /// Time passes; what is due then is called when somebody polls.
+    /// Lets time pass. Deadlines that are due fire when a thread polls.
     void pass(duration span) {
         clock.set(clock.now() + span);
         zone.core()->wake();
     }
     void poll() { io.poll(); }
-    /// Runs what is there to run now.
+    /// Runs all handlers that are ready now.
     void settle() { clock.run_for(io, 0s); }
-    /// The end: everything completes, and the zone closes once.
+    /// The end: every operation completes, and the zone closes once.
     void finish() {
         clock.run_for(io, 1min);
         ending<void> closed;

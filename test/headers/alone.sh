@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every public header compiles alone, without a warning, and is part of headgate.hpp, but for those of adapters, which
-# have a library of their own.
+# Every public header compiles alone, without a warning, and is part of headgate.hpp. Adapters have their own libraries,
+# so their headers are not part of headgate.hpp.
 #   alone.sh INCLUDE_DIRECTORY COMPILER [ARGUMENT ...]
 include=$1
 shift

@@ -27,7 +27,7 @@ check() { # PROGRAM [WHAT IT SAYS]
   said=$(LD_LIBRARY_PATH="$installed/$libdir" "$1")
   [ "$said" = "consumed: ${2:-the rate limit is reached}" ] || { echo "$1 said: $said"; exit 1; }
 }
-# The adapters are built where what they need is there.
+# The adapters are built only where their libraries are installed.
 has_adapter() { [ -e "$installed/$libdir/libheadgate-sqlite.so" ]; }
 
 case $way in

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A program that is built with other macros than the installed library must not link, and must be told why.
+# A program that is built with other macros than the installed library must not link, and the error must say why.
 #   mismatch.sh SOURCE_ROOT BUILD_ROOT PREFIX LIBDIR COMPILER [ARGUMENT ...]
 set -euo pipefail
 source=$1 build=$2 prefix=$3 libdir=$4
@@ -30,7 +30,7 @@ refused() { # SENTENCE [FLAG ...]
   local sentence=headgate_must_be_built_$1_like_this_program
   compile refused.o "${@:2}"
   for library in "${libraries[@]}"; do
-    # Also where the linker drops what nobody uses.
+    # Also where the linker drops unused sections.
     if "${compiler[@]}" "${@:2}" refused.o "$library" -Wl,--gc-sections -pthread -o refused 2>said; then
       fail "a program with ${*:2} links to $library"
     fi
@@ -66,7 +66,7 @@ if printf '#include <liburing.h>\n' | "${compiler[@]}" -x c++ -fsyntax-only - 2>
   refused with_BOOST_ASIO_HAS_IO_URING -DBOOST_ASIO_HAS_IO_URING
 fi
 
-# Of a shared object, which may have symbols that nobody defines, the loader says it.
+# A shared object may have undefined symbols, so for it the loader reports the error.
 shared=$installed/$libdir/libheadgate.so
 if [ -e "$shared" ]; then
   compile plugin.o -DPLUGIN -DBOOST_ASIO_DISABLE_THREADS -fPIC
@@ -79,7 +79,7 @@ if [ -e "$shared" ]; then
   grep -q "undefined symbol: headgate_must_be_built_with_BOOST_ASIO_DISABLE_THREADS" said || fail "$(cat said)"
 fi
 
-# Compilers that are too old say so, and nothing else.
+# A compiler that is too old says so, and reports little else.
 if command -v clang++-14 >/dev/null; then
   if clang++-14 -std=c++20 "${includes[@]}" -fsyntax-only "$source/test/packaging/consumer/main.cpp" 2>said; then
     fail "clang 14 compiles"

@@ -1,8 +1,8 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// What tests in a real browser share: Debian's Chromium, driven by the playwright-core in `modules`. Exits with 77 (skipped)
-// where one of them is missing.
+// Helpers for tests in a real browser: Debian's Chromium, driven by the playwright-core in `modules`. Exits with 77
+// (skipped) when one of them is missing.
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
@@ -14,7 +14,7 @@ function skip(why) {
   process.exit(77);
 }
 
-// To be called before a server is started: `open` starts the browser.
+// Call this before you start a server. `open` starts the browser.
 export function findBrowser(modules) {
   if (!existsSync(browserPath)) skip(browserPath);
   let chromium;
@@ -29,7 +29,7 @@ export function findBrowser(modules) {
   };
 }
 
-// A page, and the list of everything that it complains of.
+// A page, and the list of its uncaught and console errors.
 export async function newPage(browser, viewport) {
   const page = await browser.newPage({ viewport });
   const complaints = [];

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""What tests of servers share."""
+"""Helpers for tests of servers."""
 import socket
 import time
 
 
 def wait_for(what, condition, seconds=60):
-    """What `condition` gives once that is true; fails when it never is."""
+    """Waits until `condition` is true, and returns its value. Fails when it never is."""
     end = time.monotonic() + seconds
     while True:
         got = condition()
@@ -17,7 +17,7 @@ def wait_for(what, condition, seconds=60):
 
 
 def raw(port, data, timeout=30, shut=False):
-    """Sends bytes to a port of this machine, and gives all that comes back until it hangs up. `shut` ends our half."""
+    """Sends bytes to a local port, and returns all bytes until the server hangs up. `shut` ends our half."""
     with socket.create_connection(("127.0.0.1", port), timeout) as s:
         s.settimeout(timeout)
         try:
@@ -25,7 +25,7 @@ def raw(port, data, timeout=30, shut=False):
             if shut:
                 s.shutdown(socket.SHUT_WR)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it hung up before it had read everything
+            pass  # the server hung up before it had read everything
         out = b""
         while True:
             try:

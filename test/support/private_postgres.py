@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""A PostgreSQL server of one's own: in a temporary directory, on a free port of 127.0.0.1, gone afterwards.
+"""A private PostgreSQL server: in a temporary directory, on a free port of 127.0.0.1, removed afterwards.
 
   private_postgres.py run -- COMMAND [ARGUMENT ...]
 
@@ -101,14 +101,14 @@ class PrivatePostgres:
         self.start()
 
     def kill(self):
-        """As by kill -9: its children notice, and end too."""
+        """Like kill -9. The server's children notice, and end too."""
         self._end(signal.SIGKILL)
-        # They hold on to the shared memory for a moment, without which no other server starts on the same data.
+        # The children hold the shared memory for a moment. Until then no other server starts on the same data.
         while self._children():
             time.sleep(0.02)
 
     def freeze(self):
-        """The server and all its processes stand still."""
+        """Stops the server and all its processes, until `thaw`."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self):
@@ -161,7 +161,7 @@ class PrivatePostgres:
             self.process.wait()
 
     def _children(self):
-        """Of the server, those that outlive it too: they all were told the directory."""
+        """The server's processes, also those that outlive it: all work in the data directory."""
         found = []
         for entry in pathlib.Path("/proc").iterdir():
             with contextlib.suppress(OSError):
@@ -176,7 +176,7 @@ class PrivatePostgres:
 
 
 def stop_on_termination():
-    """So that `with` blocks end when this is told to."""
+    """Makes SIGTERM end the `with` blocks."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 

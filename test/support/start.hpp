@@ -16,8 +16,8 @@
 
 namespace headgate::test {
 
-/// A completion handler of one type for all operations with a result of type `T`, so that a test compiles `co_spawn`
-/// once for each of its results, and not once for each of its operations.
+/// A completion handler with the same type for all operations with a result of type `T`. So a test compiles `co_spawn`
+/// once per result type and not once per operation.
 template <class T>
 struct keep_result {
     std::shared_ptr<std::optional<result<T>>> kept = std::make_shared<std::optional<result<T>>>();
@@ -25,7 +25,7 @@ struct keep_result {
     void operator()(result<T> r) const { kept->emplace(std::move(r)); }
 };
 
-/// Starts an operation on the bare io_context; what is returned has its result later.
+/// Starts an operation on the bare io_context. The returned optional gets the result later.
 template <class T, class Executor>
 std::shared_ptr<std::optional<result<T>>> start(boost::asio::io_context& io,
                                                 boost::asio::awaitable<result<T>, Executor> operation) {
