@@ -193,7 +193,7 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a place is free when its call has ended, h
     CHECK(timed_out == 6);
     CHECK(refused == 0);
     CHECK(calls.snapshot().running == 0);
-    CHECK(events.empty());  // nothing was replaced: there is nothing
+    CHECK(events.empty());  // a bulkhead has no resources to replace
 }
 
 TEST_CASE_FIXTURE(fixture, "bulkhead: a call that is given up, or cancelled, gives its place back") {
@@ -256,7 +256,7 @@ TEST_CASE_FIXTURE(fixture, "bulkhead: a timeout that is not positive is one try,
     };
     for (const duration none : {duration(0), duration(-1), duration::min()}) {
         calls.enter({.max_wait = none}, note);
-        auto held = calls.try_enter();  // granted in place: the permit is on its way
+        auto held = calls.try_enter();  // `enter` took the place at once; its permit is on its way
         CHECK(held.error() == errc::exhausted);
         calls.enter({.max_wait = none}, note);
         clock.run_for(io, 0s);

@@ -74,7 +74,7 @@ TEST_CASE("bulkhead machine, property: no more run than may, places are conserve
             }
             REQUIRE(m.running() == running);
             REQUIRE(m.waiting() == waiting);
-            REQUIRE((waiting == 0 || running >= limit));  // whoever waits does so for a place that is taken
+            REQUIRE((waiting == 0 || running >= limit));  // callers wait only while all places are taken
         }
         m.close();
         REQUIRE(m.waiting() == 0);

@@ -18,13 +18,13 @@ using asio::cancellation_type;
 
 const cancellation_type types[] = {cancellation_type::terminal, cancellation_type::partial, cancellation_type::total};
 
-/// An operation that ends when it is cancelled, and knows how.
+/// An operation that ends when it is cancelled, and remembers the type of the cancellation.
 struct probe {
     cancellation_type got = cancellation_type::none;
     int times = 0;
     bool begun = false;
 
-    /// Waits until the slot of its token is fired, and for nothing else.
+    /// Waits until a signal reaches the slot of its token, and for nothing else.
     template <class Token>
     auto wait(Token&& token) {
         return asio::async_initiate<Token, void(result<void>)>(
@@ -137,7 +137,7 @@ task wait_unbound(probe* p) {
     co_return co_await p->wait(asio::use_awaitable);
 }
 
-// Two seconds in which no cancellation reaches it.
+// Sleeps for two seconds. No cancellation reaches the sleep.
 asio::awaitable<void> deaf(zone& z) {
     (void)co_await z.sleep_for(2s, bound(asio::cancellation_slot()));
 }
@@ -194,7 +194,7 @@ TEST_CASE("cancellation: between two waits it ends the next one") {
     in_every_form([](int threads, int form, cancellation_type type) {
         for (const bool throws : {true, false}) {
             if (!throws && !takes_context(form)) {
-                continue;  // then Asio's cancellation is an edge, and whoever switched that on looks at its state
+                continue;  // Asio reports a cancellation only once then, and such a coroutine checks its own state
             }
             for (const bool kept : {true, false}) {
                 caller c(threads);

@@ -17,7 +17,7 @@ namespace {
 
 using task = asio::awaitable<result<void>>;
 
-// What may be a millisecond late, or a 64th of the time since the deadline: what nobody can notice.
+// The end may be a millisecond late, or a 64th of the time since the deadline. Nobody notices that.
 bool about(duration elapsed, duration expected, duration since_the_deadline = 1ms) {
     return elapsed >= expected && elapsed <= expected + std::max<duration>(2ms, since_the_deadline / 32);
 }
@@ -29,7 +29,7 @@ TEST_CASE_FIXTURE(call_fixture, "deadline: what is bound to the context's slot a
             call_fixture f(one_thread ? 1 : -1);
             const auto r = f.run(1s, [&](call_context context) -> task {
                 const auto slot = context.slot();
-                (void)co_await f.z.sleep_for(2s);  // bound to nothing
+                (void)co_await f.z.sleep_for(2s);  // not bound to the slot
                 co_return co_await f.z.sleep_for(1h, bound(kept ? slot : context.slot()));
             });
             CHECK(r.error() == errc::timed_out);
@@ -114,7 +114,7 @@ TEST_CASE_FIXTURE(call_fixture, "deadline: without a context it ends every wait 
     CHECK(about(elapsed(), 1s, 1s));
 }
 
-// Waits that it starts go on whatever happens to the one before.
+// Starts one wait after another, whatever happens to the wait before.
 task patient(zone& z, int waits) {
     co_await asio::this_coro::throw_if_cancelled(false);
     for (int i = 0; i < waits; ++i) {
@@ -139,7 +139,7 @@ TEST_CASE_FIXTURE(call_fixture, "deadline: it reaches coroutines that the operat
     const time_point before = clock.now();
     const auto without = run(1s, [&]() -> task {
         co_await asio::this_coro::throw_if_cancelled(false);
-        // A group passes one cancellation on: what is in it ends, and the next group is cancelled anew.
+        // A group passes one cancellation on: its two waits end. The next group needs a new cancellation.
         for (int i = 0; i < 5; ++i) {
             co_await (patient_void(z, 1) && patient_void(z, 1));
         }
@@ -156,7 +156,7 @@ TEST_CASE_FIXTURE(call_fixture, "deadline: an operation that ignores it is told 
         events.clear();
         std::size_t handlers = 0;
         std::optional<result<void>> got;
-        // What is bound takes no notice.
+        // The handler in the slot ignores the cancellation.
         auto op = [&](call_context context) -> task {
             if (bound_all_the_time) {
                 context.slot().assign([](asio::cancellation_type) {});
@@ -194,7 +194,7 @@ TEST_CASE_FIXTURE(call_fixture, "deadline: after it a call is timed_out unless i
     CHECK(failed.error() == errc::timed_out);
     REQUIRE(failed.error().cause);
     CHECK(failed.error().message().find("too late") != std::string::npos);
-    // At the deadline itself, whoever is first.
+    // Exactly at the deadline, whether the operation or the deadline is first.
     const auto at = run(1s, [this](call_context) -> task {
         (void)co_await z.sleep_for(1s);
         co_return errc::operation_failed;
@@ -324,7 +324,7 @@ TEST_CASE(
                 const auto context = [&z](call_context c, std::shared_ptr<int>) -> task {
                     co_return co_await z.sleep_for(1h, bound(c.slot()));
                 };
-                // By `spawn`: what `co_spawn` leaves in a slot is not safe to call when its io_context has gone.
+                // With `spawn`: the handler that `co_spawn` leaves in a slot must not run after the io_context is gone.
                 const auto body = [](zone& zn, auto op, std::shared_ptr<int> t) -> task {
                     co_return co_await with_timeout(zn, 2h, op, t);
                 };
@@ -340,7 +340,7 @@ TEST_CASE(
                 CHECK(token.use_count() > 1);
             }
             CHECK(token.use_count() == 1);
-            outliving->emit(asio::cancellation_type::terminal);  // when all is over: nothing
+            outliving->emit(asio::cancellation_type::terminal);  // after the end it does nothing
         }
     }
 }
@@ -374,7 +374,7 @@ TEST_CASE("deadline, cancellation, end and destruction in every order") {
             };
             form == 0 ? listen(plain) : listen(context);
             io->poll();
-            // Three of the four, one after the other, with nothing run in between or with everything.
+            // Three of the four events, one after the other. In between either no handler runs, or all ready ones.
             const bool at_once = order % 2 == 0;
             int index = order / 2;
             bool gone = false;

@@ -28,7 +28,7 @@ asio::awaitable<void> nothing() {
     co_return;
 }
 
-/// Holds what this thread keeps for the next allocations, so that those are allocations.
+/// Takes all blocks out of this thread's caches, so that the next allocations are real ones.
 class empty_caches {
 public:
     empty_caches() {
@@ -50,8 +50,8 @@ private:
     std::vector<char*> blocks_;
 };
 
-/// One coroutine that makes one call, where allocations fail from the call until its end. The io_context is for one
-/// thread: Asio's strand, which it would need elsewhere, does not survive a failed allocation.
+/// One coroutine that makes one call. Allocations fail from the call until its end. The io_context is for one thread:
+/// with more threads it would need Asio's strand, which does not survive a failed allocation.
 struct world : call_fixture {
     world() : call_fixture(1) {
         clock.run_for(io, 1s);
@@ -136,7 +136,7 @@ task at_once() {
     co_return success();
 }
 
-/// Runs one call with each of its allocations failing. `may_throw`: the expression that makes it allocates.
+/// Fails each allocation of one call once. `may_throw`: the expression that makes the call allocates, too.
 template <class Call>
 void fail_each(Call call, bool may_throw = false) {
     for (const bool cancellable : {false, true}) {
@@ -159,7 +159,7 @@ void fail_each(Call call, bool may_throw = false) {
     }
 }
 
-/// The same, and it is cancelled midway.
+/// The same, and cancels the call midway.
 template <class Call>
 void fail_each_and_cancel(Call call) {
     for (const auto type :
@@ -177,7 +177,7 @@ void fail_each_and_cancel(Call call) {
             try {
                 w.signal.emit(type);
             } catch (const std::bad_alloc&) {
-                w.signal.emit(type);  // whoever emits was told that it has not arrived
+                w.signal.emit(type);  // the exception said that the signal has not arrived
             }
             const time_point before = w.clock.now();
             CHECK_NOTHROW(w.clock.run_for(w.io, 100ms));

@@ -24,7 +24,7 @@ struct tally {
     void add(const result<void>& r) { ++(r ? ok : r.error() == errc::timed_out ? late : other); }
 };
 
-// Waits that end about when the deadline comes, bound and not.
+// Waits that end close to the deadline, bound to the slot and not.
 task with_context(call_context context, zone* z, std::uint32_t dice) {
     const auto slot = context.slot();
     (void)co_await z->sleep_for(duration(1us) * (dice % 700), bound(dice % 3 == 0 ? asio::cancellation_slot{} : slot));
@@ -110,12 +110,12 @@ TEST_CASE("call stress: calls are cancelled, destroyed and timed out at once, be
     int completed = 0;
     for (int round = 0; round < 300; ++round) {
         std::vector<std::unique_ptr<asio::cancellation_signal>> signals;
-        asio::io_context io;  // goes with calls in it: their deadlines are on their way from another thread
+        asio::io_context io;  // destroyed with calls in it, whose deadlines are on their way from another thread
         for (int i = 0; i < 8; ++i) {
             signals.push_back(std::make_unique<asio::cancellation_signal>());
             const auto dice = static_cast<std::uint32_t>(random());
             const duration limit = duration(1us) * (50 + random() % 600);
-            // Waits of its own io_context, so that it goes with it.
+            // The wait uses a timer of its own io_context, which destroys it.
             const auto wait = [](std::uint32_t d, asio::cancellation_slot slot) -> task {
                 asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::microseconds(d % 1500));
                 boost::system::error_code failed;

@@ -20,7 +20,7 @@ constexpr auto closed = breaker_state::closed;
 constexpr auto open = breaker_state::open;
 constexpr auto half_open = breaker_state::half_open;
 
-// A machine with its time and everything that it reported.
+// A machine with its clock and everything that it reported.
 struct bench {
     template <class F>
     auto note(F f) {
@@ -53,7 +53,7 @@ struct bench {
     void set_mode(breaker_mode m) {
         note([&](auto& out) { return machine.set_mode(m, now, out), 0; });
     }
-    // Calls that begin and end at once; true when all were admitted.
+    // Makes calls that begin and end at once. True when all were admitted.
     bool calls(int n, call_outcome o, duration takes = {}) {
         for (int i = 0; i < n; ++i) {
             const auto a = begin();
@@ -80,7 +80,7 @@ TEST_CASE("breaker: closed passes all; five consecutive failures open; a success
     CHECK(b.calls(1, good));
     CHECK(b.calls(4, bad));
     CHECK(b.machine.state() == closed);
-    CHECK(b.calls(1, neutral));  // neither starts the row again nor continues it
+    CHECK(b.calls(1, neutral));  // a neutral call neither ends nor continues the row of failures
     CHECK(b.calls(1, bad));
     CHECK(b.machine.state() == open);
     REQUIRE(b.log.size() == 1);
@@ -126,11 +126,11 @@ TEST_CASE("breaker: as many successes as probes close; probes at once, no more; 
     CHECK((one.admitted && two.admitted && three.admitted));
     const auto refused = b.begin();
     CHECK_FALSE(refused.admitted);
-    CHECK(refused.retry_after == 9s);  // by then it is decided
+    CHECK(refused.retry_after == 9s);  // the deadline of the first probe
     CHECK(b.snapshot().probes_running == 3);
     CHECK(b.snapshot().next_probe == 9s);
     b.end(two, good);
-    CHECK_FALSE(b.begin().admitted);  // a success is not undone by asking once more
+    CHECK_FALSE(b.begin().admitted);  // the success counts, so there is no place for another probe
     b.end(one, good);
     CHECK(b.machine.state() == half_open);
     b.end(three, good);
@@ -576,7 +576,7 @@ TEST_CASE("breaker: near the end of time nothing overflows") {
     CHECK(m.state() == open);
     CHECK(out.begin()->until == time_point::max());
     const auto probe = m.begin(clock, out);
-    CHECK(probe.admitted);  // the end of time is here
+    CHECK(probe.admitted);  // the clock is at the end of time
     CHECK(m.next_deadline() == time_point::max() - 1ns);
 
     breaker_machine young({.failure_ratio = 0.9}, time_point::min(), 1);
@@ -598,7 +598,7 @@ TEST_CASE("breaker: other options keep the state, the failures in a row and the 
     CHECK(b.snapshot().window_calls == 3);
     CHECK(b.calls(3, bad));
     CHECK(b.machine.state() == closed);
-    // A bound below what was counted opens at the next failure, not by itself.
+    // A new limit below the counted failures opens the breaker at the next failure, not at the change.
     change({.consecutive_failures = 2});
     CHECK(b.machine.state() == closed);
     CHECK(b.calls(1, good));
@@ -606,7 +606,7 @@ TEST_CASE("breaker: other options keep the state, the failures in a row and the 
     CHECK(b.machine.state() == closed);
     CHECK(b.calls(1, bad));
     CHECK(b.machine.state() == open);
-    // Open stays open for as long as it was to be.
+    // An open breaker stays open for its old reset time.
     const duration left = b.snapshot().next_probe;
     change({.consecutive_failures = 2, .reset_timeout = 1s});
     CHECK(b.machine.state() == open);

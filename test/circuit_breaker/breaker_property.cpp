@@ -19,8 +19,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// The breaker as semantics.md says it, slowly: every call is kept, every ratio counted anew. Only the jitter is taken
-// from the machine, after a check that it is in its bounds.
+// A slow and simple breaker after semantics.md: it keeps every call and computes every ratio anew. It takes only the
+// jitter from the machine, after a check of its bounds.
 class reference {
 public:
     struct call {
@@ -148,7 +148,7 @@ public:
         }
     }
 
-    // The machine has drawn: its time to stay open must be within the jitter.
+    // Takes the random time that the machine drew for staying open. It must be within the jitter.
     bool accept(time_point drawn) {
         if (!jittered_) {
             return drawn == until;
@@ -259,7 +259,7 @@ breaker_options random_options(std::mt19937_64& random) {
     return o;
 }
 
-// Whatever has happened: with time passing and calls that succeed at once, the breaker closes.
+// From every state the breaker closes when time passes and calls succeed at once.
 void must_be_able_to_close(breaker_machine machine, time_point now, const breaker_options& options) {
     breaker_transitions out;
     if (machine.mode() == breaker_mode::forced_open) {
@@ -272,7 +272,7 @@ void must_be_able_to_close(breaker_machine machine, time_point now, const breake
         for (std::uint32_t i = 0; i < options.probes && machine.state() != breaker_state::closed; ++i) {
             const auto a = machine.begin([now] { return now; }, out = {});
             if (!a.admitted) {
-                break;  // probes of before have places; they end or expire
+                break;  // earlier probes have the places; they end or expire
             }
             machine.end(a.ticket, call_outcome::success, now, {}, out = {});
         }
@@ -324,7 +324,7 @@ private:
         }
     }
 
-    // By years, to and fro: a machine that slept, a thread that read the clock of another boot.
+    // Jumps by years, back and forth: a computer that slept, a thread that read the clock of another boot.
     void jump() {
         const duration years = 24h * 365 * static_cast<int>(1 + random_() % 10);
         switch (random_() % 64) {
@@ -402,7 +402,7 @@ private:
         REQUIRE((got == call_record::recorded) == counted);
     }
 
-    // An event may judge a probe first and then depend on the time that was drawn for it.
+    // An event may first judge an expired probe. Then its result depends on the random time that the machine drew.
     void accept_jitter() {
         reference_.judge(now_);
         if (!out_.empty() && out_.begin()->reason == breaker_reason::probe_expired) {

@@ -49,7 +49,7 @@ struct fixture {
     }
     duration elapsed() const { return clock.now() - start; }
 
-    // Runs a coroutine to its end; its exceptions are those of the test.
+    // Runs a coroutine to its end, and throws its exceptions into the test.
     template <class Body, class... Args>
     void play(Body body, Args&... args) {
         play(body(args...));
@@ -343,7 +343,7 @@ TEST_CASE_FIXTURE(fixture, "breaker: a probe that is cancelled, destroyed, or ig
             io.restart();
             io.poll();
         }
-        // The zone that was closed to end the sleep refuses; its breaker has its place back.
+        // The zone was closed to end the sleep, so it refuses calls. Its breaker has the probe's place back.
         CHECK(breaker.snapshot().probes_running == 0);
         CHECK(breaker.snapshot().state == breaker_state::half_open);
         return;
@@ -613,7 +613,7 @@ TEST_CASE("breaker: handle, zone and io_context go in every order while an opera
             if (with_permit) {
                 permit.emplace(b->try_begin().value());
             }
-            // Sleeps in a zone of its own, so that only the io_context ends it.
+            // The operation sleeps in another zone, so that only the end of the io_context ends it.
             zone other(*io, "other", {.clock = &clock});
             bool completed = false;
             auto op = [&other]() -> asio::awaitable<result<void>> { co_return co_await other.sleep_for(1h); };

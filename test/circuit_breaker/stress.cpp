@@ -52,7 +52,7 @@ struct tally {
     std::atomic<std::uint64_t> ran{0};
 };
 
-// One that calls in a row on a strand of its own, and cancels itself now and then, from the same strand.
+// A caller that makes one call after another on its own strand. Sometimes it cancels its call, from the same strand.
 class caller : public std::enable_shared_from_this<caller> {
 public:
     caller(asio::io_context& io, circuit_breaker breaker, tally& counts, std::uint64_t seed)
@@ -84,7 +84,7 @@ private:
             return;
         }
         const auto dice = random_();
-        // Longer than a destroyed handler: the signal belongs to the call.
+        // Shared, because the signal must outlive a destroyed handler: it belongs to the call.
         auto signal = std::make_shared<asio::cancellation_signal>();
         auto handler = [self = shared_from_this(), signal](const result<int>&) {
             ++self->counts_.completed;
@@ -113,7 +113,7 @@ private:
     int left_ = calls_of_each;
 };
 
-// Permits from a plain thread, ended on another one or not at all, and everything else that a handle can do.
+// Takes permits on a plain thread, ends them on another thread or not at all, and calls all other members of a handle.
 void meddle(circuit_breaker breaker, std::uint64_t seed, const std::atomic<bool>& stop) {
     std::mt19937_64 random(seed);
     std::deque<call_permit> kept;
@@ -138,7 +138,7 @@ void meddle(circuit_breaker breaker, std::uint64_t seed, const std::atomic<bool>
     }
 }
 
-// Every admitted call ended, each in one way. An expired probe is a failure, and stale when it ends.
+// Every admitted call ended, each in one way. An expired probe counts as a failure, and as stale when it ends.
 void check_books(const circuit_breaker& breaker, const zone& z) {
     const auto s = breaker.snapshot();
     CHECK(s.successes + s.failures + s.neutral + s.stale >= s.admitted);

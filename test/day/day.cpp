@@ -28,7 +28,7 @@
 #include <headgate/headgate.hpp>
 
 #if defined(__GNUC__) && !defined(__clang__)
-// At -O1 g++ 12 takes the allocation of a coroutine frame for another one than Asio's: a false positive.
+// A false positive of g++ 12 at -O1: it believes that Asio's operator new did not allocate the coroutine frame.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
 
@@ -53,7 +53,7 @@ public:
 
     std::uint64_t below(std::uint64_t n) { return random_() % n; }
     bool one_in(std::uint64_t n) { return below(n) == 0; }
-    /// Some duration, of every order of magnitude up to `most`, and now and then none or a negative one.
+    /// A random duration of any order of magnitude up to `most`. Sometimes it is zero or negative.
     duration span(duration most) {
         if (one_in(16)) {
             return one_in(2) ? duration::zero() : duration{-1};
@@ -67,7 +67,7 @@ private:
     std::mt19937_64 random_;
 };
 
-/// Connections that are open, and whether one was lent to two.
+/// Counts open connections, and connections that two users had at once.
 struct backend_counts {
     std::atomic<int> open{0};
     std::atomic<int> shared{0};
@@ -133,8 +133,8 @@ struct town {
     std::optional<bulkhead> places;
     std::atomic<std::uint64_t> steps{0};
     std::atomic<std::uint64_t> answers{0};
-    std::atomic<int> left{0};    // actors
-    std::atomic<int> closed{0};  // by the last of them
+    std::atomic<int> left{0};    // actors that still run
+    std::atomic<int> closed{0};  // how often the last actor closed the zone
 };
 
 void use(town& t, connection& c) {
@@ -179,7 +179,7 @@ awaitable<void> limit(town& t, dice& d) {
         case 1: (void)t.limiter->forget(key); break;
         case 2: (void)t.limiter->snapshot().busiest; break;
         case 3: {
-            // Removing and adding tiers, and their quotas in another order.
+            // Removes and adds tiers, and reorders their quotas.
             rate_limiter_options options = t.limiter_options();
             options.tiers = t.tiers(1 + d.below(10));
             if (d.one_in(2)) {
@@ -209,7 +209,7 @@ awaitable<void> lend(town& t, dice& d) {
         case 3: (void)t.pool->reconfigure(t.pool_settings(static_cast<std::uint32_t>(1 + d.below(5)))); break;
         case 4:
         case 5: {
-            // In two steps: g++ 12 destroys twice what a conditional makes in one expression with co_await.
+            // In two steps: g++ 12 destroys a temporary of a conditional expression with co_await twice.
             auto lent = t.pool->try_checkout();
             if (!lent) {
                 lent = co_await t.pool->checkout({.max_wait = d.span(t.pause)});
@@ -278,7 +278,7 @@ awaitable<void> protect(town& t, dice& d) {
     (void)co_await protection.run(key, options, &work_with, where, span, how);
 }
 
-/// Begins an operation, and cancels it at some time on the executor that both share.
+/// Begins an operation, and later cancels it, on the same executor.
 awaitable<void> cancel(town& t, dice& d) {
     const auto executor = co_await asio::this_coro::executor;
     asio::cancellation_signal signal;

@@ -72,7 +72,7 @@ struct fixture {
     auto finish(Call call) {
         return test::finish(clock, io, std::move(call));
     }
-    // Starts one, and tells its end.
+    // Starts a call. The returned optional gets its result later.
     template <class Call>
     auto start_call(Call call) {
         auto out = test::start(io, std::move(call));
@@ -150,9 +150,9 @@ TEST_CASE_FIXTURE(fixture, "guard: refused by the limiter, no probe is used and 
     CHECK(r.error().retry_after == 10s);
     CHECK(breaker.snapshot().probes_running == 0);
     CHECK(pool.snapshot().idle == 1);
-    // What was given back was no call: it has no latency.
+    // The breaker's permit came back without a call, so the breaker records no latency.
     CHECK(breaker.core()->snapshot().latencies.front().durations.count() == 0);
-    // The probe is still to be had, by another user.
+    // Another user can still have the probe.
     CHECK(finish(g.run("bob", number_of)));
     CHECK(breaker.state() == breaker_state::closed);
 }
@@ -182,7 +182,7 @@ TEST_CASE_FIXTURE(fixture, "guard: a call that waits for the pool holds no permi
     CHECK(pool.snapshot().waiting == 1);
     CHECK(used("ann") == 0);
     CHECK(breaker.snapshot().probes_running == 0);
-    // The probe is free for another.
+    // The probe is free for another call.
     CHECK(start_call(guard(breaker).run("bob", seven))->value());
     held.value().give_back();
     io.restart();
@@ -280,7 +280,7 @@ TEST_CASE_FIXTURE(fixture, "guard: the deadline covers waiting and running; what
     clock.run_for(io, 0s);
     CHECK(call->has_value());
     CHECK(left == 1s);
-    // Expired while waiting: neutral.
+    // A call whose time ends while it waits counts as neutral.
     held = pool.try_checkout();
     const auto late = finish(g.run("ann", op));
     CHECK(late.error() == errc::wait_timed_out);
@@ -305,7 +305,7 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(elapsed() == 6s);
     CHECK(breaker.snapshot().failures == 2);
     CHECK(db.s->closed == 2);
-    // An own timeout of the call goes before the guard's.
+    // The call's own timeout replaces the guard's.
     CHECK(finish(g.run("ann", {.timeout = 1s}, by_context, &*z)).error() == errc::timed_out);
     CHECK(elapsed() == 7s);
     CHECK(finish(g.run("ann", {.timeout = 0s}, by_context, &*z)).error() == errc::wait_timed_out);
@@ -489,7 +489,7 @@ TEST_CASE_FIXTURE(fixture, "guard: run latencies are kept for the breaker") {
     }
 }
 
-// Every call that is refused has spent nothing of the other parts: counted exactly, under random refusals, timeouts,
+// A refused call spends nothing of the other parts. The test counts this exactly, under random refusals, timeouts,
 // cancellations and failures.
 TEST_CASE_FIXTURE(fixture, "guard: conservation under random refusals, in virtual time") {
     const std::uint64_t seed = 20261124;
@@ -538,7 +538,7 @@ TEST_CASE_FIXTURE(fixture, "guard: conservation under random refusals, in virtua
     CHECK(counts.granted == ran);  // a permit for each operation that ran, and for no other
     const auto b = tripping.snapshot();
     CHECK(b.admitted == b.successes + b.failures + b.neutral + b.stale);
-    // Nothing that may happen was left out.
+    // Every possible result occurred.
     for (const errc e : {errc{}, errc::rate_limited, errc::queue_full, errc::wait_timed_out, errc::timed_out,
                          errc::circuit_open, errc::canceled}) {
         CAPTURE(static_cast<int>(e));

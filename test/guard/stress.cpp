@@ -54,7 +54,7 @@ asio::awaitable<result<void>> operation(call_context context, connection&, zone*
     co_return success();
 }
 
-// One caller: a coroutine on a strand of its own, so that it may be cancelled; it is, now and then.
+// One caller: a coroutine on its own strand, so that it can be cancelled. Some are.
 asio::awaitable<void> caller(guard<connection> g, zone* where, counts* c, std::uint32_t seed, int calls) {
     std::mt19937 random(seed);
     for (int i = 0; i < calls; ++i) {

@@ -28,7 +28,7 @@ TEST_CASE("latency: sums do not overflow") {
     double seconds = static_cast<double>(duration::max().count()) / 1e9;
     CHECK(h.sum_seconds() == doctest::Approx(seconds));
     double before = h.sum_seconds();
-    for (int i = 0; i < 9; ++i) {  // past the ends of 63 and 64 bits
+    for (int i = 0; i < 9; ++i) {  // the sum exceeds 63 bits, then 64
         h.record(duration::max());
         CHECK(h.sum() == duration::max());
         CHECK(h.sum_seconds() > before);

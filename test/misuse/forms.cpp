@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Mistakes that must not compile, and the sentence that the first error must have. Form 0 is right.
+// Mistakes that must not compile, each with a sentence that must be in the first error. Form 0 is right.
 
 #include <headgate/headgate.hpp>
 

@@ -96,7 +96,7 @@ TEST_CASE_FIXTURE(call_fixture, "spawn: a cancellation that comes at once is its
         spawn(io, body(), asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { got = std::move(r); }));
         signal.emit(asio::cancellation_type::terminal);
     };
-    for (const bool inside : {false, true}) {  // inside: before it has begun, or after its first step, as Boost has it
+    for (const bool inside : {false, true}) {  // inside: before the start or after the first step, as Boost decides
         asio::cancellation_signal signal;
         std::optional<result<void>> got;
         if (inside) {
@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(call_fixture, "spawn: a cancellation that comes at once is its
         REQUIRE(got);
         CHECK(got->error() == errc::canceled);
         CHECK(clock.now() == start);
-        signal.emit(asio::cancellation_type::terminal);  // when all is over: nothing
+        signal.emit(asio::cancellation_type::terminal);  // after the end it does nothing
     }
 }
 

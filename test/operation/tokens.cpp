@@ -1,8 +1,8 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Every operation with every completion token: the token stands last, or first where a function of the caller's and its
-// arguments stand last.
+// Every operation with every completion token. The token is the last argument. Where the caller's function and its
+// arguments come last, the token is the first argument.
 
 #include <doctest/doctest.h>
 
@@ -58,7 +58,7 @@ struct world {
     void run() { clock.run_for(io, 1s); }
 };
 
-/// Starts an operation with each of the tokens; `start(token)` gives what the operation gives.
+/// Starts an operation with each of the tokens. `start(token)` returns what the operation returns.
 template <class Result, class Start>
 void with_each_token(world& w, const Start& start) {
     const auto callback = [&w](const Result&) { ++w.completed; };

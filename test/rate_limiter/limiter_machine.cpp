@@ -47,7 +47,7 @@ std::unique_ptr<limiter_machine> make(const quota& q, limiter_settings settings 
     return make({{"default", {q}}}, settings);
 }
 
-/// A limiter asked by key, as its users do.
+/// A limiter that takes keys, as its users pass them.
 struct asked {
     std::unique_ptr<limiter_machine> machine;
 
@@ -171,7 +171,7 @@ TEST_CASE("limiter: reset makes the next call the first, says so of an unknown k
     CHECK_FALSE(l.forget("never", epoch));
     CHECK(l.burst("a", epoch) == 2);
     CHECK(l.burst("b", epoch) == 0);
-    // One that is as good as new is not known either.
+    // A key with nothing used is not known either.
     CHECK_FALSE(l.forget("b", epoch + 1h));
 }
 
@@ -243,12 +243,12 @@ TEST_CASE("limiter: a call may name its tier, and the state converts") {
     CHECK(l.burst("k", epoch) == 10);
     CHECK(l.inspect("k", epoch, pro).tightest.used == 10);
     CHECK(l.inspect("k", epoch).tier == l.machine->tier_name(0));
-    // Asking in vain converts nothing.
+    // A refused call converts nothing.
     CHECK(l.ask("k", epoch, 1, banned).what == verdict::cost_exceeds_limit);
     CHECK(l.inspect("k", epoch).tightest.used == 10);
     CHECK(l.burst("k", epoch, pro) == 40);
     CHECK(l.inspect("k", epoch).tier == l.machine->tier_name(pro));
-    // 50 used of 10: 41 have to come back, at the rate of the tier that the key is in until then.
+    // 50 of 10 permits are used: 41 must come back first. They do so at the rate of "pro", the key's tier until then.
     CHECK(l.ask("k", epoch).retry_after == 41 * 600ms);
     CHECK_FALSE(l.passes("k", epoch + 41 * 600ms - 1ns));
     CHECK(l.passes("k", epoch + 41 * 600ms));
@@ -259,7 +259,8 @@ TEST_CASE("limiter: time going backwards gives nothing for a key that was droppe
     CHECK(l.burst("k", epoch + 10s) == 5);
     (void)l.machine->sweep(l.machine->shards(), epoch + 11s);
     CHECK(l.machine->counts().keys == 0);
-    // The first call is granted, as of 11 s, when the bucket was last known to be full; the rest of them then.
+    // The bucket was last known to be full at 11 s. The first call is granted and counts as of 11 s; the others must
+    // wait until then.
     CHECK(l.burst("k", epoch + 1s) == 1);
     CHECK(l.burst("k", epoch + 11s) == 4);
     CHECK(l.burst("k", epoch + 11s) == 0);
@@ -279,7 +280,7 @@ TEST_CASE("limiter: a live change of a quota keeps what was used") {
         if (swept) {
             (void)l.machine->sweep(l.machine->shards(), epoch + 10min);
         }
-        // 20 used of 5 an hour: 16 have to come back, an hour for 5, counted from the change.
+        // 20 of 5 permits are used: 16 must come back first, at 5 an hour, counted from the change.
         CHECK(l.ask("k", epoch + 30min).retry_after == 16 * 12min - 30min);
     }
 }
@@ -288,7 +289,7 @@ TEST_CASE("limiter: a live change counts from its own time even when the key is 
     const asked l{make(per(10, 1s))};
     CHECK(l.burst("k", epoch) == 10);
     REQUIRE(l.machine->change({{"default", {per(10, 24h)}}}, epoch));
-    // Under the old quota all had come back after a second.
+    // Under the old quota all permits would be back after a second.
     CHECK(l.burst("k", epoch + 2s) == 0);
     (void)l.machine->sweep(l.machine->shards(), epoch + 2s);
     CHECK(l.machine->counts().keys == 1);
@@ -461,7 +462,7 @@ TEST_CASE("limiter: while a key has waiters try_acquire says so, and tells the s
         CHECK_FALSE(bucket.next_time(0, 11, epoch));
         CHECK_FALSE(bucket.next_time(9, 1, epoch));
         CHECK(bucket.largest_cost(0) == 10);
-        // One waiter of 3, then one of 10, then ours: each after those before it.
+        // One waiter of 3, then one of 10, then ours: each is served after the waiters before it.
         auto line = bucket.project(0, epoch);
         CHECK(line.add(0, 3) == epoch + 300ms);
         CHECK(line.add(0, 10) == epoch + 1300ms);
@@ -527,7 +528,7 @@ TEST_CASE("limiter: state saved at stop and loaded at start gives the same answe
         CHECK(a.passes("y", epoch, 60, 1));
         const auto bytes = a.machine->save(epoch + 6s);
 
-        // Another process: other steady time, other seed, ten seconds later.
+        // Another process, ten seconds later, with another steady time and another seed.
         const time_point start = epoch + 5h;
         limiter_settings after{.seed = 5, .track_keys = tracked, .unix_offset = 1000h + 16s - 5h};
         const asked b{make({{"default", {per(10, 1min), window(8, 1h)}}, {"pro", {per(100, 1min)}}}, after)};
@@ -641,7 +642,7 @@ TEST_CASE(
     CHECK(c.machine->save_file(path + "-no/way", epoch).has_error());
     CHECK(c.machine->load_file(directory, epoch).has_error());
     ::unlink(path.c_str());
-    // Nothing else was left behind.
+    // The directory has no other file.
     CHECK(::rmdir(directory) == 0);
 }
 

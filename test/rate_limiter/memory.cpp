@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Each allocation of a limiter fails once: the caller gets an error or `bad_alloc`, and what was there works on.
+// Each allocation of a limiter fails once: the caller gets an error or `bad_alloc`, and the limiter works as before.
 
 #include <headgate/rate_limiter.hpp>
 
@@ -40,8 +40,8 @@ struct fixture {
     }
 };
 
-/// Fails each allocation of `scenario` once, each time in a limiter of its own, which is then asked whether it is as it
-/// was. Gives how many allocations there are.
+/// Fails each allocation of `scenario` once, each time with a new limiter. Then `check` tests that the limiter is
+/// unchanged. Returns the number of allocations.
 std::uint64_t each_fails(const std::function<void(fixture&)>& prepare, const std::function<bool(fixture&)>& scenario,
                          const std::function<void(fixture&)>& check) {
     return every_allocation([&] {

@@ -62,7 +62,7 @@ std::uint64_t seed() {
     return value;
 }
 
-/// The slow, obvious model: the level of a bucket in exact fractions. Level in units of 1/period permits, so that a
+/// A slow and simple model of a bucket, in exact fractions. Its level counts units of 1/period permits, so that a
 /// nanosecond gives back exactly `sustained` units.
 struct rational_model {
     int128 period;
@@ -133,7 +133,7 @@ TEST_CASE("gcra: against an exact rational model, never more than burst + floor(
                 granted.emplace_back(now, cost);
                 in_window += cost;
             }
-            // The closed window [now - period, now], so that both of its ends count.
+            // The window [now - period, now] is closed: both of its ends count.
             while (!granted.empty() && granted.front().first < now - period) {
                 in_window -= granted.front().second;
                 granted.pop_front();
@@ -203,7 +203,7 @@ TEST_CASE("gcra: a permit whose time is no whole number of nanoseconds is not tr
     for (std::int64_t t = 0; t < 10'000; ++t) {
         granted += key.ask(1, epoch + duration{t}) ? 1 : 0;
     }
-    // A grant each 4 ns, since a whole nanosecond passes before each; from a burst of two none is lost.
+    // One grant each 4 ns, because time counts in whole nanoseconds. With a burst of two no permit is lost.
     CHECK(granted == 2500);
     bench_key loose{{per(3, 10ns, 2)}, epoch};
     granted = 0;
@@ -234,7 +234,7 @@ TEST_CASE("limiter: several quotas pass together and are charged all or none") {
     CHECK(key.wait(1, epoch) == 500ms);
     CHECK(key.wait(2, epoch) == 20min);
     CHECK(key.ask(1, epoch + 500ms));
-    // The hour refuses now: the second and the minute are not charged for it.
+    // The quota of the hour refuses now. The quotas of the second and the minute are not charged.
     const auto later = key.state;
     for (int i = 0; i < 10; ++i) {
         CHECK_FALSE(key.ask(1, epoch + 10s));

@@ -27,7 +27,7 @@ struct totals {
     std::atomic<int> canceled{0};
 };
 
-// One caller: decisions in place and waits, the latter cancelled at random from its own strand.
+// One caller. It decides in place, or waits. It cancels waits at random, from its own strand.
 asio::awaitable<void> caller(rate_limiter limiter, totals& sum, unsigned seed, int rounds) {
     std::mt19937 random(seed);
     const auto self = co_await asio::this_coro::executor;
@@ -65,7 +65,7 @@ void run_stress(int contexts, int threads_each) {
             asio::co_spawn(asio::make_strand(io), caller(limiter, sum, seed + static_cast<unsigned>(i), rounds),
                            asio::detached);
         }
-        // The zone's own context must run as long as anybody waits on it.
+        // The zone's own io_context must run as long as a caller waits on it.
         std::vector<asio::executor_work_guard<asio::io_context::executor_type>> work;
         work.push_back(asio::make_work_guard(*ios.front()));
         std::vector<std::thread> threads;

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Full tables, the bucket that keys share then, queues before both, and the files that tables are saved to.
+// Full tables, the bucket that keys then share, the queues for both, and the files that keep saved tables.
 
 #include <headgate/rate_limiter.hpp>
 
@@ -72,7 +72,7 @@ TEST_CASE_FIXTURE(fixture, "overflow: who waits in the shared bucket is served t
     auto limiter = make(per(1, 10s), 2);
     CHECK(limiter.try_acquire("a"));
     CHECK(limiter.try_acquire("b"));
-    CHECK(limiter.try_acquire("c"));  // shares
+    CHECK(limiter.try_acquire("c"));  // uses the shared bucket
     std::vector<std::string> order;
     for (const char* who : {"d", "c", "e"}) {
         limiter.acquire(who, {.max_wait = 10min}, [&, who](result<grant> r) {
@@ -81,7 +81,7 @@ TEST_CASE_FIXTURE(fixture, "overflow: who waits in the shared bucket is served t
         });
     }
     clock.run_for(io, 1ms);
-    // There is room again. Nobody passes all the same.
+    // The table has room again, but no newcomer passes the waiters.
     CHECK(limiter.forget("a"));
     CHECK(limiter.forget("b"));
     CHECK(limiter.try_acquire("f").error().retry_after == 40s - 1ms);
@@ -111,7 +111,7 @@ TEST_CASE_FIXTURE(fixture, "overflow: who waits for a bucket of its own keeps it
             order.push_back(i);
         });
     }
-    // Its slot goes, others take all the room, and the shared bucket is in use.
+    // Key "a" loses its slot, other keys fill the table, and the shared bucket is in use.
     auto& machine = limiter.core()->machine();
     CHECK(machine.forget(key("a").hash(machine.seed()), clock.now()));
     CHECK(limiter.try_acquire("b"));
@@ -140,7 +140,7 @@ TEST_CASE_FIXTURE(fixture, "overflow: a small table takes new keys when the old 
         }
         clock.run_for(io, 0s);
         CHECK(count(event_kind::keys_overflowed) == 0);
-        // By every way to ask the transition is told once, and ends by itself.
+        // Both ways to ask report the overflow only once together, and it ends by itself.
         (void)limiter.try_acquire("one more");
         limiter.acquire("and another", asio::detached);
         clock.run_for(io, 0s);
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(fixture, "overflow: a small table takes new keys when the old 
         CHECK(limiter.snapshot().overflowing == 0);
         CHECK(limiter.snapshot().keys == 0);
     }
-    // Nothing is left to be swept, so that nothing keeps the io_context.
+    // No key is left to sweep, so no timer keeps the io_context running.
     const auto now = clock.now();
     clock.run(io);
     CHECK(clock.now() == now);
@@ -230,7 +230,7 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(limiter.try_acquire("k").error().retry_after == 1001s);
     CHECK(limiter.reconfigure({.tiers = {{"default", {per(2, 1s)}}}}));
     clock.run_for(io, 0s);
-    // The one that was used counts for one of two.
+    // One permit of now two is used, so the other one is free at once.
     CHECK(limiter.try_acquire("k").error().retry_after == 500s);
     clock.run_for(io, 100s);
     CHECK(limiter.try_acquire("k").error().retry_after == 400s);
@@ -295,7 +295,7 @@ TEST_CASE_FIXTURE(fixture, "load: more keys than fit are an error that changes n
     auto fits = make(per(1, 24h), 11);
     CHECK(fits.load(d / "state"));
     CHECK_FALSE(fits.try_acquire(10));
-    // What is dead by now takes no room.
+    // Keys that are dead by now take no room.
     clock.run_for(io, 48h);
     rate_limiter_options o;
     o.tiers = {{"default", {per(1, 24h)}}};
@@ -331,7 +331,7 @@ TEST_CASE("fixed_window: a wall clock that steps back or ahead leaves nothing fo
         CHECK(d.what == verdict::rate_limited);
         CHECK(d.retry_after <= 1min);
         CHECK(l->try_acquire(7, 0, 5, now + d.retry_after).what == verdict::granted);
-        // And windows are those of the clock as it is.
+        // New windows follow the present wall clock.
         CHECK(l->try_acquire(8, 0, 5, now).what == verdict::granted);
         CHECK(l->try_acquire(8, 0, 1, now).retry_after == 43s);
     }
@@ -356,8 +356,8 @@ TEST_CASE_FIXTURE(fixture, "save: a symbolic link stays one, what is no file is 
     auto limiter = make(per(1, 24h), 100);
     CHECK(limiter.try_acquire("k"));
     fs::create_directory(d.path / "real");
-    fs::create_symlink("real/state", d.path / "link");       // to what is not there yet
-    fs::create_symlink(d / "link", d.path / "real/second");  // a link to a link, by its whole path
+    fs::create_symlink("real/state", d.path / "link");       // to a file that does not exist yet
+    fs::create_symlink(d / "link", d.path / "real/second");  // a link to a link, by its absolute path
     for (const char* name : {"link", "real/second"}) {
         CHECK(limiter.save(d / name));
         CHECK(fs::is_symlink(d.path / "link"));

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// What becomes of a key's state when calls name other tiers, and when tiers change.
+// How a key's state changes when calls name other tiers, and when tiers change.
 
 #include <doctest/doctest.h>
 
@@ -54,7 +54,7 @@ std::uint64_t random_seed() {
     return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
 }
 
-/// Tiers of any quotas: periods and bursts from a few, so that some are alike.
+/// Random tiers. Periods and bursts come from a short list, so that some quotas are equal.
 class any_tiers {
 public:
     explicit any_tiers(std::mt19937_64& random) : random_(random) {}
@@ -130,13 +130,13 @@ TEST_CASE("tiers: what a tier does not mention is kept, and ages by its own law"
     CHECK_FALSE(l.passes(now, 100));
     CHECK(l.passes(now, 1, 1));
     CHECK(l.machine->inspect(ann, {}, now).tier == l.machine->tier_name(1));
-    // Of the day as much is used as if the call as "paid" had not been.
+    // The call as "paid" does not change how much of the day's quota is used.
     CHECK(l.used(1, now, 0) == 1000);
     CHECK(l.used(1, now + 12h, 0) == 500);
     CHECK(l.passes(now + 12h, 100, 1));
     CHECK(l.used(1, now + 12h, 0) == 500);
     CHECK_FALSE(l.machine->try_acquire(ann, 0, 100, now + 1min).what == verdict::granted);
-    // It goes when it has aged, and not before.
+    // The sweep drops the key when its state has aged, and not before.
     (void)l.machine->sweep(l.machine->shards(), now + 23h);
     CHECK(l.machine->keys() == 1);
     (void)l.machine->sweep(l.machine->shards(), now + 25h);
@@ -164,8 +164,8 @@ TEST_CASE("tiers: a quota that a live change takes away and gives back has kept 
 TEST_CASE("tiers: a longer period goes to a shorter one by the share that is used, if that is less") {
     limits l({{"hour", {per(100, 1h)}}, {"minute", {per(10, 1min)}}, {"second", {per(1000, 1s)}}});
     CHECK(l.passes(epoch, 50));
-    CHECK(l.used(0, epoch, 1) == 5);   // half of it
-    CHECK(l.used(0, epoch, 2) == 50);  // as many as were
+    CHECK(l.used(0, epoch, 1) == 5);   // the same share: half
+    CHECK(l.used(0, epoch, 2) == 50);  // the same number, which is less
     CHECK(l.passes(epoch, 5, 1));
     CHECK_FALSE(l.passes(epoch, 1, 1));
     CHECK(l.used(0, epoch, 0) == 50);
@@ -256,7 +256,7 @@ TEST_CASE("tiers: a thousand renames, each with a key that was in it, take no ro
         REQUIRE(l.machine->change({{"first", {per(1000, 24h)}}, {name, {per(1000 + i % 3, 24h)}}}, epoch));
         const auto tier = l.machine->find_tier(name).value();
         REQUIRE(tier != last);
-        // A call that still names the old one does not get the new one.
+        // A call that still names the old tier does not get the new one.
         REQUIRE(l.ask(epoch, 1, last).what == verdict::unknown_tier);
         REQUIRE(l.machine->tier_name(last).empty());
         REQUIRE(l.machine->tier_name(tier) == name);

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// What a backend's members may do to a pool, and what the pool does for what they were given.
+// What a backend's members may do to a pool, and how the pool keeps their arguments alive.
 
 #include <headgate/resource_pool.hpp>
 
@@ -31,20 +31,20 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using asio::awaitable;
 
-/// What the members of a backend do, and have seen.
+/// How the members of a backend behave, and what they have seen.
 struct script {
     zone* z = nullptr;
     duration ping_takes{};
     duration reset_takes{};
     duration close_takes{};
-    bool heeds = true;  // its cancellation
+    bool heeds = true;  // ends when it is cancelled
     bool refuses = false;
     std::set<int> dead{};
 
     int made = 0;
     int alive = 0;
     int asked = 0;
-    std::vector<int> used{};  // by a coroutine at its end
+    std::vector<int> used{};  // resources that a coroutine used just before it ended
     std::vector<int> closed{};
 };
 
@@ -61,7 +61,7 @@ struct thing {
     script* of;
 };
 
-/// Sleeps, and heeds its cancellation or not.
+/// Sleeps. A cancellation ends the sleep, unless `heeds` is false.
 awaitable<void> take_time(script* s, duration span) {
     if (!s->heeds) {
         co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
@@ -138,7 +138,7 @@ struct fixture {
     subscription sub;
 };
 
-// Whoever runs keeps what it was given --------------------------------------------------------------------------------
+// A running member keeps its arguments --------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(fixture, "pool: a ping past its time frees its slot at once, and its resource when it has ended") {
     for (const bool heeds : {true, false}) {
@@ -243,7 +243,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a close has 30 seconds at most, also where a c
     }
 }
 
-/// Between two waits when it is cancelled, and told by no exception.
+/// Its close may be between two waits when the cancellation comes, and no exception tells it.
 struct between_waits : basic {
     awaitable<void> close(thing) {
         co_await asio::this_coro::throw_if_cancelled(false);
@@ -287,7 +287,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a connect that ignores its cancellation does n
     CHECK(count(event_kind::overrun) == 3);
 }
 
-// Dead ones -----------------------------------------------------------------------------------------------------------
+// Dead resources ------------------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(fixture, "pool: after a restart of the server no call fails: dead idle resources are replaced") {
     auto pool = make<asked>({.size = 8, .max_connecting = 8});
@@ -398,7 +398,7 @@ TEST_CASE_FIXTURE(fixture, "pool: age and idleness are told, and take nothing aw
     }
 }
 
-// Cancelled, by whatever name -----------------------------------------------------------------------------------------
+// Errors that mean "cancelled" ----------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(fixture, "pool: a resource whose operation was cancelled or timed out, by whatever name, is closed") {
     using boost::system::error_code;
@@ -531,7 +531,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a call served at the last moment of its time d
     spawn(io.get_executor(), pool.with({.timeout = 1s}, op), [&](const result<void>& r) { end = r.error(); });
     clock.run_for(io, 1s - 1ns);
     CHECK_FALSE(end);
-    held.value().give_back();  // handed over, and not run before the time is up
+    held.value().give_back();  // handed over, but the waiter does not run before its deadline
     clock.set(clock.now() + 1ns);
     settle();
     CHECK(end == errc::wait_timed_out);
@@ -556,8 +556,8 @@ TEST_CASE_FIXTURE(fixture,
               }
           }));
     settle();
-    signal.emit(asio::cancellation_type::terminal);  // on its way to the coroutine's executor
-    held.value().give_back();                        // and the resource behind it
+    signal.emit(asio::cancellation_type::terminal);  // the cancellation is on its way to the coroutine's executor
+    held.value().give_back();                        // and the resource follows it
     settle();
     REQUIRE(end);
     CHECK(is_canceled(*end));
@@ -619,7 +619,7 @@ TEST_CASE_FIXTURE(fixture, "pool: one that is dropped serves those who wait, and
     z->core()->remove(primitive_kind::resource_pool, "things");
     CHECK(pool->try_checkout().error() == errc::shut_down);
     pool.reset();
-    held.value().discard();  // it connects once more, for who waits
+    held.value().discard();  // the pool connects once more, for the waiter
     settle();
     REQUIRE(waited);
     CHECK(waited->has_value());

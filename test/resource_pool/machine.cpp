@@ -16,11 +16,11 @@ namespace {
 
 constexpr time_point t0{1000h};
 
-/// A machine, and what its last polls asked for.
+/// A machine, and the actions that its last polls asked for.
 struct pool {
     explicit pool(const pool_options& o) : machine(o, 7) { poll(); }
 
-    /// Polls until nothing is left to do; gives the actions of this time.
+    /// Polls until nothing is left to do. Returns the actions of these polls.
     std::vector<pool_action> poll() {
         std::vector<pool_action> done;
         pool_action buffer[3];
@@ -36,7 +36,7 @@ struct pool {
         }
         return done;
     }
-    /// All connects in flight succeed, and those that follow; gives what that lets the machine do.
+    /// All connects in flight succeed, and those that follow. Returns the actions that result.
     std::vector<pool_action> connect_all() {
         std::vector<pool_action> done;
         while (!connecting.empty()) {
@@ -55,7 +55,7 @@ struct pool {
         poll();
         return i;
     }
-    /// Lets time pass up to `until`, polling when the machine asks for it.
+    /// Lets time pass up to `until`, and polls at the machine's deadlines.
     std::vector<pool_action> run_until(time_point until) {
         std::vector<pool_action> done;
         while (machine.next_deadline() <= until) {
@@ -278,7 +278,7 @@ TEST_CASE("pool machine: strict hand-off: with waiters queued, a newcomer never 
     p.machine.pause();
     CHECK(p.give(a) == pool_fate::idle);
     p.machine.resume();
-    // Idle, but promised.
+    // The resource is idle, but promised to the waiter.
     CHECK(p.take() == no_slot);
     CHECK(p.join() == pool_verdict::wait);
     CHECK(count(p.poll(), pool_task::hand_over) == 1);
@@ -339,7 +339,7 @@ TEST_CASE("pool machine: back-off doubles with jitter from 100 ms to 5 s") {
         base = std::min<duration>(base * 2, 5s);
     }
     p.connect_all();
-    // It starts over.
+    // The back-off starts over.
     CHECK(p.give(p.take(), false) == pool_fate::close);
     p.poll();
     p.fail_one();
@@ -373,7 +373,7 @@ TEST_CASE("pool machine: all waiters learn of a dead backend at once, and so doe
     CHECK(refused.retry_after == retry - 1ms);
     CHECK(p.machine.explain(p.now).verdict == pool_verdict::connect_failed);
     CHECK(p.machine.explain(p.now).retry_after == retry);
-    // Exactly then the next attempt is made, one alone, and a caller waits for it.
+    // Exactly then the pool makes the next attempt, a single connect, and a caller waits for it.
     p.run_until(p.now + retry);
     CHECK(p.connecting.size() == 1);
     CHECK(p.join() == pool_verdict::wait);
@@ -405,7 +405,7 @@ TEST_CASE("pool machine: while live resources exist, waiters go on waiting throu
     CHECK(p.join() == pool_verdict::wait);
     CHECK_FALSE(p.machine.claim_poll());
     CHECK(p.look().waiting == 2);
-    // The last one dies: now it is known.
+    // The last live resource dies: now the waiters learn of the failure.
     const auto settled = p.machine.on_return(a, false, p.now);
     CHECK(settled.fate == pool_fate::close);
     CHECK(settled.fail_waiters);
@@ -451,7 +451,7 @@ TEST_CASE("pool machine: a resource past its lifetime while lent is closed on re
     CHECK(p.join() == pool_verdict::wait);
     CHECK(count(p.run_until(t0 + 1s), pool_task::connect) == 1);
     CHECK(p.machine.outdated() == 1);
-    // Nothing has taken its place yet: it goes on.
+    // No replacement has connected yet, so the old resource is lent again.
     CHECK(p.give(a) == pool_fate::hand_over);
     CHECK(p.join() == pool_verdict::wait);
     CHECK(p.machine.on_connected(p.connecting.at(0), p.now).fate == pool_fate::hand_over);
@@ -500,7 +500,7 @@ TEST_CASE("pool machine: while the backend refuses, neither age nor idleness tak
         }
         CHECK(p.give(lent) == pool_fate::idle);
         CHECK(p.take() != no_slot);
-        // It answers again: all are replaced, one after the other.
+        // The backend answers again: the pool replaces all resources, one after the other.
         p.run_until(p.now + 6s);
         std::size_t retired = 0;
         for (int i = 0; i < 10; ++i) {
@@ -532,7 +532,7 @@ TEST_CASE("pool machine: a replacement whose old one is still lent is no surplus
     p.run_until(t0 + 1s);
     CHECK(count(p.connect_all(), pool_task::retire) == 0);
     CHECK(p.look().idle == 1);
-    CHECK(p.connecting.empty());  // one above the capacity
+    CHECK(p.connecting.empty());  // the replacement is already one above the capacity
     CHECK(p.give(a) == pool_fate::close);
     CHECK(count(p.poll(), pool_task::connect) == 1);
     p.connect_all();
@@ -551,7 +551,7 @@ TEST_CASE("pool machine: what was idle for longer than it may is asked before it
     const auto dead = p.take();
     CHECK(p.machine.must_ask(dead));
     CHECK(p.give(dead, false) == pool_fate::close);
-    // The one that is left is asked for a waiter, who waited while the pool was paused.
+    // The pool asks the backend about the last idle resource, for a waiter that joined while the pool was paused.
     p.machine.pause();
     CHECK(p.join() == pool_verdict::wait);
     p.machine.resume();
@@ -610,7 +610,7 @@ TEST_CASE("pool machine: resize up serves waiters, resize down closes what is to
     CHECK(count(p.poll(), pool_task::retire) == 1);
     CHECK(p.give(a) == pool_fate::close);
     CHECK(p.join() == pool_verdict::wait);
-    // Two are lent and one is the bound: not even a waiter keeps it.
+    // Two resources are lent and the bound is one: the pool closes the returned one even though a waiter waits.
     CHECK(p.give(b) == pool_fate::close);
     CHECK(p.look().leased == 1);
     CHECK(p.poll().empty());
@@ -685,7 +685,7 @@ TEST_CASE("pool machine: a lease held past the threshold is told once") {
     CHECK(done[0].slot == a);
     CHECK(p.run_until(t0 + 1h).empty());
     p.give(a);
-    // A new lease of it is another matter.
+    // A new lease of the same resource is a new leak.
     p.take();
     p.poll();
     CHECK(count(p.run_until(p.now + 10s), pool_task::leak) == 1);

@@ -25,7 +25,7 @@ struct model {
     enum class where { connecting, idle, leased, pinging };
     struct resource {
         where at;
-        int holder = 0;  // whom it was lent to
+        int holder = 0;  // the waiter that has it
     };
 
     std::uint32_t live() const { return count(where::idle) + count(where::leased) + count(where::pinging); }
@@ -48,7 +48,7 @@ struct model {
     bool down() const { return failing && live() == 0 && count(where::connecting) == 0; }
 
     std::map<slot_index, resource> resources;
-    std::deque<slot_index> idle;  // front: lent next
+    std::deque<slot_index> idle;  // the front is lent next
     std::deque<int> queue;
     pool_state state = pool_state::active;
     std::uint32_t size = 0;
@@ -65,7 +65,7 @@ struct run {
         m.overflow = o.max_overflow;
     }
 
-    // What the machine lets become of a live resource that nobody holds. `outdated` is as it was before.
+    // Checks the machine's decision about a resource that nobody holds. `outdated` is the value before the decision.
     void settled(slot_index i, pool_settled s, bool usable, bool returned, std::uint32_t outdated) {
         auto& r = m.resources.at(i);
         const std::uint32_t most = m.size + m.overflow + (outdated != 0 ? 1 : 0);
@@ -103,7 +103,8 @@ struct run {
             REQUIRE((m.queue.empty() || !m.down()));
         }
     }
-    /// One was closed: a pool whose backend refuses keeps what it has.
+    /// The pool closed a resource. Age or idleness must not cost it the last ones, for example while the backend
+    /// refuses.
     void lost(pool_loss why, bool surplus) {
         if (why == pool_loss::aged || why == pool_loss::idled) {
             REQUIRE(m.live() >= m.size);
@@ -205,7 +206,7 @@ struct run {
         if (m.state == pool_state::active) {
             REQUIRE((m.queue.empty() || m.idle.empty() || m.queue.size() <= asking.size()));
         }
-        // Nothing is forgotten: whoever waits can count on something.
+        // No waiter is forgotten: something will happen that can serve it.
         if (!m.queue.empty() && m.state != pool_state::paused) {
             const bool full = m.resources.size() >= m.size + m.overflow;
             const bool connecting = m.count(model::where::connecting) != 0;
@@ -281,14 +282,14 @@ struct run {
         } else {
             bad_weather = !bad_weather;
         }
-        // The shell may be late with what it was asked for.
+        // The shell may poll late.
         latest = std::max(latest, now);
         if (machine.claim_poll() || rng() % 8 == 0 || machine.next_deadline() <= now) {
             poll();
             check();
         }
     }
-    /// Forward as a rule; and it stands, goes back, or jumps by years.
+    /// Time mostly goes forward. It may also stand still, go back, or jump by years.
     void pass_time() {
         const auto dice = rng() % 64;
         if (dice == 0) {
@@ -299,7 +300,7 @@ struct run {
             now += duration{static_cast<std::int64_t>(rng() % 200'000'000)};
         }
     }
-    /// What was idle for long is asked at the loan, and may be dead.
+    /// At a loan the pool asks the backend about a resource that was idle for long. It may be dead.
     void ask(slot_index i) {
         if (machine.must_ask(i)) {
             REQUIRE(asks);
@@ -344,7 +345,7 @@ struct run {
     void end_connect(slot_index i, bool good) {
         if (good) {
             m.failing = false;
-            m.resources.at(i).at = model::where::idle;  // live, and about to be settled
+            m.resources.at(i).at = model::where::idle;  // live; `settled` decides next
             const auto outdated = machine.outdated();
             const auto s = machine.on_connected(i, now);
             seen = std::max(seen, now);
@@ -369,7 +370,7 @@ struct run {
             REQUIRE((m.queue.empty() || !m.down()));
         }
     }
-    /// However it went, draining ends with nothing left.
+    /// After every run, draining ends with no resource left.
     void finish() {
         now = std::max(now, latest);
         machine.resume();
@@ -406,8 +407,8 @@ struct run {
     model m;
     std::mt19937_64 rng;
     time_point now{100h};
-    time_point seen{};    // by the machine, which does not go back
-    time_point latest{};  // what it may have seen
+    time_point seen{};    // the machine's time, which does not go back
+    time_point latest{};  // the latest time that the machine may have seen
     time_point retry_at{};
     std::set<slot_index> asking;
     bool bad_weather = false;

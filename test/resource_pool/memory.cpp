@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Every allocation of a pool's day fails once: nothing leaks, hangs or ends the program, and the pool works on.
+// Every allocation of a pool's day fails once: nothing leaks, hangs or ends the program, and the pool still works.
 
 #include <headgate/bulkhead.hpp>
 #include <headgate/resource_pool.hpp>
@@ -32,7 +32,7 @@ struct thing {
     int number;
 };
 
-/// Coroutines with frames of their own, so that there is something to fail.
+/// Its coroutines allocate their own frames, so that those allocations can fail.
 struct backend {
     awaitable<thing> connect() {
         co_await turn();
@@ -50,7 +50,7 @@ struct backend {
     static awaitable<void> turn() { co_await asio::post(asio::use_awaitable); }
 };
 
-/// Lets a failure out of the loop, as a program would.
+/// Catches `bad_alloc` outside of the event loop and runs the loop again, as a program would.
 void run_for(virtual_clock& clock, asio::io_context& io, duration span) {
     const time_point end = clock.now() + span;
     while (clock.now() < end || span == 0s) {
@@ -63,7 +63,7 @@ void run_for(virtual_clock& clock, asio::io_context& io, duration span) {
     }
 }
 
-/// One day: a step of it, the `broken`-th, is short of memory for once.
+/// One day. Memory is short in step number `broken` only.
 void day(int broken) {
     virtual_clock clock;
     asio::io_context io;

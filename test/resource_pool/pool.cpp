@@ -32,22 +32,22 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using asio::awaitable;
 
-/// What the backend of a test does, and has seen.
+/// How the backend of a test behaves, and what it has seen.
 struct world {
     zone* z = nullptr;
     duration connect_takes{};
-    int fail_connects = 0;  // so many more
+    int fail_connects = 0;  // how many more connects fail
     bool hang_connects = false;
     bool throw_at_once = false;
     duration ping_takes{};
     duration close_takes{};
-    std::set<int> dead;    // pings of these fail
-    std::set<int> broken;  // resets of these fail
+    std::set<int> dead;    // pings of these resources fail
+    std::set<int> broken;  // resets of these resources fail
 
     int made = 0;
     int connecting = 0;
     int most_connecting = 0;
-    std::vector<duration> connects;  // when, since the start
+    std::vector<duration> connects;  // times since the start
     std::vector<int> pinged;
     std::vector<int> closed;
     std::vector<int> was_reset;
@@ -147,7 +147,7 @@ struct fixture {
 /// The end of a checkout by callback.
 struct outcome_of {
     using slot = std::optional<result<lease<thing>>>;
-    std::shared_ptr<slot> state = std::make_shared<slot>();  // the callback may come after the test
+    std::shared_ptr<slot> state = std::make_shared<slot>();  // the callback may run after the test
     slot& got = *state;
     auto callback() {
         return [to = std::weak_ptr<slot>(state)](result<lease<thing>> r) {
@@ -160,7 +160,7 @@ struct outcome_of {
     bool granted() const { return got && got->has_value(); }
 };
 
-// What Poolboy's own tests say ----------------------------------------------------------------------------------------
+// Cases of Poolboy's own tests ----------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(fixture, "pool: starts size resources; checkout takes one, return gives it back; counts are right") {
     auto pool = make({.size = 5});
@@ -325,7 +325,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a timeout in with(op) recovers") {
         CHECK(elapsed() - before == 3s);
         CHECK(pool.snapshot().idle == 1);
     }
-    // In doubt, both: replaced.
+    // Both resources are in doubt, so the pool replaces them.
     CHECK(w.closed == std::vector<int>{1, 2});
 }
 
@@ -420,7 +420,7 @@ TEST_CASE_FIXTURE(fixture, "pool: 20 tasks of 100 ms on 10 + 5 resources all suc
     CHECK(pool.snapshot().idle == 10);
 }
 
-// Beyond --------------------------------------------------------------------------------------------------------------
+// Beyond Poolboy ------------------------------------------------------------------------------------------------------
 
 TEST_CASE_FIXTURE(fixture, "pool: strict hand-off: with waiters queued, a newcomer never takes a returning resource") {
     auto pool = make({.size = 1});
@@ -428,7 +428,7 @@ TEST_CASE_FIXTURE(fixture, "pool: strict hand-off: with waiters queued, a newcom
     outcome_of o;
     pool.checkout(o.callback());
     a.value().give_back();
-    // Handed over already, though nobody has run since.
+    // The resource is handed over already, though the io_context has not run since.
     CHECK(pool.snapshot().leased == 1);
     CHECK(pool.try_checkout().has_error());
     settle();
@@ -484,7 +484,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a coroutine cancelled at the moment of hand-of
         [](resource_pool<thing> p, zone& zn, bool& out) -> awaitable<void> {
             auto l = co_await p.checkout();
             out = true;
-            (void)co_await zn.sleep_for(1h);  // throws, for it was cancelled
+            (void)co_await zn.sleep_for(1h);  // throws, because it was cancelled
         }(pool, *z, ran),
         asio::bind_cancellation_slot(signal.slot(), [](const std::exception_ptr&) {}));
     settle();
@@ -528,7 +528,7 @@ TEST_CASE_FIXTURE(fixture, "pool: all waiters learn of a dead backend at once, w
         CHECK(o.got->error().retry_after > 0ns);
         CHECK_THROWS_WITH_AS(std::rethrow_exception(o.got->error().cause), "refused", std::runtime_error);
     }
-    // So does a checkout during back-off, of each kind.
+    // Each kind of checkout fails in the same way during the back-off.
     const auto refused = pool.try_checkout();
     REQUIRE(refused.has_error());
     CHECK(refused.error() == errc::connect_failed);
@@ -541,14 +541,14 @@ TEST_CASE_FIXTURE(fixture, "pool: all waiters learn of a dead backend at once, w
     CHECK(late.failed(errc::connect_failed));
     clock.run_for(io, 20s);
     CHECK(w.most_connecting == 2);
-    // 2 at once, then alone: after 100 ms, 200 ms, ... 5 s
+    // Two connects at once, then single ones after 100 ms, 200 ms, ... 5 s.
     for (std::size_t i = 3; i < w.connects.size(); ++i) {
         const duration pause = w.connects[i] - w.connects[i - 1] - 10ms;
         const duration base = std::min<duration>(100ms * (1 << (i - 2)), 5s);
         CHECK(pause <= base);
         CHECK(pause >= base * 8 / 10);
     }
-    // It recovers: the first checkout succeeds within one back-off step.
+    // The backend recovers: the first checkout succeeds within one back-off step.
     w.fail_connects = 0;
     w.most_connecting = 0;
     clock.run_for(io, 5s + 10ms);
@@ -681,7 +681,7 @@ TEST_CASE_FIXTURE(fixture, "pool: a resource returned in doubt is never lent aga
     CHECK_FALSE(b.value());
     settle();
     CHECK(w.closed == std::vector<int>{1, 2});
-    CHECK(w.was_reset == std::vector<int>{1});  // what is discarded needs none
+    CHECK(w.was_reset == std::vector<int>{1});  // a discarded resource needs no reset
 }
 
 TEST_CASE_FIXTURE(fixture, "pool: resize up and down under load") {
@@ -978,13 +978,13 @@ TEST_CASE_FIXTURE(fixture,
     auto other = pool.try_checkout();
     outcome_of o;
     pool.checkout(o.callback());
-    other.value().give_back();  // to the waiter
+    other.value().give_back();  // goes to the waiter
     outcome_of waits;
     pool.checkout(waits.callback());
     std::optional<result<void>> closed;
     z->close([&](result<void> r) { closed = std::move(r); });
     settle();
-    CHECK(o.granted());  // decided before
+    CHECK(o.granted());  // the hand-over came before the close
     CHECK(waits.failed(errc::shut_down));
     REQUIRE(closed);
     CHECK(w.alive == 2);
@@ -1031,7 +1031,7 @@ TEST_CASE_FIXTURE(fixture, "pool: zone drain refuses new checkouts and waits for
     CHECK(drained);
 }
 
-// Connects for ever, by an operation of Asio's, which the io_context destroys before what is posted to it.
+// Its connect never ends. It waits for an Asio timer, which the io_context destroys before the posted handlers.
 struct endless {
     awaitable<int> connect() {
         asio::steady_timer never(co_await asio::this_coro::executor, asio::steady_timer::time_point::max());
@@ -1048,7 +1048,7 @@ TEST_CASE("pool: several connects are given up when zone and io_context go at on
 }
 
 TEST_CASE("pool: handle, zone, lease and io_context may go in every order with operations pending") {
-    // Each digit: what goes next. 0 handle, 1 zone, 2 lease, 3 io_context.
+    // Each digit says what is destroyed next: 0 handle, 1 zone, 2 lease, 3 io_context.
     std::string order = "0123";
     do {
         for (const int mode : {0, 1, 2, 3}) {
@@ -1072,14 +1072,14 @@ TEST_CASE("pool: handle, zone, lease and io_context may go in every order with o
                 w.hang_connects = true;
                 w.ping_takes = 1h;
                 w.close_takes = 1h;
-                clock.run_for(*io, 1s);  // the idle one is being pinged
+                clock.run_for(*io, 1s);  // the pool pings the idle resource
                 bool completed = false;
                 pool->checkout([&](result<lease<thing>> r) { completed = !r; });
                 auto op = [](thing&) -> awaitable<void> { co_return; };
                 spawn(io->get_executor(), pool->with(op), asio::detached);
                 clock.run_for(*io, 0s);
                 if (mode == 1) {
-                    held->give_back();  // handed over, and never run
+                    held->give_back();  // handed over, but the waiter never runs
                 } else if (mode == 2) {
                     pool->drain(1h, asio::detached);
                 } else if (mode == 3) {

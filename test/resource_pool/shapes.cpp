@@ -1,7 +1,8 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 //
-// Backends with a member of a wrong shape, chosen by FORM; misuse/refused.sh compiles them. Form 0 is right.
+// Backends in which one member has a wrong signature. FORM chooses the backend; misuse/refused.sh compiles each. Form 0
+// is right.
 
 #include <headgate/resource_pool.hpp>
 

@@ -21,7 +21,7 @@
 #include <vector>
 
 #if defined(__GNUC__) && !defined(__clang__)
-// At -O1 g++ 12 takes the allocation of a coroutine frame for another one than Asio's: a false positive.
+// A false positive of g++ 12 at -O1: it believes that Asio's operator new did not allocate the coroutine frame.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 #endif
 
@@ -31,7 +31,7 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 using asio::awaitable;
 
-/// A resource that notices when it is lent to two at once.
+/// A resource that counts its users, to find out when two have it at once.
 struct thing {
     std::unique_ptr<std::atomic<int>> users = std::make_unique<std::atomic<int>>(0);
 };
@@ -70,7 +70,7 @@ void use(thing& t, totals& out) {
     t.users->fetch_sub(1);
 }
 
-/// Checks out in every way, from one coroutine; signals are emitted on its own strand, as Asio asks for.
+/// Checks out in every way, from one coroutine. It emits signals on its own strand, as Asio requires.
 awaitable<void> worker(resource_pool<thing> pool, totals& out, std::uint64_t seed, int rounds) {
     std::mt19937_64 rng(seed);
     const auto executor = co_await asio::this_coro::executor;
@@ -131,7 +131,7 @@ std::uint64_t new_seed(const char* name) {
     return seed;
 }
 
-/// Two threads; `contexts` io_contexts share the pool of a zone on the first. Resizes and pauses meanwhile.
+/// Two threads. `contexts` io_contexts share the pool of a zone on the first. Meanwhile the pool is resized and paused.
 void run(std::size_t contexts, std::uint64_t seed) {
     constexpr int workers = 8;
     constexpr int rounds = 1'500;
@@ -250,7 +250,7 @@ TEST_CASE("pool stress: a resize undoes no reconfigure beside it, and the other 
         std::thread one([&] { pool.resize(1 + round % 7, 1).value(); });
         pool.reconfigure(other).value();
         one.join();
-        // Whichever was the last: what a resize does not name is of the reconfigure.
+        // In either order: options that `resize` does not set are those of `reconfigure`.
         REQUIRE(pool.core()->options().max_waiters == 77);
         REQUIRE(pool.core()->max_wait() == 77s);
         pool.reconfigure({.size = 1}).value();
@@ -260,7 +260,7 @@ TEST_CASE("pool stress: a resize undoes no reconfigure beside it, and the other 
     io.run();
 }
 
-/// Resources die while they are idle; whoever checks out on whatever thread gets a live one or waits.
+/// Resources die while they are idle. A caller on any thread gets a live resource or waits.
 struct mortal {
     std::unique_ptr<std::atomic<bool>> lives = std::make_unique<std::atomic<bool>>(true);
 };
