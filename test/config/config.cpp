@@ -28,7 +28,7 @@ std::vector<config_problem> problems_of(std::string_view text) {
     return problems;
 }
 
-// The one problem of a zone "z".
+// The only problem of a document whose zone "z" has these members.
 config_problem problem_of(const std::string& members) {
     std::string text = R"({"zones": {"z": {)";
     text.append(members).append("}}}");
@@ -136,7 +136,7 @@ TEST_CASE("config: everything that the primitives take") {
     CHECK(breaker.slow_ratio == 1);
     CHECK(breaker.mode == breaker_mode::observe);
     CHECK(shop.bulkheads.at("reports") == bulkhead_options{2, 10, 0s});
-    // What parses, prints back, and parses to the same.
+    // The printed configuration parses to the same configuration.
     const auto again = config::parse(c.to_json());
     REQUIRE_MESSAGE(again, again.error().message());
     CHECK(again.value() == c);
@@ -209,7 +209,7 @@ TEST_CASE("config: what is no JSON is told with its place") {
     CHECK(problems[0].pointer.empty());
     CHECK(problems[0].found.find("line 2, column 13") != std::string::npos);
     CHECK(problems_of("").size() == 1);
-    // Found by the fuzzer: this is no parse_error.
+    // The fuzzer found this number: nlohmann::json throws no parse_error for it.
     CHECK(problems_of("1e999").front().found == "1e999, a number out of range");
     CHECK(problems_of("[]").front().valid == "an object of zones");
     CHECK(problems_of("{}").front().found == "no \"zones\"");

@@ -38,7 +38,7 @@ std::string zone_with(const std::string& members) {
     return std::string(R"({"zones": {"z": {)").append(members).append("}}}");
 }
 
-// What is accepted prints back, and parses to the same; what is not is told in both ways.
+// A valid configuration prints, and the text parses to the same configuration.
 void check_round_trip(const config& c) {
     const bool valid = c.check().empty();
     std::vector<config_problem> problems;
@@ -199,7 +199,7 @@ TEST_CASE("documents: nested however deeply, they are refused with a clear error
             }
         }
     }
-    // Deep enough, as a member that somebody else reads.
+    // Such depth is fine in a section that the application reads.
     const config_section others[] = {{"mine"}};
     std::vector<config_problem> problems;
     CHECK(config::parse("{\"zones\": {}, \"mine\": " + std::string(60, '[') + std::string(60, ']') + "}", problems,
@@ -282,7 +282,7 @@ TEST_CASE("documents: mistakes of single members do not hide those of members to
                  "min_calls": 0}})"))) == std::vector<std::string>{"/zones/z/circuit_breakers/b/max_reset_timeout",
                                                                    "/zones/z/circuit_breakers/b/min_calls",
                                                                    "/zones/z/circuit_breakers/b/slow_after"});
-    // What is wrong by itself is not wrong once more together with others.
+    // A member that is wrong by itself is not reported again for its relation to other members.
     CHECK(problems_of(zone_with(R"("resource_pools": {"p": {"backoff_min": "9s", "backoff_max": "soon"}})")).size() ==
           1);
     CHECK(problems_of(zone_with(R"("circuit_breakers": {"b": {"consecutive_failures": 0, "failure_ratio": null}})"))

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-// What parses, prints back, and parses to the same; what does not, says why. A libFuzzer target.
+// A libFuzzer target. A document that parses also prints, and parses to the same. For others `parse` says why.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(data), size);
     std::vector<headgate::config_problem> problems;

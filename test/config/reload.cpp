@@ -200,7 +200,7 @@ TEST_CASE_FIXTURE(fixture, "reload: a lease of a dropped zone does not keep the 
 TEST_CASE_FIXTURE(fixture, "reload: a pool that is made while its entry changes has the entry's options") {
     const auto seen = std::make_shared<counts>();
     auto set = zone_set::create(io, with_pool("z"), &clock).value();
-    // A backend whose move is the reload.
+    // A backend that reloads during its third move.
     struct reloading : backend {
         reloading(std::shared_ptr<counts> s, std::function<void()> f) : backend{std::move(s)}, first(std::move(f)) {}
         reloading(reloading&& other) : backend(other), first(std::move(other.first)) {

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # Copyright (c) 2026 the headgate authors
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
-"""Holds docs/headgate.schema.json and the parser against each other: schema.py SCHEMA VERDICTS MEMBERS
+"""Compares docs/headgate.schema.json with the parser: schema.py SCHEMA VERDICTS MEMBERS
 
 The members of options in the schema are those of the library's tables, as MEMBERS writes them.
 
-Every member that the schema knows is tried with values of every kind, right and wrong; so are members that it does not
-know, and documents without what it requires. Both must say the same of each document. What a schema cannot say is left
-out: bounds between two members, and limits of numbers inside of texts.
+The test tries every member of the schema with values of every kind, right and wrong. It also tries unknown members, and
+documents without required members. Schema and parser must agree on each document. The test leaves out what a schema
+cannot say: bounds between two members, and limits of numbers inside of texts.
 """
 import copy
 import json
@@ -29,16 +29,16 @@ VALUES = [
     [{"name": "a", "quota": "1/1s"}], [{"name": "", "quota": "1/1s"}], [{"name": "a"}], [{"quota": "1/1s"}],
     [{"name": "a", "quota": "1/1s", "x": 1}], [{"name": "a", "quota": ["1/1s", "none"]}],
 ]
-# Of zones, primitives and tiers.
+# Names of zones, primitives and tiers.
 NAMES = ["a", "n" * 128, "n" * 129, "\u00e9" * 128, "\u00e9" * 129, "a/b~c", "new\nline", "nul\x00", "del\x7f", "\U0001f6aa"]
-# What makes the other members of an object right, so that only the one under test decides.
+# Valid values of an object's other members, so that only the member under test decides.
 BASES = {
     "rate_limiters": {"quota": "10/1m"},
     "resource_pools": {"size": 1, "backoff_min": 1, "backoff_max": 3153600000000},
     "circuit_breakers": {"failure_ratio": 0.5, "slow_after": "1s", "reset_timeout": 1, "max_reset_timeout": "36500d"},
     "bulkheads": {},
 }
-# Texts and combinations that the schema lets through and the parser does not, and says so in its description.
+# Here the schema accepts texts and combinations that the parser refuses. The schema's description says so.
 BEYOND = {("circuit_breakers", "reset_timeout"), ("circuit_breakers", "max_reset_timeout"),
           ("circuit_breakers", "slow_after"), ("resource_pools", "backoff_min"), ("resource_pools", "backoff_max"),
           ("resource_pools", "size"), ("resource_pools", "max_overflow"), ("circuit_breakers", "failure_ratio")}

@@ -22,7 +22,7 @@ using nlohmann::ordered_json;
 
 namespace {
 
-/// What a schema says of each kind of member.
+/// The schema of each kind of member.
 struct schema_of {
     ordered_json operator()(const accepts::whole_number& r) const {
         return {{"type", "integer"}, {"minimum", r.least}, {"maximum", r.most}};

@@ -96,7 +96,7 @@ TEST_CASE_FIXTURE(fixture, "zone_set: a bad reload changes nothing, and tells al
     CHECK(problems.size() == 2);
     CHECK(rate_limiter::find(z, "calls").value().inspect("ann").tightest.limit == 4);
     CHECK(set->current() == parsed(shop));
-    // What is fixed while it is in use.
+    // These members cannot change while the limiter is in use.
     config fixed = parsed(shop);
     fixed.zones["shop"].rate_limiters["calls"].max_keys = 5;
     fixed.zones["shop"].rate_limiters["calls"].tiers.front().name = "other";
@@ -122,7 +122,7 @@ TEST_CASE_FIXTURE(fixture, "zone_set: removed names drain, and handles to them g
     CHECK(calls.try_acquire("ann"));
     CHECK(pool.try_checkout().error() == errc::shut_down);
     CHECK(reports.try_enter().error() == errc::shut_down);
-    // Who waited is served, and what comes back is closed.
+    // The waiter is served, and the pool closes resources that come back.
     lease.value().give_back();
     io.restart();
     io.poll();
@@ -135,7 +135,7 @@ TEST_CASE_FIXTURE(fixture, "zone_set: removed names drain, and handles to them g
     // The name is free again.
     REQUIRE(set->reload(parsed(shop)));
     CHECK(set->make_pool<int>("shop", "db", backend{}));
-    // A zone that is no more refuses.
+    // A removed zone refuses.
     REQUIRE(set->reload(parsed(R"({"zones": {}})")));
     CHECK(z.snapshot().name == "shop");
     CHECK(calls.try_acquire("ann").error() == errc::shut_down);

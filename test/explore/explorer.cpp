@@ -207,8 +207,7 @@ private:
         }
     }
 
-    /// The thread that runs next: `current`, or another, which is a preemption. Without a current thread: any ready
-    /// one.
+    /// The thread that runs next: `current`, or another, which is a preemption. Without `current`: any ready thread.
     std::size_t choose(std::size_t current) {
         std::array<std::size_t, max_threads> options{};
         std::size_t n = 0;

@@ -49,7 +49,7 @@ struct cancelling : postgres_fixture {
             "select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sleep(10)%' and "
             "pid <> pg_backend_pid()");
     }
-    // What a statement gives whose coroutine is cancelled after `delay`.
+    // The result of a statement whose coroutine is cancelled after `delay`.
     result<sql_rows> cancel_after(duration delay, asio::awaitable<result<sql_rows>> operation) {
         asio::cancellation_signal signal;
         asio::steady_timer timer(io, delay);
@@ -93,7 +93,7 @@ TEST_CASE_FIXTURE(cancelling, "postgres: a deadline around an operation that tak
 TEST_CASE_FIXTURE(cancelling, "postgres: a deadline that has passed already") {
     auto c = connect();
     CHECK(within(1ns, c, slow).error() == errc::timed_out);
-    CHECK(within(0ms, c, slow).error() == errc::wait_timed_out);  // not begun
+    CHECK(within(0ms, c, slow).error() == errc::wait_timed_out);  // the statement does not begin
     CHECK(value<std::int64_t>(c, "select 42") == 42);
 }
 
@@ -142,8 +142,8 @@ TEST_CASE_FIXTURE(cancelling, "postgres: no cancellation reaches a later stateme
     MESSAGE(cancelled, " of 300 were cancelled");
 }
 
-// Uses the connection again at once, in the same coroutine: there is no time between the two in which a cancellation
-// that is late could be lost.
+// Uses the connection again at once, in the same coroutine. So a late cancellation would hit the next statement: there
+// is no time between the two in which it could get lost.
 asio::awaitable<result<int>> race(zone& z, postgres_connection& c, std::mt19937& random) {
     int cancelled = 0;
     std::uniform_int_distribution<int> deadline_us(1, 20'000);

@@ -31,7 +31,7 @@ asio::awaitable<result<postgres_connection>> connect_to(postgres_backend& backen
     return backend.connect();
 }
 
-// What is wrong with a URL.
+// The detail of the error that a wrong URL gives.
 std::string complaint(const std::string& url) {
     const auto made = postgres_backend::create({.url = url});
     REQUIRE_FALSE(made);
@@ -127,7 +127,7 @@ TEST_CASE_FIXTURE(postgres_fixture, "postgres: a pool replaces what a killed ser
     io.restart();
     io.run_for(200ms);
     REQUIRE(running.has_value());
-    // A process that sees its parent die without having served to the end says that (57P02), or nothing.
+    // A server process that sees its parent die before the statement's end reports that (57P02), or nothing.
     CHECK_MESSAGE((running->error().code == sqlstate("08006") || running->error().code == sqlstate("57P02")),
                   running->error().message());
     const auto down = finish(pool.with({.timeout = 300ms}, select_one));
@@ -170,7 +170,7 @@ TEST_CASE_FIXTURE(postgres_fixture, "postgres: a connection that goes while a st
     io.run_for(50ms);
     REQUIRE(r.has_value());
     CHECK(r->error().code == sqlstate("08006"));
-    // It is cancelled at the server too, by and by.
+    // After a while the statement is cancelled at the server too.
     const auto end = clock::now() + 5s;
     const std::string sleeping =
         "select count(*) from pg_stat_activity where query like '%sleep(10)%' and pid <> "
@@ -192,7 +192,7 @@ TEST_CASE("postgres: an io_context that goes while something runs, and no descri
     {
         asio::io_context first;  // Asio keeps some descriptors of its own
     }
-    std::this_thread::sleep_for(300ms);  // what another test left to be cancelled
+    std::this_thread::sleep_for(300ms);  // an earlier test's cancellations may still run
     const std::size_t before = open_descriptors();
     for (const auto delay : {0ms, 1ms, 3ms, 10ms, 100ms}) {
         asio::io_context io;

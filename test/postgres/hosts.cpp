@@ -21,7 +21,7 @@
 
 #include "server.hpp"
 
-// Several hosts, and whether the one that answered is still there; as whom to log in.
+// Several hosts, the check whether a connection's server is still there, and the credentials for the login.
 
 namespace headgate {
 namespace {
@@ -31,7 +31,7 @@ using namespace std::chrono_literals;
 using asio::ip::tcp;
 using clock = std::chrono::steady_clock;
 
-/// Accepts connections, as the kernel does by itself, and says nothing; or does not even accept.
+/// A server that says nothing. The kernel accepts its connections, or drops them because its queue is full.
 class silent_server {
 public:
     enum class kind { accepts, drops };
@@ -40,7 +40,7 @@ public:
         acceptor_.open(tcp::v4());
         acceptor_.bind({asio::ip::make_address("127.0.0.1"), 0});
         acceptor_.listen(what == kind::drops ? 0 : 100);
-        if (what == kind::drops) {  // until the queue is full
+        if (what == kind::drops) {  // fills the queue
             for (int i = 0; i < 4; ++i) {
                 callers_.emplace_back(io).async_connect(acceptor_.local_endpoint(), [](boost::system::error_code) {});
             }
@@ -66,7 +66,7 @@ struct several : postgres_fixture {
     static std::string url(const std::string& hosts, const std::string& ports, const std::string& more = "") {
         return "user=headgate password=open-sesame dbname=postgres host=" + hosts + " port=" + ports + ' ' + more;
     }
-    // How long it takes to connect to that.
+    // The time that a connect to the URL `to` takes.
     clock::duration time_to_connect(const std::string& to) {
         backend = postgres_backend::create({.url = to}).value();
         const auto start = clock::now();
@@ -89,9 +89,9 @@ TEST_CASE_FIXTURE(several, "postgres: a silent host does not eat the time of the
     CHECK(time_to_connect("user=headgate password=open-sesame dbname=postgres host=one,two "
                           "hostaddr=127.0.0.1,127.0.0.1 port=" +
                           drops.port() + ',' + good_port()) < 1s);
-    // Also as names, each of which may have several addresses.
+    // The same with names, each of which may have several addresses.
     CHECK(time_to_connect(url("localhost,localhost", drops.port() + ',' + good_port())) < 1500ms);
-    // The first that is not silent is taken, though another was there before it.
+    // The first host that answers is taken, also when the silent host is not the first.
     CHECK(time_to_connect(url("127.0.0.1,127.0.0.1", good_port() + ',' + drops.port())) < 1s);
 }
 
@@ -167,7 +167,7 @@ TEST_CASE_FIXTURE(several, "postgres: which answer of several hosts counts") {
     };
     const std::string here = good_port();
     const std::string two = here + ',' + here;
-    // A server that refuses us has answered; the one after it is not asked.
+    // A server that refuses the login has answered. The next host is not asked.
     CHECK(code_of("user=headgate password=wrong dbname=postgres host=127.0.0.1,127.0.0.1 port=" + two) ==
           sqlstate("28P01"));
     CHECK(code_of("user=headgate password=wrong dbname=postgres host=127.0.0.1,127.0.0.1 port=" + here + ",1") ==
@@ -181,7 +181,7 @@ TEST_CASE_FIXTURE(several, "postgres: which answer of several hosts counts") {
     const auto wrong = postgres_backend::create({.url = "host=a,b hostaddr=127.0.0.1"});
     CHECK(wrong.error() == errc::invalid_argument);
     CHECK(wrong.error().detail->find("2 hosts, but 1 addresses") != std::string::npos);
-    // All of them are told of.
+    // The error tells of all hosts.
     backend = postgres_backend::create({.url = url("127.0.0.1,no-such-host.invalid", "1,2")}).value();
     const std::string said = finish(backend.connect()).error().message();
     CHECK(said.find("port 1 failed") != std::string::npos);
@@ -228,7 +228,7 @@ TEST_CASE_FIXTURE(postgres_fixture, "postgres: a connection is alive until the s
 // Credentials: -----------------------------------------------------------------------------------------------------
 
 struct secretive : several {
-    // Of a URL that knows neither user nor password.
+    // Connects with a URL that has neither user nor password.
     result<postgres_connection> connect_as(postgres_credentials_source credentials) {
         backend = postgres_backend::create({.url = "dbname=postgres host=127.0.0.1 port=" + good_port(),
                                             .credentials = std::move(credentials)})
@@ -255,7 +255,7 @@ TEST_CASE_FIXTURE(secretive, "postgres: credentials come from a callback of any 
     CHECK(connect_as([moved = std::make_unique<postgres_credentials>(right)] { return *moved; }));
     CHECK(connect_as([] { return postgres_credentials{"headgate", "close-sesame"}; }).error().code ==
           sqlstate("28P01"));
-    // What it leaves empty is the URL's.
+    // A field that the callback leaves empty comes from the URL.
     backend = postgres_backend::create({.url = server_url_with("open-sesame", "close-sesame"),
                                         .credentials = [] { return postgres_credentials{"", "open-sesame"}; }})
                   .value();
@@ -284,7 +284,7 @@ asio::awaitable<postgres_credentials> hang() {
     co_await never.async_wait(asio::use_awaitable);
     co_return right;
 }
-// Swallows its cancellation.
+// Catches its cancellation and goes on.
 asio::awaitable<result<postgres_credentials>> hang_and_go_on() {
     try {
         co_await hang();

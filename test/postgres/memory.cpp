@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// Each allocation of an operation fails once, on whichever thread. libpq and Asio take their own memory.
+// Each allocation of an operation fails once, on any thread. The allocations of libpq and Asio do not fail.
 
 #include <functional>
 #include <new>
@@ -28,17 +28,17 @@ struct memory : postgres_fixture {
 
     std::int64_t rows() { return value<std::int64_t>(observer, "select count(*) from t"); }
 
-    // `after` gets whether it succeeded, each time.
+    // After each operation, `after` gets whether it succeeded.
     template <class T>
     std::uint64_t every_allocation_fails(const std::function<void()>& before, const allocation::awaited<T>& operation,
                                          const std::function<void(bool)>& after) {
-        // A statement that has ended and whose rows there is no memory for must not be run again: `operation_failed`.
+        // `operation_failed`: the statement has ended, but memory for its rows is missing. It must not run again.
         const auto tells = [](const error& e) { return e == errc::out_of_memory || e == errc::operation_failed; };
         return allocation::every_allocation_of<T>([this](auto started) { return this->finish(std::move(started)); },
                                                   tells, before, operation, after);
     }
 
-    // The pool would do the same: what is not open, or cannot be reset, is replaced.
+    // As the pool would do: replaces a connection that is not open or cannot be reset.
     void mend(postgres_connection& c) {
         if (!c.is_open() || !finish(backend.reset(c))) {
             c = connect();

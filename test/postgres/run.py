@@ -3,8 +3,8 @@
 # Distributed under the Boost Software License, Version 1.0. See LICENSE.
 """Runs a test program beside a PostgreSQL server of its own: run.py PROGRAM [ARGUMENT ...]
 
-The program finds the server's URL in POSTGRES_URL, and may write the name of a command to the descriptor in
-POSTGRES_CONTROL, which is answered by one byte when it was done.
+The program finds the server's URL in POSTGRES_URL. It may write the name of a command to the descriptor in
+POSTGRES_CONTROL. The answer is one byte, when the command is done.
 """
 
 import os

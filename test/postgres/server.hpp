@@ -21,12 +21,12 @@ namespace headgate {
 
 /// The server that run.py has started for the tests.
 std::string server_url();
-/// Its URL with another piece in place of one.
+/// The server's URL with `other` in place of `what`.
 std::string server_url_with(std::string_view what, std::string_view other);
 /// Makes run.py do something with the server: kill, start, freeze, thaw.
 void tell_server(std::string_view command);
 
-/// Open descriptors of this process.
+/// The number of open descriptors of this process.
 std::size_t open_descriptors();
 
 /// An io_context, and connections of a backend.

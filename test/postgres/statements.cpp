@@ -88,7 +88,7 @@ TEST_CASE_FIXTURE(postgres_fixture, "postgres: special real numbers arrive as ev
     CHECK(std::signbit(value<double>(c, "select $1::float8", -0.0)));
     CHECK(value<double>(c, "select 1e-45::float4") == doctest::Approx(1.4e-45));
     CHECK(value<double>(c, "select 3.4028235e38::float4") == 3.4028235e38);
-    // Rounded up out of the range of double by the server: better as text than as another number.
+    // The server rounds this up out of the range of double. The text is better than another number.
     REQUIRE(query(c, "set extra_float_digits = -14"));
     CHECK(value<std::string>(c, "select 1.7976931348623157e308::float8") == "2e+308");
     CHECK(value<double>(c, "select 0.25::float8") == 0.2);

@@ -103,8 +103,8 @@ struct run {
             REQUIRE((m.queue.empty() || !m.down()));
         }
     }
-    /// The pool closed a resource. Age or idleness must not cost it the last ones, for example while the backend
-    /// refuses.
+    /// The pool closed a resource. For age or idleness it may do so only while `size` live ones are left: a pool whose
+    /// backend refuses keeps its resources.
     void lost(pool_loss why, bool surplus) {
         if (why == pool_loss::aged || why == pool_loss::idled) {
             REQUIRE(m.live() >= m.size);

@@ -24,7 +24,7 @@ struct cancelling : fixture {
     std::optional<zone> z{std::in_place, io, "test"};
     asio::cancellation_signal signal;
 
-    // Starts an operation that `signal` cancels.
+    // Starts an operation that `signal` can cancel.
     template <class T>
     auto start_cancellable(awaitable<result<T>> operation) {
         auto out = std::make_shared<std::optional<result<T>>>();
@@ -96,7 +96,7 @@ TEST_CASE_FIXTURE(cancelling, "sqlite: a cancelled write is undone, and its tran
         "INSERT INTO t WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n WHERE x < 0"));
     cancel();
     CHECK(wait(running).error() == errc::canceled);
-    // Cancelled before it started, it has left the transaction as it was; in its midst, SQLite has rolled it back.
+    // Cancelled before its start, the statement leaves the transaction as it was. In its middle, SQLite rolls back.
     const auto next = query(c, "INSERT INTO t VALUES (2)");
     CHECK((next || next.error().code.value() == SQLITE_ABORT_ROLLBACK));
     REQUIRE(finish(c.rollback()));
@@ -195,7 +195,7 @@ TEST_CASE_FIXTURE(fixture, "sqlite: virtual time does not pass while an operatio
     });
     clock.run(io);
     CHECK(order == "answer deadline ");
-    // One that was cancelled holds no time either.
+    // After a cancellation virtual time passes as well.
     asio::cancellation_signal stop;
     z.sleep_for(5s, [&](const result<void>&) { order += "deadline "; });
     spawn(io.get_executor(), c.query(endless),
@@ -233,7 +233,7 @@ TEST_CASE("sqlite: a context that is destroyed does not wait for what runs") {
         io.poll();
     }
     CHECK_FALSE(resumed);
-    // The connection is there, and soon free, for another context.
+    // Another context can use the connection, as soon as its statement has ended.
     fixture next;
     while (true) {
         const auto r = next.query(*outside, "SELECT 1");

@@ -92,7 +92,7 @@ TEST_CASE_FIXTURE(disk, "sqlite: a new database cannot be made on a full disk, a
 TEST_CASE_FIXTURE(disk, "sqlite: a transaction that a full disk ended is noticed") {
     auto c = connect_with_table();
     REQUIRE(finish(c.begin()));
-    query(c, "PRAGMA cache_size=1").value();  // so that it writes before it commits
+    query(c, "PRAGMA cache_size=1").value();  // so that SQLite writes before the commit
     query(c, "INSERT INTO t VALUES (2)").value();
     set_full_files({"-wal"});
     const auto full =
@@ -155,7 +155,7 @@ TEST_CASE_FIXTURE(disk, "sqlite: a pool recovers when there is space again") {
         CHECK(made.error() == errc::connect_failed);
         made = finish(pool.with(use).as_awaitable());
     }
-    // And when it was lent.
+    // The pool also recovers when the disk is full while a connection is lent.
     set_full_files({"-wal"});
     const auto insert = [&](sqlite_connection& c) { return c.query("INSERT INTO t VALUES (1)"); };
     check_full(finish(pool.with(insert).as_awaitable()).error());

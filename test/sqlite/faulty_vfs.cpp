@@ -57,7 +57,7 @@ full_files& full() {
     return files;
 }
 
-/// What SQLite sees as a file; the real one stands behind it in the same memory.
+/// The file that SQLite sees. The real file follows it in the same block of memory.
 struct faulty_file {
     sqlite3_file base;
     const char* name;  // SQLite keeps it until the file is closed
@@ -65,7 +65,7 @@ struct faulty_file {
     sqlite3_file* real() { return reinterpret_cast<sqlite3_file*>(this + 1); }
 };
 
-/// The real file of a file, and the methods of it.
+/// The real file behind SQLite's file, and its methods.
 sqlite3_file* real(sqlite3_file* file) {
     return reinterpret_cast<faulty_file*>(file)->real();
 }
@@ -128,7 +128,7 @@ int shm_unmap(sqlite3_file* file, int remove) {
     return methods(file).xShmUnmap(real(file), remove);
 }
 
-// Version 2: without memory-mapped reading, which would pass by `read`.
+// Version 2 has no memory-mapped reading, which would bypass `read`.
 constexpr sqlite3_io_methods faulty_methods = {
     2,
     close,
@@ -156,13 +156,13 @@ int open(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int*
     auto* faulty = reinterpret_cast<faulty_file*>(file);
     faulty->name = name;
     const int code = real_vfs->xOpen(real_vfs, name, faulty->real(), flags, out_flags);
-    // Without methods SQLite does not close it.
+    // SQLite does not close a file without methods.
     file->pMethods = faulty->real()->pMethods != nullptr ? &faulty_methods : nullptr;
     return code;
 }
 
 sqlite3_vfs make_faulty_vfs(sqlite3_vfs* real) {
-    sqlite3_vfs vfs = *real;  // what it does not replace gets the real one's functions, which do not look at the VFS
+    sqlite3_vfs vfs = *real;  // the other functions stay the real VFS's, which ignore their VFS argument
     vfs.zName = "faulty";
     vfs.pAppData = real;
     vfs.pNext = nullptr;

@@ -9,14 +9,15 @@
 
 namespace headgate::test {
 
-/// Registers a VFS named "faulty" with SQLite and makes it the default one. It is the one that was the default, but
-/// writing to files whose names end as told fails with SQLITE_FULL, as on a full disk. Once or more, on any thread.
+/// Registers a VFS named "faulty" with SQLite and makes it the default. It works like the former default, but a write
+/// to a file whose name has a given ending fails with SQLITE_FULL, as on a full disk. Callable repeatedly, on any
+/// thread.
 ///
-/// Who has no access to the program names a file by the environment variable HEADGATE_FAULTY_VFS when the program
-/// starts: each line of that file is an ending; while it is missing or empty nothing fails. It is read at each write.
+/// A test outside of the program sets the environment variable HEADGATE_FAULTY_VFS to a file's name before the program
+/// starts. Each line of that file is an ending. While it is missing or empty, no write fails. Each write reads it.
 void register_faulty_vfs();
 
-/// Writing to files whose names end with one of these fails from now on; none when empty. On any thread.
+/// From now on, writes to files whose names have one of these endings fail. None fails when empty. On any thread.
 void set_full_files(std::vector<std::string> endings);
 
 }  // namespace headgate::test

@@ -21,7 +21,7 @@ namespace headgate::test {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-/// A directory that goes with this object.
+/// A temporary directory, which the destructor removes.
 class temporary_directory {
 public:
     temporary_directory() {
@@ -55,7 +55,7 @@ struct fixture {
 
     [[nodiscard]] sqlite_options options() const { return sqlite_options(directory.file("test.db")); }
 
-    // Starts an operation; the optional has its result later.
+    // Starts an operation. The optional gets its result later.
     template <class Operation>
     auto start(Operation operation) {
         auto out = std::make_shared<std::optional<typename Operation::value_type>>();
@@ -91,7 +91,7 @@ struct fixture {
     }
 };
 
-/// The primary code of an error of SQLite; 0 for another's.
+/// The primary code of an SQLite error. 0 for any other error.
 inline int code_of(const error& e) {
     return e.code.category() == sqlite_category() ? e.code.value() & 0xff : 0;
 }

@@ -15,7 +15,7 @@
 
 #include "fixture.hpp"
 
-// What one user of a connection must not have from another: its settings, its file, its threads.
+// What one user of a connection must not get from another: settings, the database's file, threads.
 
 namespace headgate {
 namespace {
@@ -47,7 +47,7 @@ struct isolated : fixture {
     zone z{io, "test"};
     sqlite_backend backend = sqlite_backend::create(options()).value();
 
-    // What `probe` says in a connection that nobody has used.
+    // The answer to `probe` on a new connection.
     std::string fresh(const std::string& probe) {
         auto c = connect(backend);
         return text_of(query(c, probe));
@@ -55,8 +55,8 @@ struct isolated : fixture {
 };
 
 struct legacy {
-    std::vector<std::string> left;  // by one user
-    std::string probe;              // of the next
+    std::vector<std::string> left;  // statements of one user
+    std::string probe;              // query of the next user
 };
 
 const std::vector<legacy> legacies = {
@@ -99,7 +99,7 @@ TEST_CASE_FIXTURE(isolated, "sqlite: a lease finds nothing of the one before in 
         CAPTURE(left.front());
         auto c = connect(backend);
         const std::string wanted = fresh(probe);
-        for (int round = 0; round < 2; ++round) {  // the second time, nothing has to be compiled any more
+        for (int round = 0; round < 2; ++round) {  // in the second round all statements are compiled already
             for (const auto& sql : left) {
                 std::string statement = sql;
                 if (const auto at = statement.find("OTHER"); at != std::string::npos) {
@@ -134,7 +134,7 @@ TEST_CASE_FIXTURE(isolated, "sqlite: a lease that leaves nothing behind costs no
         query(c, looks).value();
         REQUIRE(finish(backend.reset(c)));
         CAPTURE(looks);
-        CHECK(number(c, "SELECT total_changes()") == 1);  // another one would have made none
+        CHECK(number(c, "SELECT total_changes()") == 1);  // a new connection would have made none
     }
 }
 
@@ -254,7 +254,7 @@ TEST_CASE_FIXTURE(isolated, "sqlite: a connection that is not alive") {
 
 // Threads: --------------------------------------------------------------------------------------------------------
 
-// All threads for statements are busy until this goes.
+// Keeps all threads for statements busy while it exists.
 struct busy_threads {
     explicit busy_threads(fixture& f, sqlite_options o) : f_(f), backend(sqlite_backend::create(o).value()) {
         for (std::uint32_t i = 0; i < o.threads; ++i) {
@@ -300,7 +300,7 @@ TEST_CASE_FIXTURE(isolated, "sqlite: a deadline ends an operation that waits for
         CHECK_FALSE(last->has_value());
     }
     result<sql_rows> next = query(*c, "SELECT 1");
-    while (!next) {  // while the last one has its turn
+    while (!next) {  // while the last statement has its turn
         REQUIRE(code_of(next.error()) == SQLITE_MISUSE);
         next = query(*c, "SELECT 1");
     }
@@ -324,9 +324,9 @@ TEST_CASE_FIXTURE(isolated, "sqlite: connects, pings and resets do not wait for 
 
 struct lock_case {
     const char* name;
-    std::vector<std::string> holder;   // what it has done in its transaction
-    std::string waiter;                // waits for the holder
-    std::vector<std::string> release;  // what the holder goes on with
+    std::vector<std::string> holder;   // statements of the holder's transaction
+    std::string waiter;                // a statement that waits for the holder
+    std::vector<std::string> release;  // the holder's next statements
 };
 
 const std::vector<lock_case> lock_cases = {
@@ -364,7 +364,7 @@ TEST_CASE("sqlite: who waits for a lock never keeps its holder from a thread, wh
             }
             f.query(a, sql).value();
         }
-        // One that waits on the shared thread, and one that has a thread of its own.
+        // One statement waits on the shared thread. The other has its own thread.
         const auto first = f.start(writer.query(waiter.find("o.") != std::string::npos ? "SELECT 1" : waiter));
         const auto second = f.start(b.query(waiter));
         f.io.restart();
@@ -377,7 +377,7 @@ TEST_CASE("sqlite: who waits for a lock never keeps its holder from a thread, wh
         f.finish(backend.reset(a)).value();
         backend.close(std::move(a));
         (void)f.wait(first);
-        writer = f.connect(backend);  // its lock, if it has one, is free
+        writer = f.connect(backend);  // frees the old connection's lock, if it has one
         (void)f.wait(second);
     }
 }

@@ -11,7 +11,7 @@
 #include "../allocation/failing.hpp"
 #include "fixture.hpp"
 
-// Each allocation of an operation fails once, on whichever thread. SQLite takes its own memory.
+// Each allocation of an operation fails once, on any thread. SQLite's own allocations do not fail.
 
 namespace headgate {
 namespace {
@@ -25,7 +25,7 @@ struct memory : fixture {
 
     memory() { query(observer, "CREATE TABLE t(a)").value(); }
 
-    // `after` gets whether it succeeded, each time.
+    // After each operation, `after` gets whether it succeeded.
     template <class T>
     std::uint64_t every_allocation_fails(const std::function<void()>& before, const allocation::awaited<T>& operation,
                                          const std::function<void(bool)>& after) {
@@ -116,7 +116,7 @@ TEST_CASE_FIXTURE(memory, "sqlite: a transaction whose memory runs out is whole 
 TEST_CASE_FIXTURE(memory, "sqlite: upkeep whose memory runs out") {
     auto c = connect(backend);
     const auto works = [&](bool) {
-        if (!finish(backend.reset(c))) {  // it was closed, and could not be opened again
+        if (!finish(backend.reset(c))) {  // reset closed it, and could not open it again
             c = connect(backend);
         }
         CHECK(number(c, "SELECT 1") == 1);

@@ -35,7 +35,7 @@ TEST_CASE_FIXTURE(pooled, "sqlite: a backend resets, pings and closes") {
     query(c, "INSERT INTO t VALUES (1)").value();
     CHECK(finish(backend.reset(c)));
     CHECK(number(c, "SELECT count(*) FROM t") == 0);
-    query(c, "BEGIN").value();  // one that the connection was not told of
+    query(c, "BEGIN").value();  // a transaction that the connection object does not know of
     CHECK(finish(backend.reset(c)));
     CHECK(finish(c.begin()));
     backend.close(std::move(c));

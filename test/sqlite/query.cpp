@@ -82,7 +82,7 @@ TEST_CASE_FIXTURE(typed, "sqlite: a prepared statement is used again, also after
     const auto rows = query(c, "SELECT * FROM t").value();
     CHECK(rows.columns == std::vector<std::string>{"a", "b"});
     CHECK(rows.rows.at(0).size() == 2);
-    for (int i = 0; i < 40; ++i) {  // more than are kept
+    for (int i = 0; i < 40; ++i) {  // more statements than the cache keeps
         CHECK(number(c, "SELECT " + std::to_string(i)) == i);
     }
     CHECK(query(c, "SELECT * FROM t").value().columns.size() == 2);
@@ -158,7 +158,7 @@ TEST_CASE_FIXTURE(typed, "sqlite: a transaction is committed or rolled back") {
     REQUIRE(finish(c.rollback()));
     CHECK(number(c, "SELECT count(*) FROM t") == 1);
 
-    CHECK(finish(c.rollback()));  // none is fine
+    CHECK(finish(c.rollback()));  // a rollback without a transaction is fine
     CHECK(code_of(finish(c.commit()).error()) == SQLITE_ERROR);
     REQUIRE(finish(c.begin(call_context())));
     CHECK(code_of(finish(c.begin()).error()) == SQLITE_ERROR);

@@ -48,7 +48,7 @@ zone_snapshot zone_of(std::vector<primitive_snapshot> parts) {
     return {.name = "shop", .primitives = std::move(parts)};
 }
 
-// The two rows of one part.
+// The two rows of samples of one part.
 json rows(const history& h, std::uint64_t id, std::uint64_t since = 0) {
     return h.after(since, {id}, start, unix_start)["parts"][std::to_string(id)];
 }
@@ -77,7 +77,7 @@ TEST_CASE(
     CHECK(told == json::parse(R"({"last": 2, "times": [998000, 999500], "parts": {}})"));
     CHECK(h.after(1, {}, start + 2s, 50)["times"] == json::parse("[-450]"));
     CHECK(h.after(2, {}, start + 2s, 50)["times"].empty());
-    CHECK(h.after(3, {}, start + 2s, unix_start)["times"].size() == 2);  // of a server before this one
+    CHECK(h.after(3, {}, start + 2s, unix_start)["times"].size() == 2);  // the 3 comes from an earlier server
 }
 
 TEST_CASE("history: a sample within half a second of the last one is not taken, nor one of a time before it") {
@@ -96,7 +96,7 @@ TEST_CASE("history: a part that is away leaves a gap, its counter begins anew, a
     h.add(start, {zone_of({limiter("l", 10, 0)})});
     h.add(start + 1s, {zone_of({})});
     h.add(start + 2s, {zone_of({limiter("l", 50, 0)})});
-    h.add(start + 3s, {zone_of({limiter("l", 20, 0)})});  // another one of that name
+    h.add(start + 3s, {zone_of({limiter("l", 20, 0)})});  // another limiter of that name
     h.add(start + 4s, {zone_of({limiter("l", 21, 0)})});
     const auto id = h.id_of("shop", limiter("l", 0, 0));
     CHECK(rows(h, id)[0] == json::parse("[null, null, null, null, 1.0]"));
@@ -107,7 +107,7 @@ TEST_CASE("history: a part that is away leaves a gap, its counter begins anew, a
     h.add(start + 1s * (4 + history::length), {});
     CHECK(h.id_of("shop", limiter("l", 0, 0)) == 0);
     h.add(start + 1s * (5 + history::length), {zone_of({limiter("l", 21, 0)})});
-    CHECK(h.id_of("shop", limiter("l", 0, 0)) > id);  // numbers are not given twice
+    CHECK(h.id_of("shop", limiter("l", 0, 0)) > id);  // no number is given twice
 }
 
 TEST_CASE("history: there are at most so many parts; room comes with those that go") {

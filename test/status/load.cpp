@@ -16,9 +16,9 @@
 #include <headgate/guard.hpp>
 #include <headgate/status.hpp>
 
-// A service under load, for the tests of the status server: load [TOKEN [twin|many]]. Prints its port; takes the
-// commands break, heal and quit from its standard input, and ends by itself after two minutes. With "twin" it shows a
-// second zone of the same name, with names in it that are hard to write down; with "many" a hundred more zones of ten
+// A service under load, for the tests of the status server: load [TOKEN [twin|many]]. Prints its port. Takes the
+// commands break, heal and quit from its standard input. Ends by itself after two minutes. With "twin" it shows a
+// second zone of the same name, in which names have unusual bytes. With "many" it shows a hundred more zones of ten
 // breakers.
 namespace {
 

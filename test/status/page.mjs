@@ -55,7 +55,7 @@ try {
   await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
   await page.locator("#events li[data-event=breaker_state]", { hasText: "→ closed" }).first().waitFor(wait);
 
-  // Charts: the values of the moment under the pointer, and of the one that the arrow keys choose.
+  // Charts: the legend shows the values of the moment under the pointer, or of the moment that the arrow keys choose.
   const legend = kind => card(kind).locator(".chart .legend");
   const ofNow = /^— granted [\d.]+\/s, ┄ refused [\d.]+\/s$/, ofThen = /^\d+:\d\d:\d\d.*: — granted ([\d.]+\/s|–), ┄ refused/;
   const says = (kind, what) => until(`${kind} says ${what}`, async () => what.test(await legend(kind).textContent()));
@@ -74,7 +74,7 @@ try {
   await says("resource_pool", /^— leased \d+, ┄ waiting \d+$/);
   await says("circuit_breaker", /^closed since \d+:\d\d:\d\d.*, probes succeeded$/);
 
-  // The page opens with a picture: the server has what was before.
+  // The page opens with filled charts: the server has the history.
   const known = () => page.evaluate(() => [...near].filter(c => histories.get(c.sampleId)?.times.length > 5).length);
   await page.reload();
   await page.locator("#link.live").waitFor(wait);
@@ -123,7 +123,7 @@ try {
   await page.keyboard.press("Enter");
   await card("bulkhead").waitFor(wait);
 
-  // A hundred zones of ten: only what is on the screen, or near it, is drawn; the rest when one comes there.
+  // A hundred zones of ten: the page draws only the cards on the screen or near it, and the others when they come near.
   const [crowd, crowded] = await begin(["many"]);
   try {
     await page.goto(`http://127.0.0.1:${crowded}/`);
@@ -137,7 +137,7 @@ try {
     await page.locator("#filter").fill("zone150 / breaker7");
     await until("one is left", async () => await page.locator(".card:visible").count() === 1);
   } finally {
-    // A page that still asks would complain that nobody answers.
+    // A page that still asks would log errors, because nobody answers.
     await page.goto("about:blank");
     crowd.kill();
   }
@@ -147,7 +147,7 @@ try {
   // The 401 of the wrong token is the only complaint.
   assert.deepEqual(complaints.filter(c => !/401/.test(c)), []);
 
-  // The service goes: the page says so, and keeps what it showed.
+  // The service ends: the page says so, and keeps the last values.
   tell("quit");
   await page.locator("#link.lost").waitFor(wait);
   assert.equal(await card("circuit_breaker").count(), 1);

@@ -82,7 +82,7 @@ def check_dashboard(metrics, promtool):
         plain = [q.replace("$__rate_interval", "1m").replace("$zone", ".*") for q in queries]
         rules = {"groups": [{"name": "dashboard", "rules": [{"record": f"query:{i}", "expr": q} for i, q in enumerate(plain)]}]}
         with tempfile.NamedTemporaryFile("w", suffix=".yml") as file:
-            json.dump(rules, file)  # YAML has all of JSON
+            json.dump(rules, file)  # JSON is valid YAML
             file.flush()
             checked = subprocess.run([promtool, "check", "rules", file.name], capture_output=True)
         assert checked.returncode == 0, checked
@@ -90,7 +90,7 @@ def check_dashboard(metrics, promtool):
 
 def check_by_promtool(text, promtool):
     if os.path.exists(promtool):
-        # Its advice on names and help texts ends with 3; what it cannot parse ends with 1.
+        # It exits with 3 for advice on names and help texts, and with 1 for a text that it cannot parse.
         lint = subprocess.run([promtool, "check", "metrics"], input=text.encode(), capture_output=True)
         assert lint.returncode in (0, 3), lint.stderr
         assert b"error while" not in lint.stderr, lint.stderr
@@ -119,7 +119,7 @@ def check_requests(load):
 
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-# What a client may do and then be silent for ever.
+# What a client may send before it is silent for ever.
 SILENT = {"nothing": b"", "a line feed": b"\r\n", "half a method": b"GE", "half a line": b"GET /healthz HTTP", "half a header": GET[:-4],
           "no body": b"POST /admin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n",
           "half a body": b"POST /admin HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
@@ -140,7 +140,7 @@ def check_silent_clients(load):
             try:
                 s.sendall(sent)
             except (BrokenPipeError, ConnectionResetError, TimeoutError):
-                pass  # it was let go for a newer one
+                pass  # the server closed it for a newer connection
             crowd.append(s)
         began = time.monotonic()
         for path in ("/healthz", "/metrics", "/"):
@@ -148,7 +148,7 @@ def check_silent_clients(load):
         assert time.monotonic() - began < 3, (what, time.monotonic() - began)
         for s in crowd:
             s.close()
-    # Who trickles is let go at the deadline, however often it sends.
+    # The server closes a trickling client's connection at the deadline, however often the client sends.
     with socket.create_connection(("127.0.0.1", load.port), 30) as s:
         s.settimeout(0.2)
         began = time.monotonic()
@@ -195,14 +195,14 @@ def check_hosts(load):
                  b"localhost:-1", b"localhost:80:80", b"localhost localhost", b"localhost,evil.example", b"local\xffhost", b"http://localhost",
                  b"localhost/", b":80"):
         assert status_of(load, get(b"Host: " + host + b"\r\n")) == 400, host
-    assert status_of(load, get(b"")) == 400  # HTTP/1.1 needs one
-    assert status_of(load, get(b"", b"/readyz")) == 200  # but a probe tells nothing
+    assert status_of(load, get(b"")) == 400  # HTTP/1.1 needs a Host
+    assert status_of(load, get(b"", b"/readyz")) == 200  # but a probe reveals nothing
     assert status_of(load, get(b"", version=b"1.0")) == 200
     for twice in (b"Host: localhost\r\nHost: localhost\r\n", b"Host: localhost\r\nHost: evil.example\r\n",
                   b"Host: evil.example\r\nhost: localhost\r\n"):
         for path in (b"/status.json", b"/healthz"):
             assert status_of(load, get(twice, path)) == 400, twice
-    # A whole URL as the target says whom it is for (RFC 9112, 3.2.2).
+    # When the target is a whole URL, its host counts and not the Host header (RFC 9112, 3.2.2).
     for target in (b"http://localhost/status.json", b"HTTP://LOCALHOST:" + port + b"/status.json?since=1", b"https://[::1]/metrics",
                    b"http://127.0.0.1", b"http://localhost?x", b"http://status.example.com/healthz"):
         assert status_of(load, get(b"Host: evil.example\r\n", target)) == 200, target
@@ -239,13 +239,13 @@ def check_twins(load, promtool):
     assert not twice, twice
     check_by_promtool(text, promtool)
     twin = next(z for z in load.status()["zones"] if len(z["primitives"]) == 6)
-    for zone in names:  # whichever is asked for acts, and the other one does not
+    for zone in names:  # the named zone acts, and the others do not
         load.admin(zone=zone, action="force_open", name="database")
         state = {z["name"]: next(p["state"] for p in z["primitives"] if (p["kind"], p["name"]) == ("circuit_breaker", "database"))
                  for z in load.status()["zones"]}
         assert state[zone] == "open" and list(state.values()).count("open") == 1, (zone, state)
         load.admin(zone=zone, action="automatic", name="database")
-    for p in twin["primitives"]:  # under the name that is shown, whatever bytes it has
+    for p in twin["primitives"]:  # by the shown name, whatever bytes the real name has
         assert load.admin(zone=twin["name"], action="force_open", name=p["name"])[0] == 200, p["name"]
     assert all(p["state"] == "open" for z in load.status()["zones"] if z["name"] == twin["name"] for p in z["primitives"])
 
@@ -282,7 +282,7 @@ def check_admin(load):
     for wrong in (TOKEN, "Bearer" + TOKEN, "Bearer-" + TOKEN, "Basic " + TOKEN, "Bearer " + TOKEN.upper(), "Bearer", "Bearer " + TOKEN + "x",
                   "Bearer x " + TOKEN, "Bearer " + TOKEN + " x"):
         assert load.ask("/admin", "POST", '{"action": "x"}', {"Authorization": wrong})[0] == 401, wrong
-    # What an action of the service throws is told, to who asked and in the log.
+    # When an action of the service throws, the answer and the event log say so.
     status, text, _ = load.admin(action="run", name="Explode")
     assert status == 500 and "a spark" in json.loads(text)["detail"], (status, text)
     failed = [e for e in load.status()["events"] if e["event"] == "action_failed"]

@@ -64,7 +64,7 @@ TEST_CASE("status: Prometheus text has a family a name, labels escaped, histogra
     CHECK(has_line(text, R"(headgate_resource_pool_wait_seconds_bucket{zone="sh\"op\n",name="db",le="0.005"} 1)"));
     CHECK(has_line(text, R"(headgate_resource_pool_wait_seconds_bucket{zone="sh\"op\n",name="db",le="+Inf"} 2)"));
     CHECK(has_line(text, "# TYPE headgate_rate_limiter_granted_total counter"));
-    // Each family stands once, with the metrics of all zones.
+    // Each family appears once, with the metrics of all zones.
     const std::string type = "# TYPE headgate_resource_pool_leased gauge\n";
     CHECK(text.find(type) == text.rfind(type));
 }
@@ -98,7 +98,7 @@ TEST_CASE("status: names that are there twice are told apart, in every format") 
     twins.name = "shop";
     twins.primitives[0].name = "a\xff";
     twins.primitives.push_back(twins.primitives[0]);
-    twins.primitives.back().name = "a\xfe";  // the same once it is readable
+    twins.primitives.back().name = "a\xfe";  // the same name when it is made readable
     zone_snapshot sly = twins;
     sly.name = "shop#2";
     const std::vector<zone_snapshot> zones = {twins, twins, sly};
@@ -129,7 +129,7 @@ TEST_CASE("status: whatever bytes a name has, what goes out is UTF-8") {
         for (auto n = random() % 12; n > 0; --n) {
             bytes += random() % 3 == 0 ? static_cast<char>(random()) : some[random() % (sizeof some - 1)];
         }
-        // The same that nlohmann::json makes of it, which replaces by the same rule, but for zero bytes.
+        // nlohmann::json replaces wrong bytes by the same rule, except that it keeps zero bytes.
         using json = nlohmann::json;
         auto right = json::parse(json(bytes).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
         for (auto at = right.find('\0'); at != std::string::npos; at = right.find('\0')) {
@@ -173,7 +173,7 @@ TEST_CASE("status: a host is one of this server, another, or none at all") {
     }
     for (const char* address : {"192.0.2.1:80", "[2001:db8::1]", "[::ffff:192.0.2.1]"}) {
         CHECK(here.judge(address) == host_verdict::foreign);
-        CHECK(everywhere.judge(address) == host_verdict::allowed);  // nobody has an address point elsewhere
+        CHECK(everywhere.judge(address) == host_verdict::allowed);  // nobody can make an address point elsewhere
     }
     for (const char* foreign :
          {"evil.example", "x.a.example", "0.0.0.0", "[::]", "127.1", "localhost.localhost", "."}) {

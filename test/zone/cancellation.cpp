@@ -28,9 +28,9 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-// Before the queue ----------------------------------------------------------------------------------------------------
+// Cancelled before the queue ------------------------------------------------------------------------------------------
 
-/// A waiter whose end is counted.
+/// A waiter that counts how often it completes.
 template <class Waiter>
 class counted final : public Waiter {
 public:
@@ -59,7 +59,7 @@ struct fixture {
     std::shared_ptr<Core> core_of(primitive_kind kind, const char* name) {
         return std::static_pointer_cast<Core>(z.core()->find(kind, name).value());
     }
-    /// Cancels `w`, and lets it wait after that.
+    /// Cancels `w`, and then puts it into the queue.
     template <class Waiter, class... Args>
     void check(counted<Waiter>& w, auto& queue, Args... args) {
         w.on_cancel();
@@ -117,7 +117,7 @@ TEST_CASE_FIXTURE(fixture, "a cancellation that is faster than the queue decides
     }
 }
 
-/// Cancels whoever asks.
+/// Its is_alive cancels the checkout that calls it.
 struct cancels_who_asks {
     asio::cancellation_signal* signal;
     bool alive;
@@ -142,7 +142,7 @@ TEST_CASE_FIXTURE(fixture, "a checkout may be cancelled while the pool asks its 
                                             signal.slot(), [&](result<lease<int>> r) { got.emplace(std::move(r)); }));
         clock.run_for(io, 1s);
         REQUIRE(got);
-        CHECK(got->has_value() == alive);  // too late, where there is something
+        CHECK(got->has_value() == alive);  // too late when the resource is alive
         CHECK((alive || got->error() == errc::canceled));
         got.reset();
         clock.run_for(io, 1s);
@@ -151,7 +151,7 @@ TEST_CASE_FIXTURE(fixture, "a checkout may be cancelled while the pool asks its 
     }
 }
 
-// Beside the end of an io_context -------------------------------------------------------------------------------------
+// During the end of an io_context -------------------------------------------------------------------------------------
 
 asio::awaitable<void> sleep_in_a_coroutine(zone& z, std::promise<bool>& ended) {
     const auto slept = co_await z.sleep_for(1h);
@@ -203,7 +203,7 @@ TEST_CASE("what completes on another io_context ends there when the zone's goes,
             CHECK(one.get_future().get());
         }
         CHECK(resumed.get_future().get());
-        there([] {});  // whatever holds a signal has gone
+        there([] {});  // waits until no handler holds a signal
         z.reset();
     }
     work.reset();

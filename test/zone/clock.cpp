@@ -79,7 +79,7 @@ TEST_CASE(
     const auto some = [&](unsigned bits) {
         return duration{static_cast<duration::rep>(random() % (std::uint64_t{1} << (random() % bits)))};
     };
-    // A deadline at the end of the range never comes, so that the clock stays away from there.
+    // A deadline at the end of the range never comes, so the clock stays away from there.
     constexpr time_point last{duration{std::int64_t{1} << 61}};
     constexpr time_point first = time_point{} - last.time_since_epoch();
     for (int i = 0; i < 40'000; ++i) {
@@ -130,7 +130,7 @@ TEST_CASE("run is bounded beside work that comes again and again, and names it")
     CHECK(message().find("zone \"shop\": resource_pool \"db\"") != std::string::npos);
     z.close();
     CHECK(message() == "it ended");
-    // What is long, but ends, is not hindered.
+    // A long run that ends is allowed.
     zone other(io, "other", {.clock = &clock});
     bool woke = false;
     other.sleep_for(24h * 365 * 50, [&](const result<void>&) { woke = true; });
@@ -142,7 +142,7 @@ TEST_CASE("a handler that throws while run looks for what keeps it running leave
     virtual_clock clock;
     asio::io_context io;
     zone z(io, "z", {.clock = &clock});
-    int left = 15;  // jumps: more than `run` may take, fewer than it looks at
+    int left = 15;  // clock jumps: more than `run` may make, fewer than it traces afterwards
     const std::function<void(const result<void>&)> again = [&](const result<void>& r) {
         if (!r) {
             return;

@@ -8,7 +8,7 @@
 
 namespace headgate::detail {
 
-/// A deadline with a time of its own, for driving the wheel without a zone.
+/// A deadline with its own time, to drive the wheel without a zone.
 class probe_deadline final : public deadline {
 public:
     explicit probe_deadline(time_point when) { set_when(when); }

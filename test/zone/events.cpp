@@ -29,7 +29,7 @@ struct fixture {
         e.detail = detail;
         z.core()->emit(primitive_kind::bulkhead, "b", e);
     }
-    // Runs what is due, and on when a handler throws.
+    // Runs all handlers that are due, and goes on when one throws. Returns how many threw.
     int run() {
         int thrown = 0;
         for (;;) {

@@ -1,7 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
-// What a zone does when memory is out, its own and Asio's.
+// A zone when memory is out, for its own allocations and Asio's.
 
 #include <doctest/doctest.h>
 
@@ -42,7 +42,7 @@ TEST_CASE("arming a deadline and calling it in time needs no memory") {
             zone z(io, "z");
             detail::zone_core& core = *z.core();
             probe soon, later, first;
-            // The io_context has its own tables ready; and without memory for one more timer, the driver tries again.
+            // This prepares the io_context's tables. Without memory for one more timer, the driver tries again.
             core.arm(later, core.now() + 5ms);
             failing scope;
             core.arm(soon, core.now() + 2ms);
