@@ -455,7 +455,8 @@ http_response service::post_reload(const user& who) {
 
 // The page itself holds no data, so it needs no token. Its data and /metrics name users, so they need one.
 http_response service::status_page(const http_request& r) {
-    if (users_ && (r.path() == "/status.json" || r.path() == "/metrics" || r.path() == "/admin")) {
+    const bool open = r.path() == "/" || r.path() == "/healthz" || r.path() == "/readyz";
+    if (users_ && !open) {
         user who;
         if (auto wrong = check_user(r, who)) {
             return std::move(*wrong);

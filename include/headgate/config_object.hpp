@@ -38,7 +38,7 @@ public:
     }
 
     /// Calls `read(name, object)` for each object in the member `name`, which is an object of named objects and has one
-    /// at least.
+    /// at least. Names are as those of zones. What is no object is reported, and read as an empty one.
     HEADGATE_DECL void each(std::string_view name,
                             const std::function<void(const std::string&, const config_object&)>& read) const;
 
@@ -61,9 +61,9 @@ private:
 /// A member beside "zones" that a program has for itself.
 struct config_section {
     std::string_view name;  ///< Such as "service".
-    /// Is called once, after the zones were read, with the section's object, and with the zones: all that are named,
-    /// where something in them is wrong, too. A section that is missing is an empty object. Without a function the
-    /// section may hold anything.
+    /// Is called once, after the zones were read, with the section's object and with the zones. A section that is
+    /// missing, or no object, is an empty one. The zones have every zone and every primitive that the document names,
+    /// also those with mistakes. Without a function the section may hold anything.
     std::function<void(const config_object& section, const config& zones)> read{};
     bool required = false;  ///< A document without it is wrong.
 };

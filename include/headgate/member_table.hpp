@@ -12,6 +12,7 @@
 #include <limits>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -81,14 +82,14 @@ using member_value =
 struct member {
     std::string_view name;
     member_rule rule;
-    std::string_view what;  ///< A sentence for the reader of a reference.
+    std::string_view what;  ///< One sentence of documentation.
     bool optional = false;  ///< A `std::optional`, which a document writes as null when it is empty.
     member_value (*get)(const void* options) = nullptr;
     void (*set)(void* options, const member_value& value) = nullptr;  ///< With a value that is valid.
 };
 
-/// The members of `Options` that a document can set. From one table come the reader of documents, their writer, the
-/// check of values and the JSON Schema.
+/// The members of `Options` that a document can set. `config_object::read` reads them. headgate has such tables for its
+/// own options: from these come the reader and the writer of configurations, `check`, and the JSON Schema.
 ///
 /// ```cpp
 /// // example: member_table
@@ -120,7 +121,7 @@ struct member_table {
 
 namespace detail {
 
-/// A member, and of what.
+/// A `member` whose functions take an `Options`.
 template <class Options>
 struct member_of : member {};
 
@@ -174,9 +175,33 @@ template <auto... Path, class Options>
     return (options.*....*Path);
 }
 
-/// A whole number is no larger than its type can hold.
+/// The kind of rule that members of type `T` have.
+template <class T>
+[[nodiscard]] constexpr bool has_rule_of(const member_rule& rule) noexcept {
+    if constexpr (std::is_same_v<T, bool>) {
+        return std::holds_alternative<accepts::flag>(rule);
+    } else if constexpr (std::is_enum_v<T>) {
+        return std::holds_alternative<accepts::choice>(rule);
+    } else if constexpr (std::is_same_v<T, double>) {
+        return std::holds_alternative<accepts::share>(rule);
+    } else if constexpr (std::is_same_v<T, duration>) {
+        return std::holds_alternative<accepts::time_span>(rule);
+    } else if constexpr (std::is_same_v<T, std::string>) {
+        return std::holds_alternative<accepts::text>(rule);
+    } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+        return std::holds_alternative<accepts::text_list>(rule);
+    } else {
+        static_assert(std::unsigned_integral<T>, "headgate: no rule is for members of this type; see make_member");
+        return std::holds_alternative<accepts::whole_number>(rule);
+    }
+}
+
+/// The same, where a whole number is no larger than its type can hold. Throws when the rule is for another type.
 template <class T>
 [[nodiscard]] constexpr member_rule rule_within(member_rule rule) {
+    if (!has_rule_of<T>(rule)) {
+        throw std::invalid_argument("headgate: the rule of a member is for another type");
+    }
     if constexpr (std::unsigned_integral<T>) {
         if (auto* const number = std::get_if<accepts::whole_number>(&rule)) {
             number->most = std::min<std::uint64_t>(number->most, std::numeric_limits<T>::max());
@@ -189,7 +214,8 @@ template <class T>
 
 /// The member that `Path` leads to: `&my_settings::port`, or `&my_settings::tls, &tls_settings::port` for one of an
 /// object inside. Its type is an unsigned integer, `double`, `bool`, `duration`, an enumeration, `std::string` or
-/// `std::vector<std::string>`, or a `std::optional` of those.
+/// `std::vector<std::string>`, or a `std::optional` of those. A rule for another type does not compile in a `constexpr`
+/// table, and throws `std::invalid_argument` elsewhere.
 template <auto First, auto... Path>
 [[nodiscard]] constexpr auto make_member(std::string_view name, member_rule rule, std::string_view what) {
     using options = typename detail::pointer_to_member<decltype(First)>::object;
@@ -209,7 +235,7 @@ template <auto First, auto... Path>
              }}};
 }
 
-template <class Options, class... More>
+template <class Options, std::same_as<detail::member_of<Options>>... More>
 member_table(detail::member_of<Options>, More...) -> member_table<Options, 1 + sizeof...(More)>;
 
 }  // namespace headgate

@@ -81,8 +81,8 @@ std::optional<member_value> read_value(const member& m, const json_node& from) {
 
 json to_json(const member& m, const member_value& value) {
     if (const auto* const r = std::get_if<accepts::choice>(&m.rule)) {
-        const auto n = static_cast<std::size_t>(std::get<std::uint64_t>(value));
-        return n < r->words.size() ? json(std::string(r->words[n])) : json(n);
+        const auto* const n = std::get_if<std::uint64_t>(&value);
+        return n == nullptr ? json(nullptr) : *n < r->words.size() ? json(std::string(r->words[*n])) : json(*n);
     }
     return std::visit(
         []<class T>(const T& v) {

@@ -181,8 +181,9 @@ void read_group(reporter& r, const json_node& from, const std::string& at, std::
     for (const auto& [name, value] : from.items()) {
         const std::string here = at + pointer_step(name);
         r.name(here, name);
+        Options& made = to[name];
         if (r.object(value, here, "options")) {
-            read(value, here, to[name]);
+            read(value, here, made);
         }
     }
 }
@@ -288,20 +289,27 @@ void read_zones(reporter& r, const json_node& from, config& to) {
     for (const auto& [name, value] : zones->items()) {
         const std::string here = "/zones" + pointer_step(name);
         r.name(here, name);
+        zone_config& made = to.zones[name];
         if (r.object(value, here, "groups of primitives")) {
-            read_zone(r, value, here, to.zones[name]);
+            read_zone(r, value, here, made);
         }
     }
 }
 
+const json_node& empty_object() {
+    static const json_node one = json_node::object();
+    return one;
+}
+
 void read_section(reporter& r, const json_node& from, const config_section& section, const config& zones) {
-    static const json_node nothing = json_node::object();
-    const json_node* const found = from.find(section.name);
+    const json_node* found = from.find(section.name);
     const std::string at = pointer_step(section.name);
     if (found == nullptr && section.required) {
         r.report("", "no \"" + std::string(section.name) + '"', "an object with " + std::string(section.name));
-    } else if (section.read && (found == nullptr || r.object(*found, at, "settings"))) {
-        section.read(config_object(found == nullptr ? nothing : *found, at, r), zones);
+    }
+    if (section.read) {
+        found = found != nullptr && r.object(*found, at, "settings") ? found : &empty_object();
+        section.read(config_object(*found, at, r), zones);
     }
 }
 
@@ -426,9 +434,9 @@ void config_object::each(std::string_view name,
     }
     for (const auto& [key, value] : all->items()) {
         const std::string here = at + detail::pointer_step(key);
-        if (problems_->object(value, here, "settings")) {
-            read(key, config_object(value, here, *problems_));
-        }
+        problems_->name(here, key);
+        const bool is_object = problems_->object(value, here, "settings");
+        read(key, config_object(is_object ? value : detail::empty_object(), here, *problems_));
     }
 }
 

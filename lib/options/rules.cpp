@@ -74,14 +74,12 @@ struct rule_text {
                    (r.least == duration::zero() ? "; zero is " + zero : ", from " + format_duration(r.least) + " up") +
                    "; at most " + format_duration(longest_of(r, written_in::document));
         }
-        const std::string most = r.most == duration::max() ? "" : ", at most " + format_duration(r.most);
-        return (r.least == duration::zero() ? "above 0, or 0 for " + zero
-                : r.least > duration{1}     ? "at least " + text_of(r.least)
-                                            : "above 0") +
-               most;
+        const std::string most = r.most == duration::max() ? "" : " and at most " + format_duration(r.most);
+        return (r.least > duration{1} ? "at least " + format_duration(r.least) : "above 0") + most +
+               (r.least == duration::zero() ? ", or 0 for " + zero : "");
     }
     std::string operator()(const accepts::share& r) const {
-        return std::string(document ? "a number " : "") + (r.may_be_zero ? "from 0 to 1" : "above 0, at most 1");
+        return std::string(document ? "a number " : "") + (r.may_be_zero ? "from 0 to 1" : "above 0 and at most 1");
     }
     std::string operator()(const accepts::flag& /*r*/) const { return "true or false"; }
     std::string operator()(const accepts::choice& r) const {
@@ -129,7 +127,7 @@ std::string shown(const member& m, const member_value& value) {
         return *b ? "true" : "false";
     }
     if (const auto* const t = std::get_if<std::string>(&value)) {
-        return '"' + *t + '"';
+        return '"' + for_people(*t, 60) + '"';
     }
     if (const auto* const all = std::get_if<std::vector<std::string>>(&value)) {
         return std::to_string(all->size()) + " texts";

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace headgate::detail {
 
@@ -14,6 +15,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr duration shortest = 500ms;  // between two samples
 constexpr float unknown = std::numeric_limits<float>::quiet_NaN();
 
 /// The two numbers of a part: gauges as they are, counters as their growth in a second.
@@ -47,10 +49,19 @@ json rounded(float value) {
 
 }  // namespace
 
+duration history::since_last(time_point now) const noexcept {
+    return last_ == 0 ? duration::max() : now - times_[place(last_)];
+}
+
+bool history::is_due(time_point now) const {
+    const std::lock_guard guard(mutex_);
+    return since_last(now) >= shortest;
+}
+
 void history::add(time_point now, const std::vector<zone_snapshot>& zones) {
     const std::lock_guard guard(mutex_);
-    const duration since = last_ == 0 ? duration::max() : now - times_[place(last_)];
-    if (since < 500ms) {
+    const duration since = since_last(now);
+    if (since < shortest) {
         return;
     }
     times_[place(++last_)] = now;
@@ -103,26 +114,42 @@ std::uint64_t history::id_of(std::string_view zone, const primitive_snapshot& pa
 
 json history::after(std::uint64_t since, const std::vector<std::uint64_t>& ids, time_point now,
                     std::int64_t unix_now) const {
-    const std::lock_guard guard(mutex_);
-    const std::uint64_t oldest = last_ - std::min<std::uint64_t>(last_, length);
-    const std::uint64_t begin = std::max(since > last_ ? 0 : since, oldest) + 1;
-    json times = json::array();
-    for (std::uint64_t n = begin; n <= last_; ++n) {
-        times.push_back(unix_now - std::chrono::floor<std::chrono::milliseconds>(now - times_[place(n)]).count());
-    }
-    json found = json::object();
-    for (const auto& [name, part] : parts_) {
-        if (std::find(ids.begin(), ids.end(), part.id) == ids.end()) {
-            continue;
+    std::uint64_t last = 0;
+    std::vector<time_point> times;
+    std::vector<std::pair<std::uint64_t, std::vector<std::array<float, 2>>>> parts;
+    times.reserve(length);
+    parts.reserve(ids.size());
+    {
+        // Copies only: text takes longer than others may wait.
+        const std::lock_guard guard(mutex_);
+        last = last_;
+        const std::uint64_t oldest = last - std::min<std::uint64_t>(last, length);
+        const std::uint64_t begin = std::max(since > last ? 0 : since, oldest) + 1;
+        for (std::uint64_t n = begin; n <= last; ++n) {
+            times.push_back(times_[place(n)]);
         }
-        json both = json::array({json::array(), json::array()});
-        for (std::uint64_t n = begin; n <= last_; ++n) {
-            both[0].push_back(rounded(part.samples[place(n)][0]));
-            both[1].push_back(rounded(part.samples[place(n)][1]));
+        for (const auto& [name, kept] : parts_) {
+            if (std::find(ids.begin(), ids.end(), kept.id) != ids.end()) {
+                auto& copy = parts.emplace_back(kept.id, std::vector<std::array<float, 2>>()).second;
+                copy.reserve(times.size());
+                for (std::uint64_t n = begin; n <= last; ++n) {
+                    copy.push_back(kept.samples[place(n)]);
+                }
+            }
         }
-        found[std::to_string(part.id)] = std::move(both);
     }
-    return {{"last", last_}, {"times", std::move(times)}, {"parts", std::move(found)}};
+    json out = {{"last", last}, {"times", json::array()}, {"parts", json::object()}};
+    for (const time_point t : times) {
+        out["times"].push_back(unix_now - std::chrono::floor<std::chrono::milliseconds>(now - t).count());
+    }
+    for (const auto& [id, samples] : parts) {
+        json& both = out["parts"][std::to_string(id)] = json::array({json::array(), json::array()});
+        for (const auto& [first, second] : samples) {
+            both[0].push_back(rounded(first));
+            both[1].push_back(rounded(second));
+        }
+    }
+    return out;
 }
 
 }  // namespace headgate::detail

@@ -30,7 +30,9 @@ public:
     static constexpr std::size_t length = 600;        ///< Samples.
     static constexpr std::size_t most_parts = 4'096;  ///< Further parts have no history: 20 MB for all of them.
 
-    /// Takes a sample, unless the last one is less than half a second old.
+    /// Whether the last sample is half a second old, or there is none.
+    [[nodiscard]] bool is_due(time_point now) const;
+    /// Takes a sample, if it is due.
     void add(time_point now, const std::vector<zone_snapshot>& zones);
 
     /// The number that the page asks for a part by; zero for a part without samples.
@@ -51,6 +53,7 @@ private:
     };
 
     // Under the mutex.
+    [[nodiscard]] duration since_last(time_point now) const noexcept;
     void note(std::string_view zone, const primitive_snapshot& from, double seconds);
     [[nodiscard]] std::size_t place(std::uint64_t sample) const noexcept { return sample % length; }
 

@@ -269,10 +269,13 @@ struct status_server::impl {
 
     asio::awaitable<void> sample_each_second() {
         asio::steady_timer timer(io);
-        for (;;) {
-            site.sample();
-            timer.expires_after(1s);
-            co_await timer.async_wait(asio::use_awaitable);
+        for (error_code ec; ec != asio::error::operation_aborted;) {
+            try {
+                site.sample();
+                timer.expires_after(1s);
+                co_await timer.async_wait(into(ec));
+            } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory; the next sample may have some
+            }
         }
     }
 

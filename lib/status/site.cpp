@@ -78,11 +78,11 @@ std::int64_t unix_now() {
     return detail::unix_ms(std::chrono::system_clock::now().time_since_epoch());
 }
 
-// Zero for a text that is none.
+// Zero for a text that is no number.
 std::uint64_t whole_number(std::string_view text) {
     std::uint64_t out = 0;
-    std::from_chars(text.data(), text.data() + text.size(), out);
-    return out;
+    const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), out);
+    return ec == std::errc() && end == text.data() + text.size() ? out : 0;
 }
 
 std::uint64_t number_of(std::string_view query, std::string_view name) {
@@ -371,8 +371,11 @@ void status_site::add_action(std::string name, std::function<void()> action) {
 
 void status_site::sample() noexcept {
     try {
-        impl_->past.add(std::chrono::steady_clock::now(), impl_->zones.look().snapshots());
-    } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): the picture has a gap
+        const time_point now = std::chrono::steady_clock::now();
+        if (impl_->past.is_due(now)) {
+            impl_->past.add(now, impl_->zones.look().snapshots());
+        }
+    } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): no memory; the picture has a gap
     }
 }
 

@@ -345,28 +345,53 @@ TEST_CASE("config: a value of a section that breaks its rule changes nothing, an
     CHECK(read_own("7", s).front() == config_problem{"/mine/all/a~1b", "7", "an object of settings"});
 }
 
-TEST_CASE("config: a section is read after the zones, whole or not; one that is missing is empty, or a mistake") {
+TEST_CASE("config: a section is read after the zones, and gets all that are named; one that is missing is empty") {
     std::vector<std::string> said;
     config_section section{"mine", [&said](const config_object& from, const config& zones) {
                                said.push_back(std::to_string(zones.zones.size()) + " zones");
+                               for (const auto& [name, z] : zones.zones) {
+                                   said.back() += ", " + std::to_string(z.bulkheads.size()) + " in " + name;
+                               }
                                from.report("/a", "found", "valid");
                            }};
     std::vector<config_problem> problems;
-    CHECK_FALSE(config::parse(R"({"mine": {}, "zones": {"z": {"bulkheads": 1}, "y": {}}})", problems, {&section, 1}));
-    CHECK(said == std::vector<std::string>{"2 zones"});
-    REQUIRE(problems.size() == 2);
-    CHECK(problems[0].pointer == "/zones/z/bulkheads");
-    CHECK(problems[1] == config_problem{"/mine/a", "found", "valid"});
-    CHECK_FALSE(config::parse(R"({})", problems, {&section, 1}));
-    CHECK(said.size() == 2);
+    const auto pointers = [&](const char* text) {
+        CHECK_FALSE(config::parse(text, problems, {&section, 1}));
+        std::vector<std::string> out;
+        for (const config_problem& p : problems) {
+            out.push_back(p.pointer);
+        }
+        return out;
+    };
+    using all = std::vector<std::string>;
+    CHECK(pointers(R"({"mine": {}, "zones": {"x": 5, "y": {"bulkheads": {"h": 1}}, "z": {"bulkheads": 1}}})") ==
+          all{"/zones/x", "/zones/y/bulkheads/h", "/zones/z/bulkheads", "/mine/a"});
+    CHECK(said == all{"3 zones, 0 in x, 1 in y, 0 in z"});
+    CHECK(problems.back() == config_problem{"/mine/a", "found", "valid"});
+    CHECK(pointers("{}") == all{"", "/mine/a"});
+    CHECK(pointers(R"({"mine": 3, "zones": {}})") == all{"/mine", "/mine/a"});
     section.required = true;
-    CHECK_FALSE(config::parse(R"({"zones": {}})", problems, {&section, 1}));
-    CHECK(said.size() == 2);
-    REQUIRE(problems.size() == 1);
-    CHECK(problems[0].found == "no \"mine\"");
-    CHECK_FALSE(config::parse(R"({"mine": 3, "zones": {}})", problems, {&section, 1}));
-    REQUIRE(problems.size() == 1);
-    CHECK(problems[0].pointer == "/mine");
+    CHECK(pointers(R"({"zones": {}})") == all{"", "/mine/a"});
+    CHECK(problems.front().found == "no \"mine\"");
+}
+
+TEST_CASE("config: named objects of a section are read whole or not, and their names are as those of zones") {
+    std::vector<std::string> named;
+    const config_section sections[] = {
+        {"mine", [&named](const config_object& from, const config& /*zones*/) {
+             from.each("all", [&named](const std::string& name, const config_object&) { named.push_back(name); });
+         }}};
+    std::vector<config_problem> problems;
+    CHECK_FALSE(config::parse(R"({"mine": {"all": {"a": 5, "": {}}}, "zones": {}})", problems, sections));
+    CHECK(named == std::vector<std::string>{"a", ""});
+    REQUIRE(problems.size() == 2);
+    CHECK(problems[0] == config_problem{"/mine/all/a", "5", "an object of settings"});
+    CHECK(problems[1].found == "an empty name");
+    for (const char* none : {R"({"mine": {}, "zones": {}})", R"({"mine": {"all": {}}, "zones": {}})"}) {
+        CHECK_FALSE(config::parse(none, problems, sections));
+        REQUIRE(problems.size() == 1);
+        CHECK(problems[0].pointer == "/mine/all");
+    }
 }
 
 TEST_CASE("config: members of the document that somebody else reads are let be, and offered where one is misspelt") {

@@ -209,6 +209,8 @@ class Users(ServiceTest):
         self.assertEqual(s.get("/readyz").status, 200)
         self.assertEqual(s.get("/metrics").status, 401)
         self.assertEqual(s.get("/status.json").status, 401)
+        self.assertEqual(s.get("/history.json?parts=1,2,3").status, 401)
+        self.assertEqual(s.get("/history.json?parts=1,2,3", token=TOKENS["ann"]).status, 200)
         self.assertEqual(s.get("/status.json", token=TOKENS["ann"]).status, 200)
         self.assertEqual(s.get("/").status, 200)
 
@@ -220,7 +222,7 @@ class Users(ServiceTest):
         self.assertEqual([s.get("/status.json").status for _ in range(7)], [401] * 7)
         self.assertEqual(s.get("/v1/config", headers={"Authorization": "Basic guess"}).status, 401)
         # The limit covers every endpoint that checks a token.
-        for method, path in (("GET", "/status.json"), ("GET", "/metrics"), ("POST", "/admin"), ("PUT", "/v1/config/x"), ("POST", "/v1/reload")):
+        for method, path in (("GET", "/status.json"), ("GET", "/history.json"), ("GET", "/metrics"), ("POST", "/admin"), ("PUT", "/v1/config/x"), ("POST", "/v1/reload")):
             self.assertEqual(s.ask(method, path, "{}", token="guess").status, 429, path)
 
     def test_guesses_at_the_page_are_limited_too(self):

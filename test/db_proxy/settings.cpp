@@ -105,7 +105,7 @@ TEST_CASE("settings are read") {
 }
 
 TEST_CASE("all mistakes in settings are reported at once, with their places") {
-    CHECK(mistakes("{}") == std::vector<std::string>{"", ""});  // neither "proxy" nor "zones"
+    CHECK(mistakes("{}") == std::vector<std::string>{"", "", "/proxy/servers", "/proxy/databases", "/zones"});
     CHECK(mistakes("{\"proxy\": {" + servers + "," + databases + R"(, "lisen": 1, "permit_wait": -5},)" + zones +
                    "}") == std::vector<std::string>{"/proxy/lisen", "/proxy/permit_wait"});
     CHECK(mistakes("{\"proxy\": {" + servers +
