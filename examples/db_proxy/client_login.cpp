@@ -29,7 +29,7 @@ client_login::state client_login::feed(std::string_view& input) {
             case first_packet::kind::cancel: key_ = packet.key; return state::cancel;
             case first_packet::kind::encryption:
                 // Bytes after the request were sent before the answer, and may come from an attacker on the network. To
-                // trust such bytes was CVE-2021-23222.
+                // trust such bytes was CVE-2021-23214.
                 if (++encryption_requests_ > max_encryption_requests || !input.empty()) {
                     return fail("08P01", "received unencrypted data after an encryption request");
                 }
