@@ -17,18 +17,15 @@
 #include <headgate/guard.hpp>
 #include <headgate/spawn.hpp>
 
+#include "support/zone_fixture.hpp"
+
 namespace headgate {
 namespace {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
-    time_point start = clock.now();
-
+struct fixture : headgate::test::zone_fixture {
     bulkhead make(const bulkhead_options& options) { return bulkhead::create(*z, "calls", options).value(); }
 };
 

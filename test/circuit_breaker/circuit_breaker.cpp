@@ -23,6 +23,8 @@
 #include <tuple>
 #include <vector>
 
+#include "support/zone_fixture.hpp"
+
 namespace headgate {
 namespace {
 
@@ -38,16 +40,10 @@ asio::awaitable<result<int>> bad() {
     co_return error(boost::system::errc::make_error_code(boost::system::errc::io_error));
 }
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
-    time_point start = clock.now();
-
+struct fixture : headgate::test::zone_fixture {
     circuit_breaker make(const breaker_options& options = {}, std::string name = "db") {
         return circuit_breaker::create(*z, std::move(name), options).value();
     }
-    duration elapsed() const { return clock.now() - start; }
 
     // Runs a coroutine to its end, and throws its exceptions into the test.
     template <class Body, class... Args>

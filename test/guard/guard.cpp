@@ -23,6 +23,7 @@
 #include <headgate/with_timeout.hpp>
 
 #include "support/start.hpp"
+#include "support/zone_fixture.hpp"
 
 namespace headgate {
 namespace {
@@ -52,11 +53,7 @@ struct database {
     void close(const thing&) { ++s->closed; }
 };
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
-    time_point start = clock.now();
+struct fixture : headgate::test::zone_fixture {
     database db;
 
     rate_limiter limits = rate_limiter::create(*z, "limits", quota::per(3, 1min).value()).value();
@@ -64,8 +61,6 @@ struct fixture {
     resource_pool<thing> pool = resource_pool<thing>::create(*z, "pool", {.size = 1}, db).value();
 
     fixture() { clock.run(io); }
-
-    duration elapsed() const { return clock.now() - start; }
 
     // Runs a call to its end.
     template <class Call>

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "../allocation/failing.hpp"
+#include "support/zone_fixture.hpp"
 
 namespace headgate {
 namespace {
@@ -26,10 +27,7 @@ using namespace std::chrono_literals;
 using allocation::every_allocation;
 using allocation::failing;
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
+struct fixture : headgate::test::zone_fixture {
     std::optional<rate_limiter> limiter;
 
     void make() {

@@ -24,20 +24,15 @@
 
 #include <headgate/spawn.hpp>
 
+#include "support/zone_fixture.hpp"
+
 namespace headgate {
 namespace {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
-    time_point start = clock.now();
-
-    duration elapsed() const { return clock.now() - start; }
-
+struct fixture : headgate::test::zone_fixture {
     rate_limiter make(std::uint64_t permits, duration period, std::uint64_t burst, std::uint32_t max_waiters = 1024) {
         return rate_limiter::create(
                    *z, "limiter",

@@ -24,6 +24,7 @@
 
 #include "rate_limiter/busiest_keys.hpp"
 #include "rate_limiter/limiter_machine.hpp"
+#include "support/zone_fixture.hpp"
 
 namespace headgate {
 namespace {
@@ -32,15 +33,9 @@ namespace asio = boost::asio;
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
-    time_point start = clock.now();
+struct fixture : headgate::test::zone_fixture {
     std::vector<event_kind> events;
     subscription listening = z->on_event([this](const event& e) { events.push_back(e.kind); });
-
-    duration elapsed() const { return clock.now() - start; }
 
     rate_limiter make(const quota& q, std::uint64_t max_keys) {
         rate_limiter_options o;

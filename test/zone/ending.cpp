@@ -22,6 +22,8 @@
 #include <headgate/rate_limiter.hpp>
 #include <headgate/resource_pool.hpp>
 
+#include "support/zone_fixture.hpp"
+
 namespace headgate {
 namespace {
 
@@ -34,10 +36,7 @@ struct backend {
     void close(int) { --*open; }
 };
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
+struct fixture : headgate::test::zone_fixture {
     std::optional<result<void>> drained;
 
     void drain(duration limit) {

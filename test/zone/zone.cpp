@@ -17,20 +17,15 @@
 #include <thread>
 #include <vector>
 
+#include "support/zone_fixture.hpp"
+
 namespace headgate {
 namespace {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-struct fixture {
-    virtual_clock clock;
-    asio::io_context io;
-    std::optional<zone> z{std::in_place, io, "test", zone_options{.clock = &clock}};
-    time_point start = clock.now();
-
-    duration elapsed() const { return clock.now() - start; }
-};
+using fixture = headgate::test::zone_fixture;
 
 TEST_CASE_FIXTURE(fixture, "sleep_for completes at exactly its time on the virtual clock") {
     std::vector<duration> woke;
