@@ -183,7 +183,7 @@ private:
 ///     const auto work = [&]() -> boost::asio::awaitable<void> {
 ///         const auto late = co_await headgate::with_timeout(
 ///             zone, std::chrono::milliseconds{1}, nap, std::chrono::seconds{60});
-///         assert(late.error() == headgate::errc::wait_timed_out);
+///         assert(late.error() == headgate::errc::timed_out);
 ///     };
 ///     boost::asio::co_spawn(io, work, boost::asio::detached);
 ///     io.run();
