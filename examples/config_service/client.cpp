@@ -152,6 +152,7 @@ ip::address walk(ip::address from, const steps& back, const std::vector<network>
 
 std::vector<network> networks_of(const std::vector<std::string>& texts) {
     std::vector<network> all;
+    all.reserve(texts.size());
     for (const std::string& text : texts) {
         all.push_back(network::parse(text).value());
     }
