@@ -1,6 +1,7 @@
 // Copyright (c) 2026 the headgate authors
 // Distributed under the Boost Software License, Version 1.0. See LICENSE.
 
+#include <headgate/bulkhead.hpp>
 #include <headgate/status.hpp>
 
 #include <doctest/doctest.h>
@@ -26,5 +27,20 @@ TEST_CASE("status: every allocation of a start") {
         CHECK((*started || started->error() == errc::out_of_memory));
         REQUIRE_FALSE(*refused);
         CHECK((refused->error() == errc::invalid_argument || refused->error() == errc::out_of_memory));
+    });
+}
+
+TEST_CASE("status: a sample whose memory runs out is not there, or not whole, and the site answers") {
+    boost::asio::io_context io;
+    zone z(io, "a zone with a name that is no short string");
+    const auto reports = bulkhead::create(z, "a bulkhead with a name that is no short string").value();
+    allocation::every_allocation([&] {
+        status_site site;
+        site.add(z);
+        {
+            const allocation::failing scope;
+            site.sample();
+        }
+        CHECK(site.answer({.method = "GET", .target = "/history.json?parts=1"}).status == 200);
     });
 }
