@@ -29,23 +29,23 @@ namespace accepts {
 
 /// From `least` to `most`; `of` names the unit, as in "a whole number of bytes from 1024 to 65536".
 struct whole_number {
-    std::uint64_t least = 0;
-    std::uint64_t most = std::numeric_limits<std::int64_t>::max();
-    std::string_view of{};
+    std::uint64_t least = 0;                                        ///< The smallest valid value.
+    std::uint64_t most = std::numeric_limits<std::int64_t>::max();  ///< The largest one.
+    std::string_view of{};                                          ///< The unit, for messages; empty: none.
 };
 
 /// A `duration` from `least` to `most`. A document writes it as `parse_duration` reads it, or as a whole number of
 /// milliseconds; there, no duration is longer than 36,500 days. `zero` says what zero means where it is valid, as in
 /// "zero is off".
 struct time_span {
-    duration least{1};
-    duration most = duration::max();
-    std::string_view zero = "off";
+    duration least{1};                ///< The shortest valid value.
+    duration most = duration::max();  ///< The longest one.
+    std::string_view zero = "off";    ///< What zero means.
 };
 
 /// A number from 0, or from above 0, to 1.
 struct share {
-    bool may_be_zero = true;
+    bool may_be_zero = true;  ///< Whether 0 is valid.
 };
 
 /// True or false.
@@ -53,24 +53,25 @@ struct flag {};
 
 /// An enumerator, as its word. The first word is the enumerator with the value 0, and so on.
 struct choice {
-    std::span<const std::string_view> words;
+    std::span<const std::string_view> words;  ///< Live as long as the rule.
 };
 
 /// A text for which `is_valid` holds; null: any text. `valid` says which texts those are.
 struct text {
-    std::string_view valid;
-    bool (*is_valid)(std::string_view) = nullptr;
+    std::string_view valid;                        ///< For messages.
+    bool (*is_valid)(std::string_view) = nullptr;  ///< Null: any text is valid.
 };
 
 /// An array of texts with at least `least` elements, each of which is valid as in `text`. `valid` describes the array.
 struct text_list {
-    std::string_view valid;
-    bool (*is_valid)(std::string_view) = nullptr;
-    std::size_t least = 0;
+    std::string_view valid;                        ///< For messages.
+    bool (*is_valid)(std::string_view) = nullptr;  ///< Of each element; null: any text is valid.
+    std::size_t least = 0;                         ///< How many elements there are at least.
 };
 
 }  // namespace accepts
 
+/// The rule of a member.
 using member_rule = std::variant<accepts::whole_number, accepts::time_span, accepts::share, accepts::flag,
                                  accepts::choice, accepts::text, accepts::text_list>;
 
@@ -80,11 +81,11 @@ using member_value =
 
 /// One member of some options: its name, its rule, and functions that read and write it. `make_member` makes one.
 struct member {
-    std::string_view name;
-    member_rule rule;
+    std::string_view name;  ///< In documents.
+    member_rule rule;       ///< Which values are valid.
     std::string_view what;  ///< One sentence of documentation.
     bool optional = false;  ///< A `std::optional`, which a document writes as null when it is empty.
-    member_value (*get)(const void* options) = nullptr;
+    member_value (*get)(const void* options) = nullptr;               ///< The value now.
     void (*set)(void* options, const member_value& value) = nullptr;  ///< With a value that is valid.
 };
 
@@ -116,7 +117,7 @@ struct member {
 /// ```
 template <class Options, std::size_t Size>
 struct member_table {
-    std::array<member, Size> members;
+    std::array<member, Size> members;  ///< In the order in which documents have them.
 };
 
 namespace detail {
