@@ -92,14 +92,14 @@ constexpr headgate::member_table proxy_members{
 
 void read_database(const std::string& name, const config_object& from, settings& to) {
     database_settings& database = to.databases[name];
-    from.read(database_members, database);
+    const auto wrong = from.read(database_members, database);
     if (name.find('@') != std::string::npos) {  // a pool's name is user@database, and the user's part may have an @
         from.report("", "a name with @", "a name without @");
     }
     if (name == to.admin_database) {
         from.report("", "the name of the console's database", "another name, here or as admin_database");
     }
-    if (!to.servers.contains(database.server)) {
+    if (!wrong.contains("server") && !to.servers.contains(database.server)) {
         from.report("/server", '"' + database.server + '"', "the name of a server under /proxy/servers");
     }
     if (database.dbname.empty()) {
@@ -172,13 +172,13 @@ std::vector<config_problem> fixed_while_running(const settings& from, const sett
     check("/proxy/status_host_names", from.status_host_names == to.status_host_names);
     check("/proxy/admin_database", from.admin_database == to.admin_database);
     for (const auto& [name, server] : from.servers) {
-        check("/proxy/servers/" + name, to.servers.contains(name));
+        check("/proxy/servers" + headgate::pointer_step(name), to.servers.contains(name));
     }
     for (const auto& [name, database] : from.databases) {
         const auto found = to.databases.find(name);
-        check("/proxy/databases/" + name, found != to.databases.end() && found->second.server == database.server &&
-                                              found->second.dbname == database.dbname &&
-                                              found->second.mode == database.mode);
+        check("/proxy/databases" + headgate::pointer_step(name),
+              found != to.databases.end() && found->second.server == database.server &&
+                  found->second.dbname == database.dbname && found->second.mode == database.mode);
     }
     return problems;
 }

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,11 +31,12 @@ class reporter;
 class config_object {
 public:
     /// Reads the members of `table` into `to`. A member that is missing leaves the value as it is; a value that breaks
-    /// its rule, and a member that is neither in `table` nor in `others`, is reported.
+    /// its rule, and a member that is neither in `table` nor in `others`, is reported. Returns the members of `table`
+    /// whose values break their rules, so that a check of several members together can leave them out.
     template <class Options, std::size_t Size>
-    void read(const member_table<Options, Size>& table, Options& to,
-              std::initializer_list<std::string_view> others = {}) const {
-        read_members(table.members, &to, {others.begin(), others.size()});
+    std::set<std::string_view> read(const member_table<Options, Size>& table, Options& to,
+                                    std::initializer_list<std::string_view> others = {}) const {
+        return read_members(table.members, &to, {others.begin(), others.size()});
     }
 
     /// Calls `read(name, object)` for each object in the member `name`, which is an object of named objects and has one
@@ -50,8 +52,8 @@ public:
         : node_(&node), pointer_(std::move(pointer)), problems_(&problems) {}
 
 private:
-    HEADGATE_DECL void read_members(std::span<const member> table, void* to,
-                                    std::span<const std::string_view> others) const;
+    HEADGATE_DECL std::set<std::string_view> read_members(std::span<const member> table, void* to,
+                                                          std::span<const std::string_view> others) const;
 
     const detail::json_node* node_;
     std::string pointer_;

@@ -5,6 +5,7 @@
 #define HEADGATE_CONFIG_PROBLEM_HPP
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <headgate/export.hpp>
@@ -25,6 +26,9 @@ struct config_problem {
 
 /// One problem on a line: `/zones/shop/…: found X; valid is Y`.
 [[nodiscard]] HEADGATE_DECL std::string to_string(const std::vector<config_problem>& problems);
+
+/// A step of a JSON pointer: the name with a slash before it, escaped. A name that is far too long for one is cut.
+[[nodiscard]] HEADGATE_DECL std::string pointer_step(std::string_view name);
 
 namespace detail {
 

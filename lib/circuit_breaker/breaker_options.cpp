@@ -3,6 +3,8 @@
 
 #include <headgate/breaker_options.hpp>
 
+#include <cstddef>
+#include <iterator>
 #include <string>
 
 #include "options/members.hpp"
@@ -47,13 +49,8 @@ std::string_view to_string(breaker_state s) noexcept {
 }
 
 std::string_view to_string(breaker_mode m) noexcept {
-    switch (m) {
-        case breaker_mode::automatic: return "automatic";
-        case breaker_mode::forced_open: return "forced_open";
-        case breaker_mode::forced_closed: return "forced_closed";
-        case breaker_mode::observe: return "observe";
-    }
-    return "unknown";
+    const auto place = static_cast<std::size_t>(m);
+    return place < std::size(detail::mode_words) ? detail::mode_words[place] : "unknown";
 }
 
 std::string_view to_string(breaker_reason r) noexcept {

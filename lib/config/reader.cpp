@@ -189,8 +189,8 @@ void read_group(reporter& r, const json_node& from, const std::string& at, std::
 }
 
 void read_zone(reporter& r, const json_node& from, const std::string& at, zone_config& to) {
-    constexpr std::string_view known[] = {"missing_breaker", "rate_limiters", "resource_pools", "circuit_breakers",
-                                          "bulkheads"};
+    constexpr std::string_view known[] = {"missing_breaker",  "rate_limiters", "resource_pools",
+                                          "circuit_breakers", "bulkheads"};
     const auto options = [&r](const auto& table) {
         return [&r, &table](const json_node& v, const std::string& a, auto& o) { read_options(r, v, a, table, o); };
     };
@@ -419,21 +419,21 @@ void check_document(reporter& r, const config& made) {
 
 namespace headgate {
 
-void config_object::read_members(std::span<const member> table, void* to,
-                                 std::span<const std::string_view> others) const {
-    detail::read_members(*problems_, *node_, pointer_, table, to, others);
+std::set<std::string_view> config_object::read_members(std::span<const member> table, void* to,
+                                                       std::span<const std::string_view> others) const {
+    return detail::read_members(*problems_, *node_, pointer_, table, to, others);
 }
 
 void config_object::each(std::string_view name,
                          const std::function<void(const std::string&, const config_object&)>& read) const {
     const detail::json_node* const all = node_->find(name);
-    const std::string at = pointer_ + detail::pointer_step(name);
+    const std::string at = pointer_ + pointer_step(name);
     if (all == nullptr || !all->is_object() || all->items().empty()) {
         problems_->report(at, all == nullptr ? "nothing" : detail::shown(*all), "an object with at least one name");
         return;
     }
     for (const auto& [key, value] : all->items()) {
-        const std::string here = at + detail::pointer_step(key);
+        const std::string here = at + pointer_step(key);
         problems_->name(here, key);
         const bool is_object = problems_->object(value, here, "settings");
         read(key, config_object(is_object ? value : detail::empty_object(), here, *problems_));

@@ -144,18 +144,6 @@ std::optional<quota> parse_quota(std::string_view text) {
     return made ? std::optional(made.value()) : std::nullopt;
 }
 
-std::string pointer_step(std::string_view name) {
-    constexpr std::size_t most = 1024;
-    if (name.size() > most) {
-        return pointer_step(for_people(name, most));
-    }
-    std::string out = "/";
-    for (const char c : name) {
-        out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-    }
-    return out;
-}
-
 std::string_view nearest(std::string_view name, std::span<const std::string_view> candidates) {
     std::string_view best;
     std::size_t least = std::max<std::size_t>(1, name.size() / 3) + 1;

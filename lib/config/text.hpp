@@ -32,9 +32,6 @@ namespace headgate::detail {
 /// become a question mark, control characters are escaped.
 [[nodiscard]] std::string for_people(std::string_view text, std::size_t most);
 
-/// A step of a JSON pointer (RFC 6901): the name with a slash before it, escaped. A name that is far too long is cut.
-[[nodiscard]] std::string pointer_step(std::string_view name);
-
 /// The candidate that differs least from `name`, in at most a third of its letters; empty when none does (Levenshtein).
 [[nodiscard]] std::string_view nearest(std::string_view name, std::span<const std::string_view> candidates);
 

@@ -35,8 +35,8 @@ void check_fixed(const config& from, const config& to, std::vector<config_proble
         }
         for (const auto& [name, options] : wanted.rate_limiters) {
             if (const auto limiter = old->second.rate_limiters.find(name); limiter != old->second.rate_limiters.end()) {
-                check_fixed("/zones" + detail::pointer_step(zone_name) + "/rate_limiters" + detail::pointer_step(name),
-                            limiter->second, options, problems);
+                check_fixed("/zones" + pointer_step(zone_name) + "/rate_limiters" + pointer_step(name), limiter->second,
+                            options, problems);
             }
         }
     }

@@ -23,6 +23,7 @@ inline constexpr std::uint64_t most_32 = std::numeric_limits<std::uint32_t>::max
 inline constexpr accepts::time_span breaker_time{.most = longest_duration};
 inline constexpr accepts::time_span time_or_off{.least = duration::zero()};
 
+/// In the order of `pool_strategy`.
 inline constexpr std::string_view strategy_words[] = {"lifo", "fifo"};
 
 inline constexpr member_table pool_members{
@@ -56,6 +57,7 @@ inline constexpr member_table pool_members{
                                                "A lease held for longer raises an event."),
 };
 
+/// In the order of `breaker_mode`.
 inline constexpr std::string_view mode_words[] = {"automatic", "forced_open", "forced_closed", "observe"};
 
 inline constexpr member_table breaker_members{

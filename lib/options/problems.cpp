@@ -23,6 +23,18 @@ std::string to_string(const std::vector<config_problem>& problems) {
     return out;
 }
 
+std::string pointer_step(std::string_view name) {
+    constexpr std::size_t most = 1024;
+    if (name.size() > most) {
+        return pointer_step(detail::for_people(name, most));
+    }
+    std::string out = "/";
+    for (const char c : name) {
+        out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+    }
+    return out;
+}
+
 namespace detail {
 
 result<void> accept(const std::vector<config_problem>& problems) try {

@@ -123,15 +123,6 @@ std::string shown(const member& m, const member_value& value) {
         std::snprintf(buffer, sizeof buffer, "%g", *x);
         return buffer;
     }
-    if (const auto* const b = std::get_if<bool>(&value)) {
-        return *b ? "true" : "false";
-    }
-    if (const auto* const t = std::get_if<std::string>(&value)) {
-        return '"' + for_people(*t, 60) + '"';
-    }
-    if (const auto* const all = std::get_if<std::vector<std::string>>(&value)) {
-        return std::to_string(all->size()) + " texts";
-    }
     return "empty";
 }
 

@@ -111,6 +111,8 @@ TEST_CASE("all mistakes in settings are reported at once, with their places") {
     CHECK(mistakes("{\"proxy\": {" + servers +
                    R"(, "databases": {"app": {"server": "mian", "pool_mode": "statement"}}},)" + zones + "}") ==
           std::vector<std::string>{"/proxy/databases/app/pool_mode", "/proxy/databases/app/server"});
+    CHECK(mistakes("{\"proxy\": {" + servers + R"(, "databases": {"app": {"server": 5}}},)" + zones + "}") ==
+          std::vector<std::string>{"/proxy/databases/app/server"});
     CHECK(mistakes(R"({"proxy": {"servers": {"main": {"port": 0}}, )" + databases +
                    R"(, "rate_limited_code": "5340"},)" + zones + "}") ==
           std::vector<std::string>{"/proxy/servers/main/port", "/proxy/rate_limited_code"});
@@ -130,6 +132,9 @@ TEST_CASE("what another host name of the page needs is a restart") {
     to.status_host_names = {"status.example.com"};
     CHECK(places(fixed_while_running(from, to)) == std::vector<std::string>{"/proxy/status_host_names"});
     CHECK(fixed_while_running(to, to).empty());
+    from = to;
+    from.servers["a/b~c"] = {};
+    CHECK(places(fixed_while_running(from, to)) == std::vector<std::string>{"/proxy/servers/a~1b~0c"});
 }
 
 TEST_CASE("a new login timeout bounds the wait for a place among a server's connections too") {

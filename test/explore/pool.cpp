@@ -12,7 +12,6 @@ namespace {
 
 struct counts {
     int open = 0;
-    int users = 0;
 };
 
 /// A resource. The backend counts those that are open.
