@@ -72,6 +72,7 @@ void add_deadlines();
 void add_limiter();
 void add_pool();
 void add_breaker();
+void add_retry();
 void add_guard();
 void add_holds();
 

@@ -16,6 +16,16 @@
 
 namespace config_service {
 
+/// Asks again what failed midway. What was refused, by a breaker that is open or a database that is down, is told at
+/// once.
+struct failed_midway {
+    template <class T>
+    bool operator()(const headgate::result<T>& r) const {
+        return !r && r.error() != headgate::errc::connect_failed &&
+               headgate::outcome_of(r.error()) == headgate::call_outcome::failure;
+    }
+};
+
 /// All that headgate does for this service, in one place: who may call what, how often, and for how long.
 ///
 /// With CONFIG_SERVICE_UNPROTECTED the same calls pass straight through. The benchmark compares both builds.
@@ -29,7 +39,8 @@ public:
           failed_logins_(headgate::rate_limiter::find(*zones.find("config").value(), "failed_login").value()),
           database_(zones.make_pool<database_connection>("config", "database", std::move(database)).value()),
           parser_(zones.make_pool<worker>("parser", "ast_parser", std::move(parser)).value()),
-          look_up_(headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(), database_),
+          look_up_(headgate::retry::find(*zones.find("config").value(), "look_up").value(),
+                   headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(), database_),
           new_path_(updates_, headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(),
                     database_),
           write_(headgate::circuit_breaker::find(*zones.find("config").value(), "database").value(), database_),
@@ -57,10 +68,11 @@ public:
     auto look_up_for_update(const user& u, Op op, const Args&... args) {
         return new_path_.run(u.name, {.tier = u.tier, .timeout = look_up_timeout_}, op, args...);
     }
-    /// A question to the database.
+    /// A question to the database. It is asked again when it failed midway.
     template <class Op, class... Args>
     auto look_up(Op op, const Args&... args) {
-        return look_up_.run(everyone, {.timeout = look_up_timeout_}, op, args...);
+        const headgate::guard_call_options<headgate::default_judge, failed_midway> how{.timeout = look_up_timeout_};
+        return look_up_.run(everyone, how, op, args...);
     }
     /// A transaction.
     template <class Op, class... Args>

@@ -64,6 +64,12 @@ public:
         }
     }
 
+    /// As new, for another operation of the same call.
+    void renew() {
+        std::destroy_at(this);
+        std::construct_at(this);
+    }
+
     /// The operation has ended, or is given up. It may be called twice.
     void end() noexcept {
         if (std::exchange(running_, false)) {

@@ -19,6 +19,7 @@
 #include <headgate/pool_options.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/result.hpp>
+#include <headgate/retry_options.hpp>
 #include <headgate/time.hpp>
 #include <headgate/zone.hpp>
 
@@ -31,6 +32,7 @@ struct zone_config {
     std::map<std::string, pool_options> resource_pools{};                           ///< The backend comes from code.
     std::map<std::string, breaker_options> circuit_breakers{};                      ///< All of `breaker_options`.
     std::map<std::string, bulkhead_options> bulkheads{};                            ///< All of `bulkhead_options`.
+    std::map<std::string, retry_options> retries{};                                 ///< All of `retry_options`.
 
     friend bool operator==(const zone_config&, const zone_config&) = default;
 };

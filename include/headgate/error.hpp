@@ -86,7 +86,7 @@ namespace headgate {
 struct error {
     /// What went wrong; of `error_category()`, except where another library's code is passed on.
     boost::system::error_code code;
-    /// How long to wait before asking again makes sense; zero when that is not known.
+    /// How long to wait before asking again makes sense; zero when that is not known, negative for never.
     duration retry_after{};
     /// The exception behind `operation_failed` and `connect_failed`; null otherwise.
     std::exception_ptr cause;

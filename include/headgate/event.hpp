@@ -15,7 +15,7 @@
 namespace headgate {
 
 /// What kind of primitive a name belongs to.
-enum class primitive_kind : std::uint8_t { rate_limiter, resource_pool, circuit_breaker, bulkhead, guard };
+enum class primitive_kind : std::uint8_t { rate_limiter, resource_pool, circuit_breaker, bulkhead, retry, guard };
 
 /// The kind's name as it stands in configuration and metrics.
 constexpr std::string_view to_string(primitive_kind kind) noexcept {
@@ -24,6 +24,7 @@ constexpr std::string_view to_string(primitive_kind kind) noexcept {
         case primitive_kind::resource_pool: return "resource_pool";
         case primitive_kind::circuit_breaker: return "circuit_breaker";
         case primitive_kind::bulkhead: return "bulkhead";
+        case primitive_kind::retry: return "retry";
         case primitive_kind::guard: return "guard";
     }
     return "unknown";
@@ -37,6 +38,8 @@ enum class event_kind : std::uint8_t {
     pool_recovered,     ///< A connect succeeded after failures.
     resource_replaced,  ///< A pool closed a resource that was broken, doubtful, idle for too long or too old.
     lease_leaked,       ///< A lease is held past `leak_threshold`; `where` is the place of its checkout.
+    budget_exhausted,   ///< A retry had no budget for a further attempt, for the first time since the last one it paid.
+    budget_recovered,   ///< A retry has budget for further attempts again.
     reconfigured,       ///< A primitive took new parameters.
     overrun,            ///< An operation ignores that its deadline cancelled it a second ago; `detail` is its type.
 };

@@ -22,12 +22,14 @@
 #include <headgate/rate_limiter.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/result.hpp>
+#include <headgate/retry.hpp>
 #include <headgate/take.hpp>
 #include <headgate/zone.hpp>
 
 namespace headgate {
 
-/// Joins a rate limiter, a circuit breaker, a resource pool or a bulkhead, and a deadline into one protected operation:
+/// Joins a retry, a rate limiter, a circuit breaker, a resource pool or a bulkhead, and a deadline into one protected
+/// operation:
 ///
 ///     headgate::guard guard(limiter, breaker, pool, headgate::guard_options{.timeout = 2s});
 ///     result<int> r = co_await guard.run(user, op, args...);
@@ -39,6 +41,9 @@ namespace headgate {
 /// place, then the quotas. Whichever refuses, what was taken before is given back, and nothing of anybody was spent;
 /// the error and its `retry_after` are those of the part that refused. Only the pool or bulkhead may wait, and a call
 /// that waits holds nothing: breaker and quotas are looked at before it queues, and asked when it has its resource.
+///
+/// A retry goes around all that, inside of the deadline: each attempt asks breaker, pool and quotas anew, and gives
+/// back what it took before the pause. `retry_options::attempt_timeout` bounds each attempt.
 ///
 /// A handle: copies refer to the same parts. All members are thread-safe.
 ///
@@ -74,9 +79,9 @@ namespace headgate {
 template <class Resource = void>
 class guard {
 public:
-    /// Of `rate_limiter`, `circuit_breaker`, `resource_pool<Resource>` or `bulkhead`, and `guard_options`. Deadlines
-    /// run on the zone of the first part. Throws `headgate::system_error` with `invalid_argument` when the parts do not
-    /// share one clock.
+    /// Of `retry`, `rate_limiter`, `circuit_breaker`, `resource_pool<Resource>` or `bulkhead`, and `guard_options`.
+    /// Deadlines run on the zone of the first part. Throws `headgate::system_error` with `invalid_argument` when the
+    /// parts do not share one clock.
     template <class... Parts>
         requires(sizeof...(Parts) > 0) && (detail::is_guard_part<Parts> && ...)
     explicit guard(const Parts&... parts) {
@@ -86,6 +91,7 @@ public:
                       "headgate: a guard has at most one circuit_breaker");
         static_assert((detail::is_place_part<Parts> + ... + 0) <= 1,
                       "headgate: a guard has one resource_pool or one bulkhead");
+        static_assert((detail::is_retry_part<Parts> + ... + 0) <= 1, "headgate: a guard has at most one retry");
         static_assert((detail::is_primitive_part<Parts> + ... + 0) >= 1, "headgate: a guard has at least one part");
         auto made = std::make_shared<detail::guard_parts>();
         (made->add(parts), ...);
@@ -98,7 +104,9 @@ public:
     /// `op` gets, in this order and where it takes them: a `call_context`; the resource, when there is a pool; `args`.
     /// It returns `awaitable<result<T>>`, `awaitable<T>` or `awaitable<void>`; `op` and `args` are stored by value, see
     /// `take`. Gives `result<T>`; await it plainly, or use `as_awaitable()`. When all is free at once, no coroutine
-    /// frame but the operation's is made, and nothing is allocated.
+    /// frame but the operation's is made (with a retry, one more), and nothing is allocated.
+    ///
+    /// With a retry, each attempt gets copies of `args`, which must be copyable: else `invalid_argument`.
     ///
     /// The deadline cancels an operation that takes a `call_context` through it, any other by one `co_spawn` around it;
     /// the call ends when the operation has ended. Then it is `timed_out`, a failure for the breaker, and the resource
@@ -123,8 +131,9 @@ public:
         return call(key, how, std::forward<Op>(op), std::forward<Args>(args)...);
     }
     /// The same with another opinion on what counts as a failure.
-    template <class Judge, class Op, class... Args>
-    [[nodiscard]] auto run(const key& key, const guard_call_options<Judge>& how, Op&& op, Args&&... args) const {
+    template <class Judge, class RetryJudge, class Op, class... Args>
+    [[nodiscard]] auto run(const key& key, const guard_call_options<Judge, RetryJudge>& how, Op&& op,
+                           Args&&... args) const {
         return call(key, how, std::forward<Op>(op), std::forward<Args>(args)...);
     }
 
@@ -147,11 +156,12 @@ private:
     friend result<guard<R>> make_guard(const zone& owner, const part_names& names);
     friend class zone;
 
-    template <class Judge, class Op, class... Args>
-    auto call(const key& key, const guard_call_options<Judge>& how, Op&& op, Args&&... args) const {
-        static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
+    template <class Judge, class RetryJudge, class Op, class... Args>
+    auto call(const key& key, const guard_call_options<Judge, RetryJudge>& how, Op&& op, Args&&... args) const {
+        static_assert(std::is_trivially_destructible_v<Judge> && std::is_trivially_destructible_v<RetryJudge>,
+                      "headgate: a judge captures nothing, or references");
         detail::check_temporaries<Op, Args...>();
-        using policy = detail::guard_policy<Resource, Judge>;
+        using policy = detail::guard_policy<Resource, Judge, RetryJudge>;
         return detail::policy_call<policy, detail::stored_t<Op>, detail::stored_t<Args>...>(
             [&] { return policy(parts_, key, how, typeid(Op)); }, detail::unwrap(std::forward<Op>(op)),
             detail::unwrap(std::forward<Args>(args))...);

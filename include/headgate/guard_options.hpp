@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <headgate/call_outcome.hpp>
+#include <headgate/retry_options.hpp>
 #include <headgate/time.hpp>
 
 namespace headgate {
@@ -23,7 +24,7 @@ struct guard_options {
 };
 
 /// How one call of a guard differs from the others.
-template <class Judge = default_judge>
+template <class Judge = default_judge, class RetryJudge = default_retry_judge>
 struct guard_call_options {
     /// Permits of the limiter; at least 1.
     std::uint64_t cost = 1;
@@ -33,6 +34,10 @@ struct guard_call_options {
     std::optional<duration> timeout{};
     /// What counts as a failure for the breaker; as `call_options::judge`.
     Judge judge{};
+    /// As `retry_call_options::idempotent`.
+    bool idempotent = false;
+    /// What is tried again; as `retry_call_options::judge`.
+    RetryJudge retry_judge{};
 };
 
 /// Names of parts in a zone, for `zone::protect` and `make_guard`. Empty: without that part.
@@ -41,6 +46,7 @@ struct part_names {
     std::string_view breaker{};          ///< Of a circuit breaker.
     std::string_view pool{};             ///< Of a resource pool, whose resource type is the template argument.
     std::string_view bulkhead{};         ///< Of a bulkhead; not together with a pool.
+    std::string_view retry{};            ///< Of a retry.
     duration timeout = duration::max();  ///< As `guard_options::timeout`.
 };
 

@@ -36,6 +36,8 @@
 #include <headgate/rate_limiter.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/result.hpp>
+#include <headgate/retry.hpp>
+#include <headgate/retry_options.hpp>
 #include <headgate/snapshot.hpp>
 #include <headgate/spawn.hpp>
 #include <headgate/take.hpp>

@@ -153,12 +153,7 @@ public:
     template <class Token = boost::asio::use_awaitable_t<>>
     auto sleep_for(duration span, Token&& token = {}) {
         return boost::asio::async_initiate<Token, void(result<void>)>(
-            [core = core_](auto handler, duration length) {
-                using operation = detail::waiter_operation<detail::sleep_waiter, decltype(handler)>;
-                detail::initiate<result<void>>(core->executor(), std::move(handler), [&](decltype(handler)&& then) {
-                    core->enqueue(operation::create(core, std::move(then), *core), length);
-                });
-            },
+            [core = core_](auto handler, duration length) { detail::start_sleep(core, std::move(handler), length); },
             token, span);
     }
 

@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include <headgate/impl/random.hpp>
+
 namespace headgate::detail {
 namespace {
 
@@ -188,12 +190,7 @@ void breaker_machine::leave_place(std::uint32_t place) noexcept {
 duration breaker_machine::longer_reset_time() noexcept {
     const duration most = options_.max_reset_timeout;
     reset_time_ = reset_time_ > most / 2 ? most : reset_time_ * 2;
-    // splitmix64, public domain, Sebastiano Vigna
-    std::uint64_t z = random_ += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    const double unit = static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-    const double jittered = static_cast<double>(reset_time_.count()) * (0.9 + 0.2 * unit);
+    const double jittered = static_cast<double>(reset_time_.count()) * (0.9 + 0.2 * random_share(random_));
     return std::clamp(duration(static_cast<duration::rep>(jittered)), duration(1), most);
 }
 

@@ -190,7 +190,7 @@ void read_group(reporter& r, const json_node& from, const std::string& at, std::
 
 void read_zone(reporter& r, const json_node& from, const std::string& at, zone_config& to) {
     constexpr std::string_view known[] = {"missing_breaker",  "rate_limiters", "resource_pools",
-                                          "circuit_breakers", "bulkheads"};
+                                          "circuit_breakers", "bulkheads",     "retries"};
     const auto options = [&r](const auto& table) {
         return [&r, &table](const json_node& v, const std::string& a, auto& o) { read_options(r, v, a, table, o); };
     };
@@ -211,6 +211,8 @@ void read_zone(reporter& r, const json_node& from, const std::string& at, zone_c
             read_group(r, value, here, to.circuit_breakers, options(breaker_members));
         } else if (key == "bulkheads") {
             read_group(r, value, here, to.bulkheads, options(bulkhead_members));
+        } else if (key == "retries") {
+            read_group(r, value, here, to.retries, options(retry_members));
         } else {
             r.unknown_key(at, key, known);
         }
@@ -412,6 +414,8 @@ void check_document(reporter& r, const config& made) {
                     [&r](const std::string& a, const auto& o) { check_made(r, a, o, breaker_members); });
         check_group(r, at + "/bulkheads", z.bulkheads,
                     [&r](const std::string& a, const auto& o) { check_made(r, a, o, bulkhead_members); });
+        check_group(r, at + "/retries", z.retries,
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, retry_members); });
     }
 }
 

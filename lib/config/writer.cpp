@@ -166,6 +166,7 @@ void write(document& out, const zone_config& z) {
         write_group(out, "resource_pools", z.resource_pools, pool_members);
         write_group(out, "circuit_breakers", z.circuit_breakers, breaker_members);
         write_group(out, "bulkheads", z.bulkheads, bulkhead_members);
+        write_group(out, "retries", z.retries, retry_members);
     });
 }
 

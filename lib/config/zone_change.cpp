@@ -11,6 +11,7 @@
 #include <headgate/circuit_breaker.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/resource_pool.hpp>
+#include <headgate/retry.hpp>
 
 #include "config/text.hpp"
 
@@ -64,6 +65,21 @@ struct all_bulkheads {
     }
 };
 
+struct all_retries {
+    static constexpr auto group = &zone_config::retries;
+    static constexpr std::string_view text = "retries";
+    static constexpr primitive_kind kind = primitive_kind::retry;
+
+    static result<void> make(zone& z, const std::string& name, const retry_options& options) {
+        BOOST_OUTCOME_TRYV(retry::create(z, name, options));
+        return success();
+    }
+    static result<void> change(zone& z, const std::string& name, const retry_options& options) {
+        BOOST_OUTCOME_TRY(auto found, retry::find(z, name));
+        return found.reconfigure(options);
+    }
+};
+
 // Code makes the pools. One that code has made under a name that is new in the configuration is none of it.
 struct pools {
     static constexpr auto group = &zone_config::resource_pools;
@@ -108,6 +124,7 @@ void zone_change::make_new() {
     make_new<limiters>();
     make_new<breakers>();
     make_new<all_bulkheads>();
+    make_new<all_retries>();
     make_new<pools>();
 }
 
@@ -116,6 +133,7 @@ void zone_change::apply() {
     apply<limiters>();
     apply<breakers>();
     apply<all_bulkheads>();
+    apply<all_retries>();
     apply<pools>();
 }
 
@@ -127,6 +145,7 @@ void zone_change::commit() noexcept {
     remove_old<limiters>();
     remove_old<breakers>();
     remove_old<all_bulkheads>();
+    remove_old<all_retries>();
     remove_old<pools>();
 }
 

@@ -14,7 +14,8 @@ void guard_parts::check_clocks() const {
     const auto shares = [this](const primitive* part) {
         return part == nullptr || part->zone().clock() == zone->clock();
     };
-    if (!shares(limiter.get()) || !shares(breaker.get()) || !shares(pool.get()) || !shares(bulkhead.get())) {
+    if (!shares(limiter.get()) || !shares(breaker.get()) || !shares(pool.get()) || !shares(bulkhead.get()) ||
+        !shares(retry.get())) {
         throw system_error(
             error(errc::invalid_argument,
                   "the parts of a guard are on different clocks; they must be of zones with the same one"));
@@ -51,7 +52,8 @@ std::optional<error> wrong(const part_names& names, bool typed_pool) {
                                                  ? "a resource type is given and no pool is named"
                                                  : "a pool is named; its resource type must be the template argument");
     }
-    if (names.limiter.empty() && names.breaker.empty() && names.pool.empty() && names.bulkhead.empty()) {
+    if (names.limiter.empty() && names.breaker.empty() && names.pool.empty() && names.bulkhead.empty() &&
+        names.retry.empty()) {
         return error(errc::invalid_argument, "no part is named; there must be at least one");
     }
     return {};
@@ -79,6 +81,7 @@ std::shared_ptr<guard_parts> find_untyped_parts(const headgate::zone& owner, con
     parts->broken = wrong(names, typed_pool);
     find<rate_limiter>(owner, names.limiter, *parts);
     find<bulkhead>(owner, names.bulkhead, *parts);
+    find<headgate::retry>(owner, names.retry, *parts);
     if (!owner.core()->runs_without_breaker() || circuit_breaker::find(owner, names.breaker)) {
         find<circuit_breaker>(owner, names.breaker, *parts);
     }

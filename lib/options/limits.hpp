@@ -25,6 +25,9 @@ inline constexpr std::uint32_t most_busiest = 1'000;
 /// Tiers of a limiter, and quotas that are judged together; these bound copies on the stack.
 inline constexpr std::size_t most_tiers = 64;
 inline constexpr std::size_t most_quotas = 8;
+/// Attempts of a retried call, and further attempts a second without deposits.
+inline constexpr std::uint32_t most_attempts = 1'000;
+inline constexpr std::uint32_t most_retries_a_second = 1'000'000;
 /// Characters of a name.
 inline constexpr std::size_t longest_name = 128;
 /// How deeply objects and arrays may be nested. A valid document needs nine levels.

@@ -13,6 +13,7 @@
 #include <headgate/member_table.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/quota.hpp>
+#include <headgate/retry_options.hpp>
 
 #include "options/limits.hpp"
 
@@ -91,6 +92,21 @@ inline constexpr member_table bulkhead_members{
                                                 "Callers that may wait at once."),
     make_member<&bulkhead_options::max_wait>(
         "max_wait", accepts::time_span{.least = duration::zero(), .zero = "no waiting"}, "How long a caller waits."),
+};
+
+inline constexpr member_table retry_members{
+    make_member<&retry_options::max_attempts>("max_attempts", accepts::whole_number{1, most_attempts},
+                                              "Attempts of a call, the first one included."),
+    make_member<&retry_options::attempt_timeout>("attempt_timeout", accepts::time_span{},
+                                                 "The time that each attempt has."),
+    make_member<&retry_options::backoff_min>("backoff_min", accepts::time_span{},
+                                             "The shortest pause before a further attempt."),
+    make_member<&retry_options::backoff_max>("backoff_max", accepts::time_span{},
+                                             "The longest pause; at least backoff_min."),
+    make_member<&retry_options::budget_ratio>("budget_ratio", accepts::share{},
+                                              "Further attempts for each call, in the long run."),
+    make_member<&retry_options::budget_floor>("budget_floor", accepts::whole_number{0, most_retries_a_second},
+                                              "Further attempts a second that are always allowed."),
 };
 
 /// All but `tiers`.

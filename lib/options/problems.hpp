@@ -18,6 +18,7 @@
 #include <headgate/limiter_options.hpp>
 #include <headgate/member_table.hpp>
 #include <headgate/pool_options.hpp>
+#include <headgate/retry_options.hpp>
 
 namespace headgate::detail {
 
@@ -74,6 +75,7 @@ private:
 [[nodiscard]] std::vector<option_problem> problems_of(const pool_options& options);
 [[nodiscard]] std::vector<option_problem> problems_of(const breaker_options& options);
 [[nodiscard]] std::vector<option_problem> problems_of(const bulkhead_options& options);
+[[nodiscard]] std::vector<option_problem> problems_of(const retry_options& options);
 
 /// What callers of the library see of them.
 [[nodiscard]] std::vector<config_problem> plain(std::vector<option_problem> problems);

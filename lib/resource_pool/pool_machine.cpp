@@ -7,6 +7,8 @@
 #include <new>
 #include <utility>
 
+#include <headgate/impl/random.hpp>
+
 namespace headgate::detail {
 
 namespace {
@@ -477,14 +479,7 @@ void pool_machine::start_connects(time_point now, to_do& out) noexcept {
 }
 
 duration pool_machine::jittered(duration d, double part) noexcept {
-    // splitmix64
-    random_ += 0x9e3779b97f4a7c15u;
-    std::uint64_t z = random_;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    const double unit = static_cast<double>(z >> 11) * 0x1.0p-53;
-    const double cut = static_cast<double>(d.count()) * part * unit;
+    const double cut = static_cast<double>(d.count()) * part * random_share(random_);
     return std::max(duration{1}, duration{d.count() - static_cast<duration::rep>(cut)});
 }
 

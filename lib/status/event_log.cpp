@@ -26,6 +26,8 @@ std::string_view name_of(event_kind kind) {
         case event_kind::pool_recovered: return "pool_recovered";
         case event_kind::resource_replaced: return "resource_replaced";
         case event_kind::lease_leaked: return "lease_leaked";
+        case event_kind::budget_exhausted: return "budget_exhausted";
+        case event_kind::budget_recovered: return "budget_recovered";
         case event_kind::reconfigured: return "reconfigured";
         case event_kind::overrun: return "overrun";
     }

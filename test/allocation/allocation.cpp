@@ -91,13 +91,15 @@ TEST_CASE("every allocation of making primitives") {
             count([&] { return rate_limiter::create(w.zone, "limiter", rate(1, 1s)); });
             count([&] { return circuit_breaker::create(w.zone, "breaker"); });
             count([&] { return bulkhead::create(w.zone, "places"); });
+            count([&] { return retry::create(w.zone, "again"); });
         }
-        CHECK(made >= 2);
+        CHECK(made >= 3);
         // When `create` failed, its name is free.
         CHECK((rate_limiter::find(w.zone, "limiter") || rate_limiter::create(w.zone, "limiter", rate(1, 1s))));
         CHECK((circuit_breaker::find(w.zone, "breaker") || circuit_breaker::create(w.zone, "breaker")));
         CHECK((bulkhead::find(w.zone, "places") || bulkhead::create(w.zone, "places")));
-        CHECK(w.zone.snapshot().primitives.size() == 3);
+        CHECK((retry::find(w.zone, "again") || retry::create(w.zone, "again")));
+        CHECK(w.zone.snapshot().primitives.size() == 4);
         w.finish();
     });
 }
@@ -310,6 +312,39 @@ TEST_CASE("every allocation of a guarded call") {
             CHECK(limiter.try_acquire("k").has_value());
         }
         CHECK(breaker.try_begin().has_value());
+        w.finish();
+    });
+}
+
+asio::awaitable<result<int>> answer_later(int* attempts) {
+    if (++*attempts < 3) {
+        co_return errc::connect_failed;
+    }
+    co_return 42;
+}
+
+TEST_CASE("every allocation of a call that is tried again, and of its events") {
+    every_allocation([] {
+        world w;
+        const auto listening = w.zone.on_event([](const event&) {});
+        auto again = retry::create(w.zone, "again", {.budget_ratio = 0, .budget_floor = 1}).value();
+        const guard protection(again, circuit_breaker::create(w.zone, "breaker").value());
+        ending<int> e;
+        int attempts = 0;
+        e.begin([&](auto handler) { protection.async_run(handler, "k", {.timeout = 10s}, answer_later, &attempts); });
+        w.pass_failing(20s);
+        w.pass(1min);
+        CHECK(e.once());
+        CHECK((!e.value || e.value->has_value() || e.value->error() == errc::out_of_memory));
+        {
+            const failing scope;
+            try {
+                (void)again.reconfigure({.max_attempts = 5});
+            } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): it works on, below
+            }
+        }
+        CHECK(again.snapshot().waiting == 0);
+        CHECK(again.snapshot().calls <= 1);
         w.finish();
     });
 }

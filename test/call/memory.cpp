@@ -68,6 +68,7 @@ struct world : call_fixture {
     rate_limiter limiter = rate_limiter::create(z, "l", quota::per(1, 1s).value()).value();
     resource_pool<int> pool = resource_pool<int>::create(z, "p", {.size = 1}, backend{}).value();
     bulkhead places = bulkhead::create(z, "places", {.max_concurrent = 1}).value();
+    retry again = retry::create(z, "again").value();
     guard<int> all{breaker, limiter, pool, guard_options{.timeout = 1h}};
     asio::cancellation_signal signal;
     std::optional<failing> scope;
@@ -187,6 +188,30 @@ void fail_each_and_cancel(Call call) {
             w.finish();
         });
     }
+}
+
+asio::awaitable<result<void>> fail_once(int* attempts) {
+    if (++*attempts == 1) {
+        co_return errc::connect_failed;
+    }
+    co_return success();
+}
+
+TEST_CASE("memory: every allocation of a call that is tried again, awaited plainly") {
+    fail_each(
+        [](world& w) -> task {
+            auto again = retry::find(w.z, "again").value();
+            int attempts = 0;
+            const result<void> r = co_await again.run(fail_once, &attempts);
+            CHECK(again.snapshot().waiting == 0);
+            co_return r;
+        },
+        true);
+    fail_each_and_cancel([](world& w) -> task {
+        const headgate::error later(errc::connect_failed, 1min);
+        auto refuse = [&later]() -> task { co_return later; };
+        co_return co_await retry::find(w.z, "again").value().run(refuse);
+    });
 }
 
 TEST_CASE("memory: every allocation of an operation that waits, awaited plainly") {

@@ -103,7 +103,9 @@ TEST_CASE("config: everything that the primitives take") {
                         "min_calls": 10, "window": "20s", "reset_timeout": "5s", "max_reset_timeout": "1m", "probes": 2,
                         "probe_deadline": "3s", "mode": "observe"}
                 },
-                "bulkheads": {"reports": {"max_concurrent": 2, "max_waiters": 10, "max_wait": "0s"}}
+                "bulkheads": {"reports": {"max_concurrent": 2, "max_waiters": 10, "max_wait": "0s"}},
+                "retries": {"prices": {"max_attempts": 5, "attempt_timeout": "1s", "backoff_min": "10ms",
+                                       "backoff_max": "1s", "budget_ratio": 0.1, "budget_floor": 3}}
             },
             "empty": {}
         }
@@ -136,6 +138,7 @@ TEST_CASE("config: everything that the primitives take") {
     CHECK(breaker.slow_ratio == 1);
     CHECK(breaker.mode == breaker_mode::observe);
     CHECK(shop.bulkheads.at("reports") == bulkhead_options{2, 10, 0s});
+    CHECK(shop.retries.at("prices") == retry_options{5, 1s, 10ms, 1s, 0.1, 3});
     // The printed configuration parses to the same configuration.
     const auto again = config::parse(c.to_json());
     REQUIRE_MESSAGE(again, again.error().message());
@@ -152,7 +155,8 @@ TEST_CASE("config: every mistake of a document with ten mistakes is reported, wi
                 "rate_limiters": {"l": {"quota": "10/0s"}, "m": {}},
                 "resource_pools": {"p": {"sise": 3, "max_connecting": 0, "max_wait": "5 s"}},
                 "circuit_breakers": {"b": {"failure_ratio": 1.5, "mode": "on"}},
-                "bulkheads": {"h": {"max_concurrent": -1}}
+                "bulkheads": {"h": {"max_concurrent": -1}},
+                "retries": {"r": {"budget_ratio": 2, "backoff_min": "2s", "backoff_max": "1s"}}
             }
         }
     })");
@@ -173,7 +177,9 @@ TEST_CASE("config: every mistake of a document with ten mistakes is reported, wi
                                        at + "resource_pools/p/max_wait",
                                        at + "circuit_breakers/b/failure_ratio",
                                        at + "circuit_breakers/b/mode",
-                                       at + "bulkheads/h/max_concurrent"};
+                                       at + "bulkheads/h/max_concurrent",
+                                       at + "retries/r/budget_ratio",
+                                       at + "retries/r/backoff_max"};
     std::sort(wanted.begin(), wanted.end());
     CHECK(pointers == wanted);
 }

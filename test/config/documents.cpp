@@ -67,6 +67,7 @@ public:
             fill(z.resource_pools, [this](auto& o) { edit(o); });
             fill(z.circuit_breakers, [this](auto& o) { edit(o); });
             fill(z.bulkheads, [this](auto& o) { edit(o); });
+            fill(z.retries, [this](auto& o) { edit(o); });
         }
         return c;
     }
@@ -169,6 +170,15 @@ private:
             case 0: o.max_concurrent = count() >> below(32); break;
             case 1: o.max_waiters = count(); break;
             default: o.max_wait = span(); break;
+        }
+    }
+    void edit(retry_options& o) {
+        switch (below(5)) {
+            case 0: o.max_attempts = count() >> below(32); break;
+            case 1: o.attempt_timeout = one_in(2) ? std::nullopt : std::optional(span()); break;
+            case 2: (one_in(2) ? o.backoff_min : o.backoff_max) = span(); break;
+            case 3: o.budget_ratio = share(); break;
+            default: o.budget_floor = count() >> below(32); break;
         }
     }
 

@@ -37,16 +37,18 @@ BASES = {
     "resource_pools": {"size": 1, "backoff_min": 1, "backoff_max": 3153600000000},
     "circuit_breakers": {"failure_ratio": 0.5, "slow_after": "1s", "reset_timeout": 1, "max_reset_timeout": "36500d"},
     "bulkheads": {},
+    "retries": {"backoff_min": 1, "backoff_max": "36500d"},
 }
 # Here the schema accepts texts and combinations that the parser refuses. The schema's description says so.
 BEYOND = {("circuit_breakers", "reset_timeout"), ("circuit_breakers", "max_reset_timeout"),
           ("circuit_breakers", "slow_after"), ("resource_pools", "backoff_min"), ("resource_pools", "backoff_max"),
-          ("resource_pools", "size"), ("resource_pools", "max_overflow"), ("circuit_breakers", "failure_ratio")}
+          ("resource_pools", "size"), ("resource_pools", "max_overflow"), ("circuit_breakers", "failure_ratio"),
+          ("retries", "backoff_min"), ("retries", "backoff_max")}
 
 
 def documents(schema):
     kinds = {"rate_limiters": "rate_limiter", "resource_pools": "resource_pool", "circuit_breakers": "circuit_breaker",
-             "bulkheads": "bulkhead"}
+             "bulkheads": "bulkhead", "retries": "retry"}
     for group, kind in kinds.items():
         for member in list(schema["$defs"][kind]["properties"]) + ["unknown_member"]:
             for value in VALUES:

@@ -86,6 +86,7 @@ int main() {
     put(kinds["resource_pool"]["properties"] = ordered_json::object(), detail::pool_members);
     put(kinds["circuit_breaker"]["properties"] = ordered_json::object(), detail::breaker_members);
     put(kinds["bulkhead"]["properties"] = ordered_json::object(), detail::bulkhead_members);
+    put(kinds["retry"]["properties"] = ordered_json::object(), detail::retry_members);
     put(kinds["quota"]["anyOf"][2]["properties"] = ordered_json::object(), detail::quota_members);
     std::cout << schema.dump(2) << '\n';
 }

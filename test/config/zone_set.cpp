@@ -35,7 +35,8 @@ constexpr std::string_view shop = R"({"zones": {"shop": {
     "rate_limiters": {"calls": {"quota": "4/1m"}},
     "circuit_breakers": {"db": {"consecutive_failures": 2}},
     "resource_pools": {"db": {"size": 2}},
-    "bulkheads": {"reports": {"max_concurrent": 1}}
+    "bulkheads": {"reports": {"max_concurrent": 1}},
+    "retries": {"again": {"max_attempts": 2}, "old": {}}
 }}})";
 
 struct fixture {
@@ -57,7 +58,7 @@ TEST_CASE_FIXTURE(fixture, "zone_set: makes what the configuration says; pools a
     CHECK(set->make_pool<int>("shop", "db", backend{}).error() == errc::name_taken);
     CHECK(set->current() == parsed(shop));
     CHECK(parsed(set->dump()) == parsed(shop));
-    CHECK(set->snapshot().front().primitives.size() == 4);
+    CHECK(set->snapshot().front().primitives.size() == 6);
 }
 
 TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new parameters") {
@@ -71,7 +72,8 @@ TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new paramet
         "rate_limiters": {"calls": {"quota": "8/1m"}, "more": {"quota": "1/1s"}},
         "circuit_breakers": {"db": {"consecutive_failures": 3, "probes": 2}},
         "resource_pools": {"db": {"size": 3, "max_wait": "1s"}},
-        "bulkheads": {"reports": {"max_concurrent": 2}}
+        "bulkheads": {"reports": {"max_concurrent": 2}},
+        "retries": {"again": {"attempt_timeout": "1s"}}
     }, "new": {"bulkheads": {"b": {}}}}})")));
     clock.run(io);
     CHECK(calls.inspect("ann").tightest.used == 2);
@@ -81,6 +83,8 @@ TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new paramet
     CHECK(pool.snapshot().leased == 1);
     CHECK(pool.core()->max_wait() == 1s);
     CHECK(bulkhead::find(z, "reports").value().snapshot().max_concurrent == 2);
+    CHECK(retry::find(z, "again").value().core()->limits_attempts());
+    CHECK(retry::find(z, "old").error() == errc::unknown_name);
     CHECK(rate_limiter::find(z, "more"));
     CHECK(bulkhead::find(*set->find("new").value(), "b"));
 }

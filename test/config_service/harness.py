@@ -44,6 +44,7 @@ def document(service=None, limits=None, breaker=None, pool=None, parser=None, ti
                 "circuit_breakers": {"config_server": breaker_options, "database": breaker_options},
                 "resource_pools": {"database": {"size": 3, "max_overflow": 1, "max_wait": "500ms",
                                                 "connect_timeout": "1s", "backoff_max": "300ms", **(pool or {})}},
+                "retries": {"look_up": {"max_attempts": 2, "backoff_min": "20ms", "backoff_max": "100ms"}},
                 "bulkheads": {"sync": {"max_concurrent": 1, "max_waiters": 1000}}},
             "parser": {
                 "rate_limiters": {"ast_parse": limiter("ast_parse")},

@@ -51,7 +51,8 @@ struct world {
     circuit_breaker breaker = circuit_breaker::create(z, "b").value();
     bulkhead places = bulkhead::create(z, "p", {.max_concurrent = 100}).value();
     resource_pool<int> pool = resource_pool<int>::create(z, "pool", {.size = 100}, backend{}).value();
-    guard<int> all{limiter, breaker, pool};
+    retry again = retry::create(z, "again").value();
+    guard<int> all{again, limiter, breaker, pool};
     int completed = 0;
 
     world() { clock.run_for(io, 1s); }
@@ -117,6 +118,11 @@ TEST_CASE_FIXTURE(world, "tokens: the first argument, where a function and its a
         with_each_token<result<int>>(*this, [&](auto token) { return breaker.async_run(std::move(token), nothing); });
         with_each_token<result<int>>(
             *this, [&](auto token) { return breaker.async_run(std::move(token), {.timeout = 1s}, nothing); });
+    }
+    SUBCASE("retry.async_run") {
+        with_each_token<result<int>>(*this, [&](auto token) { return again.async_run(std::move(token), nothing); });
+        with_each_token<result<int>>(
+            *this, [&](auto token) { return again.async_run(std::move(token), {.timeout = 1s}, nothing); });
     }
     SUBCASE("guard.async_run") {
         with_each_token<result<int>>(*this,

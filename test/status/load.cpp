@@ -49,7 +49,7 @@ asio::awaitable<result<void>> query(headgate::call_context, connection&, headgat
 asio::awaitable<void> client(headgate::guard<connection> guard, headgate::zone* where, int id) {
     std::mt19937 random(static_cast<unsigned>(id));
     for (;;) {
-        (void)co_await guard.run(headgate::key("client", id), query, where);
+        (void)co_await guard.run(headgate::key("client", id), {.idempotent = true}, query, where);
         (void)co_await where->sleep_for(1ms * (5 + random() % 30));
     }
 }
@@ -58,7 +58,8 @@ constexpr const char* configuration = R"({"zones": {"shop": {
     "rate_limiters": {"calls": {"quota": "20/1s", "busiest": 8}},
     "circuit_breakers": {"database": {"consecutive_failures": 3, "reset_timeout": "1s", "max_reset_timeout": "2s"}},
     "resource_pools": {"database": {"size": 3, "max_overflow": 1, "max_wait": "100ms"}},
-    "bulkheads": {"reports": {"max_concurrent": 2}}
+    "bulkheads": {"reports": {"max_concurrent": 2}},
+    "retries": {"again": {"backoff_min": "20ms", "backoff_max": "100ms", "budget_ratio": 0.01, "budget_floor": 0}}
 }}})";
 
 headgate::config many_zones() {
@@ -78,9 +79,9 @@ int main(int argc, char** argv) {
     const auto set = headgate::zone_set::create(io, headgate::config::parse(configuration).value()).value();
     headgate::zone* shop = set->find("shop").value();
     const auto pool = set->make_pool<connection>("shop", "database", database{}).value();
-    const headgate::guard guard(headgate::rate_limiter::find(*shop, "calls").value(),
-                                headgate::circuit_breaker::find(*shop, "database").value(), pool,
-                                headgate::guard_options{.timeout = 500ms});
+    const headgate::guard guard(
+        headgate::retry::find(*shop, "again").value(), headgate::rate_limiter::find(*shop, "calls").value(),
+        headgate::circuit_breaker::find(*shop, "database").value(), pool, headgate::guard_options{.timeout = 500ms});
     const auto held = headgate::bulkhead::find(*shop, "reports").value().try_enter();
     for (int id = 0; id < 6; ++id) {
         asio::co_spawn(io, client(guard, shop, id), asio::detached);

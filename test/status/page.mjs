@@ -34,7 +34,7 @@ try {
   const card = kind => page.locator(`.card[data-kind=${kind}]`);
   const wait = { timeout: 60000 };
   await page.locator("#link.live").waitFor(wait);
-  for (const kind of ["rate_limiter", "resource_pool", "circuit_breaker", "bulkhead"]) {
+  for (const kind of ["rate_limiter", "resource_pool", "circuit_breaker", "bulkhead", "retry"]) {
     await card(kind).waitFor(wait);
   }
   await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
@@ -50,6 +50,8 @@ try {
   await card("circuit_breaker").locator("dl", { hasText: /next probe/ }).first().waitFor(wait);
   await page.locator("#events li[data-event=breaker_state]", { hasText: "closed → open" }).first().waitFor(wait);
   await card("circuit_breaker").locator(".changes li", { hasText: "closed → open: consecutive failures" }).first().waitFor(wait);
+  await card("retry").locator(".state", { hasText: /budget exhausted/ }).waitFor(wait);
+  await page.locator("#events li[data-event=budget_exhausted]").first().waitFor(wait);
   await page.screenshot({ path: join(folder, "open.png"), fullPage: true });
   tell("heal");
   await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
@@ -60,8 +62,9 @@ try {
   const ofNow = /^— granted [\d.]+\/s, ┄ refused [\d.]+\/s$/, ofThen = /^\d+:\d\d:\d\d.*: — granted ([\d.]+\/s|–), ┄ refused/;
   const says = (kind, what) => until(`${kind} says ${what}`, async () => what.test(await legend(kind).textContent()));
   const known = samples => page.evaluate(n => [...near].filter(c => histories.get(c.sampleId)?.times.length >= n).length, samples);
-  await until("ten seconds of all four", async () => await known(10) === 4);
+  await until("ten seconds of all five", async () => await known(10) === 5);
   await says("rate_limiter", ofNow);
+  await says("retry", /^— calls [\d.]+\/s, ┄ retries [\d.]+\/s$/);
   assert.match(await card("rate_limiter").locator(".plot .top").textContent(), /^[125]0*\/s$/);
   await card("rate_limiter").locator(".chart").focus();
   await page.keyboard.press("ArrowLeft");
@@ -82,7 +85,7 @@ try {
   // The page opens with filled charts: the server has the history.
   await page.reload();
   await page.locator("#link.live").waitFor(wait);
-  await until("all four have a history", async () => await known(10) === 4);
+  await until("all five have a history", async () => await known(10) === 5);
   assert.equal(await page.locator(".strip rect").count() >= 2, true);  // closed, then open
 
   // Act, with the keyboard alone.
@@ -116,7 +119,7 @@ try {
   await page.locator("#filter").fill("REPORTS");
   await card("resource_pool").waitFor({ ...wait, state: "hidden" });
   assert.equal(await page.locator(".card:visible").count(), 1);
-  assert.equal(await page.locator("summary .dim").textContent(), "1 of 4 parts");
+  assert.equal(await page.locator("summary .dim").textContent(), "1 of 5 parts");
   assert.equal(await page.locator("#events li:visible").count(), 0);
   await page.locator("#filter").fill("nothing of that name");
   assert.equal(await page.locator("[data-zone-section]:visible").count(), 0);

@@ -23,9 +23,11 @@
 #include <headgate/impl/apart.hpp>
 #include <headgate/impl/invoke.hpp>
 #include <headgate/impl/serial.hpp>
+#include <headgate/impl/zone_waiters.hpp>
 #include <headgate/result.hpp>
 #include <headgate/spawn.hpp>
 #include <headgate/take.hpp>
+#include <headgate/time.hpp>
 
 #if defined(__GNUC__) && !defined(__clang__)
 // g++ takes the coroutine frames of a caller's closures and local types for types of this header, and warns.
@@ -71,7 +73,8 @@ private:
 
 namespace headgate::detail {
 
-enum class admission : std::uint8_t { run, refused, wait };
+/// What comes of asking whether a call may run. `attempts`: it is asked at each of them.
+enum class admission : std::uint8_t { run, refused, wait, attempts };
 
 /// The executor of the coroutine behind a handle, as `co_await this_coro::executor` in it would give.
 template <class Handle>
@@ -102,12 +105,25 @@ bool throws_if_cancelled(Handle caller) {
 ///   `void settle(const result<T>&)`                   how it ended; may throw before it has settled;
 ///   `void settle(const error&)`, `void drop()`        the same for an exception, and for a call that is given up;
 /// and, where `admit` may say `wait`,
-///   `awaitable<std::optional<error>, Executor> wait<Executor>()`  waits, and admits; an error is a refusal.
+///   `awaitable<std::optional<error>, Executor> wait<Executor>()`  waits, and admits; an error is a refusal;
+/// and, where a call may have several attempts, each of which is admitted and settled,
+///   `course()`                                        the `retry_course`, which may be of no retry.
 template <class Policy, class Op, class... Args>
 class policy_call;
 
 template <class Policy>
 inline constexpr bool may_wait = requires(Policy& p) { p.template wait<boost::asio::any_io_executor>(); };
+template <class Policy>
+inline constexpr bool may_retry = requires(Policy& p) { p.course(); };
+
+/// `zone::sleep_for`, in a coroutine on any executor.
+template <class Executor>
+boost::asio::awaitable<result<void>, Executor> sleep_in(std::shared_ptr<zone_core> zone, duration span) {
+    boost::asio::use_awaitable_t<Executor> token;
+    return boost::asio::async_initiate<boost::asio::use_awaitable_t<Executor>, void(result<void>)>(
+        [zone = std::move(zone)](auto handler, duration length) { start_sleep(zone, std::move(handler), length); },
+        token, span);
+}
 
 /// How an operation of a policy is called: the leading arguments, then those given.
 template <class Policy, class Op, class... Args>
@@ -174,6 +190,11 @@ public:
     /// False when the result is there without suspending: refused, or the operation threw before it was a coroutine.
     bool begin() {
         try {
+            if constexpr (may_retry<Policy>) {
+                if (policy_.course().active()) {
+                    return begin_attempts();
+                }
+            }
             admission_ = policy_.admit(early_);
             if (admission_ == admission::run) [[likely]] {
                 make();
@@ -201,28 +222,52 @@ public:
     }
 
     value_type finish() {
+        if (admission_ == admission::attempts && !early_) {
+            return slow_.await_resume();  // each attempt was settled, and it throws nothing
+        }
         if (!early_) {
             try {
                 value_type result = take();
-                deadline_.end();
-                if (!result && overdue()) [[unlikely]] {
-                    result = value_type(error(errc::timed_out, result.error().cause));
-                }
-                policy_.settle(std::as_const(result));
+                end_with(result);
                 return result;
             } catch (...) {
                 early_.emplace(error_of(std::current_exception()));
             }
         }
+        end_early();
+        return std::move(*early_);
+    }
+
+private:
+    // The operation has ended with `result`, which is `timed_out` when it is late. May throw what a judge throws.
+    void end_with(value_type& result) {
+        deadline_.end();
+        if (!result && overdue()) [[unlikely]] {
+            result = value_type(error(errc::timed_out, result.error().cause));
+        }
+        policy_.settle(std::as_const(result));
+    }
+
+    // The same with an exception or a refusal.
+    void end_early() {
         deadline_.end();
         if (overdue()) {
             early_.emplace(errc::timed_out, early_->cause);
         }
         policy_.settle(std::as_const(*early_));
-        return std::move(*early_);
     }
 
-private:
+    bool begin_attempts() {
+        if constexpr ((std::is_copy_constructible_v<Args> && ...)) {
+            admission_ = admission::attempts;
+            return true;
+        } else {
+            early_.emplace(errc::invalid_argument,
+                           "an argument cannot be copied; with a retry it must be, for further attempts");
+            return false;
+        }
+    }
+
     static boost::asio::awaitable<value_type, executor_type> later(policy_call self) {
         co_return co_await std::move(self);
     }
@@ -236,15 +281,91 @@ private:
         self.make();
         executor_type executor = co_await boost::asio::this_coro::executor;
         const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
-        if (!self.begin_in_place(state.slot().is_connected(), [&executor] { return executor; })) {
-            const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
-            co_return co_await self.run_apart(executor, throws);
+        const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
+        co_return co_await self.run_made(executor, state.slot().is_connected(), throws);
+    }
+
+    // The operation, which has been made, for a coroutine on `executor` that awaits it.
+    boost::asio::awaitable<value_type, executor_type> run_made(const executor_type& executor, bool cancellable,
+                                                               bool throws) {
+        if (begin_in_place(cancellable, [&executor] { return executor; })) {
+            return as_result(std::move(plain_));
         }
-        co_return co_await as_result(std::move(self.plain_));
+        return run_apart(executor, throws);
+    }
+
+    // A call with several attempts. Each is admitted, run and settled as a call with one is.
+    static boost::asio::awaitable<value_type, executor_type> run_attempts(policy_call& self) {
+        executor_type executor = co_await boost::asio::this_coro::executor;
+        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
+        const boost::asio::cancellation_type before = state.cancelled();
+        const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
+        while (true) {
+            std::optional<value_type> ended;
+            try {
+                const admission admitted = self.policy_.admit(self.early_);
+                if (admitted == admission::run) [[likely]] {
+                    self.make();
+                    ended.emplace(co_await self.run_made(executor, state.slot().is_connected(), throws));
+                }
+                if constexpr (may_wait<Policy>) {
+                    if (admitted == admission::wait) {
+                        ended.emplace(co_await wait_and_run(self));
+                    }
+                }
+                if (ended) {
+                    self.end_with(*ended);
+                }
+            } catch (...) {
+                self.early_.emplace(error_of(std::current_exception()));
+            }
+            if (self.early_) {
+                self.end_early();
+                ended.emplace(std::move(*self.early_));
+                self.early_.reset();
+            }
+            if (state.cancelled() != before) {
+                co_return std::move(*ended);
+            }
+            const std::optional<duration> pause = self.pause_after(ended);
+            if (!pause) [[likely]] {
+                co_return std::move(*ended);
+            }
+            result<void> slept = errc::canceled;
+            try {
+                slept = co_await sleep_in<executor_type>(self.policy_.zone().shared_from_this(), *pause);
+            } catch (...) {
+                slept = error_of(std::current_exception());
+            }
+            if (!slept) {
+                co_return std::move(slept).error();
+            }
+            if (!self.policy_.course().resume()) {
+                co_return std::move(*ended);
+            }
+            self.deadline_.renew();
+        }
+    }
+
+    // Before another attempt; nothing when there is none. An exception of a judge is one of the operation.
+    std::optional<duration> pause_after(std::optional<value_type>& ended) {
+        try {
+            return policy_.course().next(*ended);
+        } catch (...) {
+            ended.emplace(error_of(std::current_exception()));
+            return {};
+        }
     }
 
     template <class Handle>
     bool suspend_slowly(Handle caller) {
+        if constexpr (may_retry<Policy>) {
+            if (admission_ == admission::attempts) {
+                slow_ = run_attempts(*this);
+                slow_.await_suspend(caller);
+                return true;
+            }
+        }
         if constexpr (may_wait<Policy>) {
             if (admission_ == admission::wait) {
                 slow_ = wait_and_run(*this);
@@ -310,12 +431,24 @@ private:
 
     void make() {
         deadline_.set_until(policy_.until());
+        if constexpr (may_retry<Policy> && (std::is_copy_constructible_v<Args> && ...)) {
+            if (admission_ == admission::attempts) {
+                plain_ = made_of([](Args& arg) { return Args(arg); }...);
+                return;
+            }
+        }
+        plain_ = made_of([](Args& arg) -> Args&& { return std::move(arg); }...);
+    }
+
+    // `pass` gives what the operation gets of each argument.
+    template <class... Pass>
+    auto made_of(const Pass&... pass) {
         const call_context context(deadline_, policy_.zone());
-        plain_ = std::apply(
+        return std::apply(
             [&](auto&&... leading) {
                 return std::apply(
                     [&](Args&... args) {
-                        return call(op_, context, std::forward<decltype(leading)>(leading)..., std::move(args)...);
+                        return call(op_, context, std::forward<decltype(leading)>(leading)..., pass(args)...);
                     },
                     args_);
             },

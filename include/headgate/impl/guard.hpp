@@ -25,8 +25,10 @@
 #include <headgate/export.hpp>
 #include <headgate/guard_options.hpp>
 #include <headgate/impl/call.hpp>
+#include <headgate/impl/retry_run.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/resource_pool.hpp>
+#include <headgate/retry.hpp>
 #include <headgate/zone.hpp>
 
 namespace headgate {
@@ -41,16 +43,19 @@ inline constexpr bool is_limiter_part = std::is_same_v<T, rate_limiter>;
 template <class T>
 inline constexpr bool is_breaker_part = std::is_same_v<T, circuit_breaker>;
 template <class T>
+inline constexpr bool is_retry_part = std::is_same_v<T, headgate::retry>;
+template <class T>
 inline constexpr bool is_place_part = is_pool_part<T> || std::is_same_v<T, bulkhead>;
 template <class T>
-inline constexpr bool is_primitive_part = is_limiter_part<T> || is_breaker_part<T> || is_place_part<T>;
+inline constexpr bool is_primitive_part =
+    is_limiter_part<T> || is_breaker_part<T> || is_place_part<T> || is_retry_part<T>;
 template <class T>
 inline constexpr bool is_guard_part = is_primitive_part<T> || std::is_same_v<T, guard_options>;
 
 template <class T>
 inline constexpr bool is_guard_call_options_v = false;
-template <class Judge>
-inline constexpr bool is_guard_call_options_v<guard_call_options<Judge>> = true;
+template <class Judge, class RetryJudge>
+inline constexpr bool is_guard_call_options_v<guard_call_options<Judge, RetryJudge>> = true;
 template <class T>
 inline constexpr bool is_guard_call_options = is_guard_call_options_v<std::remove_cvref_t<T>>;
 
@@ -75,6 +80,7 @@ struct HEADGATE_DECL guard_parts {
     std::shared_ptr<breaker_core> breaker;
     std::shared_ptr<pool_core> pool;
     std::shared_ptr<bulkhead_core> bulkhead;  ///< Not together with a pool.
+    std::shared_ptr<retry_core> retry;
     duration timeout = duration::max();
     std::string name;
     /// Why there is no guard, of one that was asked for by names.
@@ -83,6 +89,7 @@ struct HEADGATE_DECL guard_parts {
     void add(const rate_limiter& part) { join(limiter, part.core()); }
     void add(const circuit_breaker& part) { join(breaker, part.core()); }
     void add(const headgate::bulkhead& part) { join(bulkhead, part.core()); }
+    void add(const headgate::retry& part) { join(retry, part.core()); }
     template <class T>
     void add(const resource_pool<T>& part) {
         join(pool, part.core());
@@ -115,19 +122,20 @@ struct guard_lender<void> : bulkhead_lender {
 };
 
 /// What the parts refused, settled and gave back, for one call.
-template <class Resource, class Judge>
+template <class Resource, class Judge, class RetryJudge>
 class guard_policy {
     using lender = guard_lender<Resource>;
     using lease_type = typename lender::lease;
 
 public:
-    guard_policy(const std::shared_ptr<const guard_parts>& parts, const key& key, const guard_call_options<Judge>& how,
-                 const std::type_info& operation)
+    guard_policy(const std::shared_ptr<const guard_parts>& parts, const key& key,
+                 const guard_call_options<Judge, RetryJudge>& how, const std::type_info& operation)
         : parts_(parts),
           request_(parts->request(key, how.cost, how.tier)),
           timeout_(how.timeout ? *how.timeout : parts->timeout),
           operation_(&operation),
-          judge_(how.judge) {}
+          judge_(how.judge),
+          course_(parts->retry.get(), how.idempotent, how.retry_judge) {}
 
     admission admit(std::optional<error>& refusal) {
         const guard_parts& parts = *parts_;
@@ -142,6 +150,10 @@ public:
                 return admission::refused;
             }
             until_ = saturating_add(now_, timeout_);
+        }
+        if (course_.active() && !course_.begin(now_, until_)) [[unlikely]] {
+            refusal.emplace(errc::shut_down);
+            return admission::refused;
         }
         if (parts.breaker && !ask_breaker(refusal)) [[unlikely]] {
             return admission::refused;
@@ -194,6 +206,7 @@ public:
     [[nodiscard]] time_point until() const noexcept { return until_; }
     [[nodiscard]] zone_core& zone() const noexcept { return *parts_->zone; }
     [[nodiscard]] call_owner owner() const noexcept { return {primitive_kind::guard, &parts_->name}; }
+    [[nodiscard]] retry_course<RetryJudge>& course() noexcept { return course_; }
 
     template <class T>
     void settle(const result<T>& r) {
@@ -305,6 +318,7 @@ private:
     time_point until_ = time_point::max();
     breaker_ticket ticket_{};
     lease_type lease_;
+    retry_course<RetryJudge> course_;
 };
 
 /// What finds parts by their names, but for a pool, whose type it does not know.

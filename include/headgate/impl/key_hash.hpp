@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include <headgate/impl/int128.hpp>
+#include <headgate/impl/random.hpp>
 
 namespace headgate::detail {
 
@@ -24,17 +25,8 @@ struct hash_seed {
     std::uint64_t b;
     std::uint64_t c;
 
-    explicit constexpr hash_seed(std::uint64_t seed) noexcept : a(next(seed)), b(next(seed)), c(next(seed)) {}
-
-private:
-    /// splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators").
-    static constexpr std::uint64_t next(std::uint64_t& s) noexcept {
-        s += 0x9e3779b97f4a7c15;
-        std::uint64_t z = s;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-        return z ^ (z >> 31);
-    }
+    explicit constexpr hash_seed(std::uint64_t seed) noexcept
+        : a(random_bits(seed)), b(random_bits(seed)), c(random_bits(seed)) {}
 };
 
 constexpr std::uint64_t hash_end(const hash_seed& s, std::uint64_t start, std::uint64_t x, std::uint64_t y,

@@ -5,9 +5,13 @@
 #define HEADGATE_IMPL_ZONE_WAITERS_HPP
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 
+#include <headgate/impl/initiation.hpp>
 #include <headgate/impl/waiter.hpp>
+#include <headgate/result.hpp>
 
 namespace headgate::detail {
 
@@ -33,6 +37,15 @@ private:
 
     zone_core& zone_;
 };
+
+/// Completes `handler` after `span` on the zone's clock, as `zone::sleep_for` says.
+template <class Handler>
+void start_sleep(const std::shared_ptr<zone_core>& zone, Handler handler, duration span) {
+    using operation = waiter_operation<sleep_waiter, Handler>;
+    initiate<result<void>>(zone->executor(), std::move(handler), [&](Handler&& then) {
+        zone->enqueue(operation::create(zone, std::move(then), *zone), span);
+    });
+}
 
 /// Waits until nothing of the zone is left; `zone::close` and `zone::drain`.
 class HEADGATE_DECL idle_waiter : public waiter, public named_deadline {
