@@ -134,10 +134,10 @@ try {
   const [crowd, crowded] = await begin(["many"]);
   try {
     await page.goto(`http://127.0.0.1:${crowded}/`);
-    await until("all cards are there", async () => await page.locator(".card").count() === 1004);
+    await until("all cards are there", async () => await page.locator(".card").count() === 1005);
     const drawn = () => page.evaluate(() => [...document.querySelectorAll(".card")].filter(c => c.querySelector("dl").children.length).length);
     await until("the first are drawn", async () => await drawn() > 0);
-    assert.ok(await drawn() < 60, `${await drawn()} of 1,004 cards are drawn`);
+    assert.ok(await drawn() < 60, `${await drawn()} of 1,005 cards are drawn`);
     const last = page.locator(".card[data-zone=zone199][data-name=breaker9]");
     await last.scrollIntoViewIfNeeded();
     await last.locator("dl", { hasText: "failures in a row" }).waitFor(wait);
