@@ -25,8 +25,8 @@ namespace headgate {
 ///
 /// A handle: a cheap reference to the retry that the zone owns. Whoever uses the same retry shares its budget. As a
 /// part of a `guard` it goes around all other parts: each attempt asks breaker, pool and limiter anew. Every member may
-/// be called from any thread. An exhausted budget is an event of the zone, `event_kind::budget_exhausted`; the next
-/// attempt that it pays for is `budget_recovered`.
+/// be called from any thread. An exhausted budget is an event of the zone, `event_kind::budget_exhausted`;
+/// an attempt that it pays for after ten seconds without a suppressed one is `budget_recovered`.
 ///
 /// ```cpp
 /// // example: retry

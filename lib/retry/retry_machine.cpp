@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include <headgate/impl/int128.hpp>
 #include <headgate/impl/random.hpp>
@@ -84,11 +85,7 @@ retry_decision retry_machine::next(retry_progress& call, const retry_verdict& ve
     const duration earliest = std::max(duration::zero(), verdict.after);
     const duration pause = to_duration(int128{earliest.count()} + drawn.count());
     retry_decision out{judge(call, verdict, pause, now, until), pause, false};
-    const bool asked = out.step == retry_step::again || out.step == retry_step::out_of_budget;
-    if (asked && exhausted_ != (out.step == retry_step::out_of_budget)) {
-        exhausted_ = !exhausted_;
-        out.budget_changed = true;
-    }
+    out.budget_changed = budget_changes(out.step, now);
     if (out.step == retry_step::again) {
         call.pause = drawn;
         call.pausing = true;
@@ -97,6 +94,17 @@ retry_decision retry_machine::next(retry_progress& call, const retry_verdict& ve
         stop(call, out.step);
     }
     return out;
+}
+
+// It is exhausted from the first suppressed attempt on, until it pays for one after a whole window without another: in
+// a long outage single attempts are paid for all the time.
+bool retry_machine::budget_changes(retry_step step, time_point now) noexcept {
+    if (step == retry_step::out_of_budget) {
+        suppressed_at_ = now;
+        return !std::exchange(exhausted_, true);
+    }
+    const bool pays = step == retry_step::again && saturating_sub(now, suppressed_at_) >= retry_budget::window;
+    return pays && std::exchange(exhausted_, false);
 }
 
 void retry_machine::resume(retry_progress& call, retry_step step) noexcept {

@@ -220,10 +220,12 @@ TEST_CASE("retry: an attempt that has no time does not pay") {
     CHECK(f.machine.snapshot(start).budget == 10);
 }
 
-TEST_CASE("retry: the budget is told once when it is exhausted and once when it pays again") {
+TEST_CASE(
+    "retry: the budget is told once when it is exhausted, and once when it pays after ten seconds without a suppressed "
+    "attempt") {
     failing f({.max_attempts = 100, .backoff_min = 1ms, .backoff_max = 1ms, .budget_ratio = 0, .budget_floor = 1});
     std::string told;
-    for (const duration after : {0s, 0s, 9s, 10s, 10s}) {
+    for (const duration after : {0s, 0s, 9s, 10s, 18s, 29s, 29s}) {
         for (int i = 0; i < 11; ++i) {
             retry_progress call = {};
             const retry_decision d = f.fail(call, true, start + after);

@@ -17,6 +17,9 @@ namespace headgate::detail {
 /// How many further attempts are allowed; `retry_options` has the formula. Time that goes back counts as now.
 class HEADGATE_DECL retry_budget {
 public:
+    static constexpr duration slot = std::chrono::seconds{1};
+    static constexpr duration window = 10 * slot;
+
     retry_budget(const retry_options& options, time_point now) noexcept : slot_end_(saturating_add(now, slot)) {
         change(options);
     }
@@ -37,7 +40,6 @@ public:
     [[nodiscard]] double left(time_point now) noexcept;
 
 private:
-    static constexpr duration slot = std::chrono::seconds{1};
     static constexpr std::int64_t attempt = 1'000'000;  // amounts are millionths of an attempt
 
     void roll(time_point now) noexcept {
@@ -47,7 +49,7 @@ private:
     }
     void advance(time_point now) noexcept;
 
-    std::array<std::int64_t, 10> slots_{};  // deposits less withdrawals
+    std::array<std::int64_t, window / slot> slots_{};  // deposits less withdrawals
     std::size_t current_ = 0;
     time_point slot_end_;
     std::int64_t sum_ = 0;
@@ -70,7 +72,7 @@ struct retry_progress {
 struct retry_decision {
     retry_step step{};
     duration pause{};             ///< Before the next attempt, of `again`.
-    bool budget_changed = false;  ///< Between exhausted and not.
+    bool budget_changed = false;  ///< Between exhausted and not; to be told.
 };
 
 /// The policy of a `retry`, without I/O: its budget, pauses and counts.
@@ -115,12 +117,14 @@ private:
     [[nodiscard]] duration draw_pause(duration last) noexcept;
     [[nodiscard]] retry_step judge(const retry_progress& call, const retry_verdict& verdict, duration pause,
                                    time_point now, time_point until) noexcept;
+    [[nodiscard]] bool budget_changes(retry_step step, time_point now) noexcept;
     void stop(retry_progress& call, retry_step why) noexcept;
 
     retry_options options_;
     retry_budget budget_;
     std::uint64_t random_;
-    bool exhausted_ = false;  // the budget, at the last attempt that it was asked for
+    bool exhausted_ = false;      // the budget, as was told last
+    time_point suppressed_at_{};  // the last attempt for want of budget
     retry_snapshot counts_;
 };
 
