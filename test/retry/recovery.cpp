@@ -27,9 +27,9 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-constexpr int clients = 200;  // each calls about once a second
-constexpr auto length = 20min;
-constexpr duration cycle = 4min;  // well for two minutes, failing for one, slow for one
+constexpr int clients = 100;      // each calls about once a second
+constexpr duration cycle = 1min;  // well for half of it, failing for a quarter, slow for a quarter
+constexpr duration length = 4min;
 
 struct connection {};
 struct connections {
@@ -42,8 +42,8 @@ struct backend {
     std::vector<int> attempts = std::vector<int>(static_cast<std::size_t>(length / 1s) + 60);
 
     [[nodiscard]] duration in_cycle() const { return (where->now() - start) % cycle; }
-    [[nodiscard]] bool failing() const { return in_cycle() >= 2min && in_cycle() < 3min; }
-    [[nodiscard]] bool slow() const { return in_cycle() >= 3min; }
+    [[nodiscard]] bool failing() const { return in_cycle() >= 30s && in_cycle() < 45s; }
+    [[nodiscard]] bool slow() const { return in_cycle() >= 45s; }
 };
 
 asio::awaitable<result<void>> ask(call_context context, connection&, backend* b) {
@@ -91,7 +91,7 @@ struct fixture : test::zone_fixture {
         clock.run_for(io, length + 1min);
         for (std::size_t s = 10; s < static_cast<std::size_t>(length / 1s); ++s) {
             const auto in_cycle = s % static_cast<std::size_t>(cycle / 1s);
-            out.steady = in_cycle > 60 && in_cycle < 119 ? std::max(out.steady, b.attempts[s]) : out.steady;
+            out.steady = in_cycle > 15 && in_cycle < 29 ? std::max(out.steady, b.attempts[s]) : out.steady;
             out.most = std::max(out.most, b.attempts[s]);
             const auto end = b.attempts.begin() + static_cast<std::ptrdiff_t>(s);
             out.most_in_ten = std::max(out.most_in_ten, std::accumulate(end - 10, end, 0));
@@ -111,14 +111,14 @@ TEST_CASE_FIXTURE(fixture, "retry: a backend that recovers sees at most 1.2 time
     CHECK(all.steady >= clients * 95 / 100);
     CHECK(all.steady <= clients * 105 / 100);
     CHECK(all.most <= all.steady * 12 / 10);
-    CHECK(again.snapshot().retries > 1000);
-    CHECK(again.snapshot().recovered > 100);
+    CHECK(again.snapshot().retries > 100);
+    CHECK(again.snapshot().recovered > 10);
     CHECK(all.of.good > all.of.calls / 2);
 }
 
 TEST_CASE_FIXTURE(fixture,
                   "retry: without a breaker the budget bounds the attempts of ten seconds; without both they double") {
-    auto budget = retry::create(*z, "budget", {.attempt_timeout = 500ms}).value();
+    auto budget = retry::create(*z, "budget", {.attempt_timeout = 500ms, .budget_floor = 5}).value();
     const seen bounded = run(guard(budget, pool, guard_options{.timeout = 5s}));
     // What ten seconds have deposited, and what came in meanwhile: a fifth and the floor, twice.
     CHECK(bounded.most_in_ten <= bounded.steady * 15);

@@ -273,6 +273,26 @@ TEST_CASE_FIXTURE(fixture, "retry: cancelling ends the pause, or the attempt, an
     CHECK(again.snapshot().canceled == 4);
 }
 
+TEST_CASE_FIXTURE(fixture, "retry: an attempt that succeeds although it was cancelled is a success") {
+    auto again = make(steady);
+    asio::cancellation_signal signal;
+    std::optional<result<int>> r;
+    auto stubborn = [](zone* where) -> asio::awaitable<result<int>> {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        (void)co_await where->sleep_for(1h);
+        co_return 1;
+    };
+    again.async_run(asio::bind_cancellation_slot(signal.slot(), [&](result<int> end) { r = std::move(end); }), stubborn,
+                    &*z);
+    clock.run_for(io, 500ms);
+    signal.emit(asio::cancellation_type::terminal);
+    clock.run_for(io, 0s);
+    REQUIRE(r);
+    CHECK(r->value() == 1);
+    CHECK(again.snapshot().calls == 1);
+    CHECK(again.snapshot().canceled == 0);
+}
+
 TEST_CASE_FIXTURE(fixture, "retry: a call that is destroyed in its pause leaves nothing behind") {
     std::optional<asio::io_context> context(std::in_place);
     zone other(*context, "other", {.clock = &clock});

@@ -325,6 +325,7 @@ private:
                 self.early_.reset();
             }
             if (state.cancelled() != before) {
+                self.policy_.course().end(ended->has_value());
                 co_return std::move(*ended);
             }
             const std::optional<duration> pause = self.pause_after(ended);

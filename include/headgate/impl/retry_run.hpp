@@ -38,11 +38,7 @@ public:
           until_(other.until_),
           progress_(other.progress_) {}
     retry_course& operator=(retry_course&&) = delete;
-    ~retry_course() {
-        if (began_) [[unlikely]] {
-            core_->end(progress_, false);
-        }
-    }
+    ~retry_course() { end(false); }
 
     [[nodiscard]] bool active() const noexcept { return core_ != nullptr; }
 
@@ -85,6 +81,13 @@ public:
     /// The pause is over. False when there is no time for another attempt, or the zone takes no new work.
     [[nodiscard]] bool resume() noexcept { return core_->resume(progress_, until_); }
 
+    /// The call is over; one that did not succeed was cancelled, unless it is known why there is no further attempt.
+    void end(bool succeeded) noexcept {
+        if (std::exchange(began_, false)) {
+            core_->end(progress_, succeeded);
+        }
+    }
+
 private:
     template <class T>
     [[nodiscard]] retry_verdict judged(const result<T>& r) {
@@ -92,12 +95,6 @@ private:
             return verdict_of(r.error(), idempotent_);
         } else {
             return judge_(r);
-        }
-    }
-
-    void end(bool succeeded) noexcept {
-        if (std::exchange(began_, false)) {
-            core_->end(progress_, succeeded);
         }
     }
 
