@@ -83,8 +83,8 @@ public:
     /// How many slots a call looks at for dead ones in its own shard when the table is full.
     static constexpr std::uint32_t look = 8;
     /// In how many shards a call looks when that was not enough, and after how many slots it stops.
-    static constexpr std::size_t reclaim_shards = 16;
-    static constexpr std::uint64_t reclaim_slots = 128;
+    static constexpr std::size_t reclaim_shards = 64;
+    static constexpr std::uint64_t reclaim_slots = 512;
     static constexpr duration reclaim_rest = std::chrono::milliseconds{10};
 
     explicit key_table(std::uint64_t max_keys);

@@ -120,6 +120,7 @@ TEST_CASE_FIXTURE(fixture, "overflow: who waits for a bucket of its own keeps it
 
 TEST_CASE_FIXTURE(fixture, "overflow: a small table takes new keys when the old ones are dead, and says so") {
     for (const std::uint64_t max_keys : std::initializer_list<std::uint64_t>{1, 7, 64, 100, 1000, 1023, 1024, 2048}) {
+        CAPTURE(max_keys);
         events.clear();
         rate_limiter_options o;
         o.tiers = {{"default", {per(1, 1min)}}};
