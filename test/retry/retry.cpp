@@ -273,6 +273,15 @@ TEST_CASE_FIXTURE(fixture, "retry: cancelling ends the pause, or the attempt, an
     CHECK(again.snapshot().canceled == 4);
 }
 
+TEST_CASE_FIXTURE(fixture, "retry: no judge has a cancelled attempt tried again") {
+    auto again = make(steady);
+    script s = of({errc::canceled});
+    auto always = [](const result<int>&) { return true; };
+    const retry_call_options<decltype(always)> how{.judge = always};
+    CHECK(finish(again.run(how, play, &s)).error() == errc::canceled);
+    CHECK(s.began.size() == 1);
+}
+
 TEST_CASE_FIXTURE(fixture, "retry: an attempt that succeeds although it was cancelled is a success") {
     auto again = make(steady);
     asio::cancellation_signal signal;

@@ -223,7 +223,11 @@ public:
 
     value_type finish() {
         if (admission_ == admission::attempts && !early_) {
-            return slow_.await_resume();  // each attempt was settled, and it throws nothing
+            try {
+                return slow_.await_resume();  // each attempt was settled
+            } catch (...) {
+                return value_type(error_of(std::current_exception()));  // there was no memory for a pause
+            }
         }
         if (!early_) {
             try {
@@ -332,12 +336,7 @@ private:
             if (!pause) [[likely]] {
                 co_return std::move(*ended);
             }
-            result<void> slept = errc::canceled;
-            try {
-                slept = co_await sleep_in<executor_type>(self.policy_.zone().shared_from_this(), *pause);
-            } catch (...) {
-                slept = error_of(std::current_exception());
-            }
+            result<void> slept = co_await sleep_in<executor_type>(self.policy_.zone().shared_from_this(), *pause);
             if (!slept) {
                 co_return std::move(slept).error();
             }

@@ -67,7 +67,8 @@ public:
             end(true);
             return {};
         }
-        const retry_verdict verdict = judged(r);
+        const bool canceled = !r && is_canceled(r.error());
+        const retry_verdict verdict = canceled ? retry_verdict(false) : judged(r);
         if (!r || verdict.again) {
             const retry_decision decision = core_->next(progress_, verdict, until_);
             if (decision.step == retry_step::again) {
