@@ -104,7 +104,7 @@ public:
     /// `op` gets, in this order and where it takes them: a `call_context`; the resource, when there is a pool; `args`.
     /// It returns `awaitable<result<T>>`, `awaitable<T>` or `awaitable<void>`; `op` and `args` are stored by value, see
     /// `take`. Gives `result<T>`; await it plainly, or use `as_awaitable()`. When all is free at once, no coroutine
-    /// frame but the operation's is made (with a retry, one more), and nothing is allocated.
+    /// frame but the operation's is made, and nothing is allocated; a retry adds a frame, for which Asio may allocate.
     ///
     /// With a retry, each attempt gets copies of `args`, which must be copyable: else `invalid_argument`.
     ///

@@ -94,9 +94,9 @@ public:
     /// Cancelling the awaiting coroutine cancels the attempt that runs, as `circuit_breaker::run` says, or the pause,
     /// with `canceled`; there is no further attempt.
     ///
-    /// Errors: those of the operation, of the last attempt; `timed_out` when `attempt_timeout` ended it;
-    /// `operation_failed` with the exception that it threw as cause; `canceled`; `out_of_memory`; `shut_down` when the
-    /// zone takes no new work, or is closed during a pause.
+    /// Errors: `wait_timed_out` for a timeout that is not positive; those of the operation, of the last attempt;
+    /// `timed_out` when `attempt_timeout` ended it; `operation_failed` with the exception that it threw as cause;
+    /// `canceled`; `out_of_memory`; `shut_down` when the zone takes no new work, or is closed during a pause.
     template <class Op, class... Args>
         requires(!detail::is_retry_call_options<Op>)
     [[nodiscard]] auto run(Op&& op, Args&&... args) const {
@@ -149,7 +149,7 @@ private:
     template <class Judge, class Op, class... Args>
     auto call(const retry_call_options<Judge>& options, Op&& op, Args&&... args) const {
         static_assert(std::is_trivially_destructible_v<Judge>, "headgate: a judge captures nothing, or references");
-        static_assert((std::is_copy_constructible_v<detail::stored_t<Args>> && ...),
+        static_assert((detail::is_copyable<detail::stored_t<Args>> && ...),
                       "headgate: the arguments of a retried operation are kept for further attempts; they must be "
                       "copyable");
         detail::check_temporaries<Op, Args...>();

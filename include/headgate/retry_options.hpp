@@ -19,7 +19,8 @@ namespace headgate {
 /// How often a `retry` tries, after which pauses, and how many further attempts all of its calls may make together.
 ///
 /// **Pauses** have decorrelated jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015): the next one is drawn
-/// evenly between `backoff_min` and three times the last one, and is at most `backoff_max`.
+/// evenly between `backoff_min` and three times the last one (the first: three times `backoff_min`), and is at most
+/// `backoff_max`.
 ///
 /// **The budget** (Finagle's RetryBudget) covers a window of 10 s that rolls in ten slots. Each call deposits
 /// `budget_ratio` and each further attempt takes 1; `10 * budget_floor` are there without deposits. A further attempt
@@ -53,15 +54,24 @@ struct retry_verdict {
 
     /// No or yes.
     constexpr retry_verdict(bool yes) noexcept : again(yes) {}
-    /// Yes, no sooner than after `earliest`.
+    /// Yes, no sooner than after `earliest`; a negative time is no. Too long a time for a `duration` is the longest.
     template <class Rep, class Period>
-    constexpr retry_verdict(std::chrono::duration<Rep, Period> earliest) noexcept : again(true), after(earliest) {}
+    constexpr retry_verdict(std::chrono::duration<Rep, Period> earliest) noexcept
+        : again(earliest >= earliest.zero()), after(held(earliest)) {}
+
+private:
+    template <class Any>
+    static constexpr duration held(Any d) noexcept {
+        const double ns = std::chrono::duration<double, std::nano>(d).count();
+        return ns >= 9.2e18 ? duration::max() : ns <= 0 ? duration{} : std::chrono::duration_cast<duration>(d);
+    }
 };
 
 /// Whether a call that ended with `e` is tried again, unless the call has a judge of its own.
 ///
-/// Yes for what surely did not run: `connect_failed`; `circuit_open` with a known `retry_after`; and an error of the
-/// operation whose `retry_after` is above 0: with it the operation says that nothing was done and when to come back.
+/// Yes for what surely did not run: `connect_failed`; `circuit_open` with a known `retry_after`; and `operation_failed`
+/// or an error of another library whose `retry_after` is above 0: with it the operation says that nothing was done and
+/// when to come back.
 /// When the call is `idempotent`, yes for everything that `outcome_of` calls a failure, too: `timed_out`,
 /// `operation_failed` and errors of other libraries. The attempt is no sooner than `retry_after`.
 ///
@@ -99,7 +109,7 @@ struct retry_snapshot {
     std::uint64_t out_of_attempts = 0;  ///< Calls that ended because `max_attempts` were made.
     std::uint64_t out_of_budget = 0;    ///< Calls that ended because the budget was exhausted.
     std::uint64_t out_of_time = 0;      ///< Calls that ended because a pause would have been longer than their time.
-    std::uint64_t canceled = 0;         ///< Calls that were cancelled between two attempts, or given up.
+    std::uint64_t canceled = 0;         ///< Calls that were cancelled or destroyed, or whose pause was cut short.
 
     std::uint64_t waiting = 0;  ///< Calls that pause before an attempt.
     double budget = 0;          ///< Further attempts that the budget allows now.

@@ -82,7 +82,7 @@ primitive_snapshot retry_core::snapshot() const {
                    counter("out_of_attempts", s.out_of_attempts, "Calls that ended because all attempts were made."),
                    counter("out_of_budget", s.out_of_budget, "Calls that ended because the budget was exhausted."),
                    counter("out_of_time", s.out_of_time, "Calls that had no time for another attempt."),
-                   counter("canceled", s.canceled, "Calls that were cancelled between two attempts, or given up."),
+                   counter("canceled", s.canceled, "Calls that were cancelled or destroyed, or whose pause was cut short."),
                    gauge("waiting", s.waiting, "Calls that pause before an attempt."),
                    gauge("budget", s.budget, "Further attempts that the budget allows now.")};
     return out;

@@ -83,7 +83,7 @@ TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new paramet
     CHECK(pool.snapshot().leased == 1);
     CHECK(pool.core()->max_wait() == 1s);
     CHECK(bulkhead::find(z, "reports").value().snapshot().max_concurrent == 2);
-    CHECK(retry::find(z, "again").value().core()->limits_attempts());
+    CHECK(retry::find(z, "again").value().core()->attempt_timeout() == 1s);
     CHECK(retry::find(z, "old").error() == errc::unknown_name);
     CHECK(rate_limiter::find(z, "more"));
     CHECK(bulkhead::find(*set->find("new").value(), "b"));

@@ -330,6 +330,15 @@ TEST_CASE("retry options: what is wrong is told, all at once") {
     CHECK(order[0] == config_problem{"/backoff_max", "1 s", "at least backoff_min, 2 s"});
 }
 
+TEST_CASE("retry: a verdict of a time that is negative, or longer than any duration") {
+    CHECK_FALSE(retry_verdict(-1s).again);
+    CHECK_FALSE(retry_verdict(do_not_retry).again);
+    CHECK(retry_verdict(0s).again);
+    CHECK(retry_verdict(std::chrono::seconds(20'000'000'000)).again);
+    CHECK(retry_verdict(std::chrono::seconds(20'000'000'000)).after == duration::max());
+    CHECK(retry_verdict(std::chrono::hours(24)).after == 24h);
+}
+
 TEST_CASE("retry: which errors are tried again") {
     const auto io_error = boost::system::errc::make_error_code(boost::system::errc::io_error);
     const auto marked = [](error e, duration after) {

@@ -8,8 +8,11 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -189,6 +192,8 @@ TEST_CASE_FIXTURE(fixture, "retry: a judge decides otherwise: for a value, for a
     auto broken = [](const result<int>&) -> bool { throw std::runtime_error("the judge"); };
     const retry_call_options<decltype(broken)> with_fault{.judge = broken};
     CHECK(finish(again.run(with_fault, play, &s)).error().message().find("the judge") != std::string::npos);
+    CHECK(again.snapshot().not_retried == 2);
+    CHECK(again.snapshot().canceled == 0);
 }
 
 TEST_CASE_FIXTURE(fixture,
@@ -254,7 +259,8 @@ TEST_CASE_FIXTURE(fixture, "retry: no time left is no attempt") {
 TEST_CASE_FIXTURE(fixture, "retry: cancelling ends the pause, or the attempt, and there is no further one") {
     auto again = make(steady);
     for (const bool pausing : {false, true}) {
-        for (const auto type : {asio::cancellation_type::terminal, asio::cancellation_type::total}) {
+        for (const auto type :
+             {asio::cancellation_type::terminal, asio::cancellation_type::partial, asio::cancellation_type::total}) {
             asio::cancellation_signal signal;
             std::optional<result<int>> r;
             script s = of({pausing ? error(errc::connect_failed) : io_error}, pausing ? duration() : duration(1h));
@@ -270,7 +276,71 @@ TEST_CASE_FIXTURE(fixture, "retry: cancelling ends the pause, or the attempt, an
         }
     }
     CHECK(again.snapshot().waiting == 0);
-    CHECK(again.snapshot().canceled == 4);
+    CHECK(again.snapshot().canceled + again.snapshot().not_retried == 6);
+}
+
+TEST_CASE_FIXTURE(fixture, "retry: a cancellation when the pause is over and the call has not gone on yet is heeded") {
+    auto again = make(steady);
+    asio::cancellation_signal signal;
+    std::optional<result<int>> r;
+    script s = of({errc::connect_failed, {}});
+    auto caller = [](retry with, script* of, std::optional<result<int>>* out) -> asio::awaitable<void> {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        out->emplace(co_await with.run(play, of));
+    };
+    asio::co_spawn(io, caller(again, &s, &r), asio::bind_cancellation_slot(signal.slot(), asio::detached));
+    clock.run_for(io, 500ms);
+    REQUIRE(again.snapshot().waiting == 1);
+    clock.set(clock.now() + 1s);
+    z->core()->wake();
+    asio::post(io, [&] { signal.emit(asio::cancellation_type::terminal); });
+    clock.run(io);
+    REQUIRE(r);
+    CHECK(r->error() == errc::canceled);
+    CHECK(s.began.size() == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "retry: a pause that ends after the deadline gives the last error") {
+    auto again = make(steady);
+    script s = of({errc::connect_failed, {}});
+    auto r = start_call(again.run({.timeout = 1500ms}, play, &s));
+    clock.set(clock.now() + 2s);
+    clock.run(io);
+    CHECK(r->value().error() == errc::connect_failed);
+    CHECK(s.began.size() == 1);
+    CHECK(again.snapshot().out_of_time == 1);
+}
+
+TEST_CASE_FIXTURE(fixture, "retry: an operation may put another cancellation state in the place of its caller's") {
+    auto again = make(steady);
+    script s = of({errc::connect_failed, errc::connect_failed, {}});
+    auto resets = [](script* of) -> asio::awaitable<result<int>> {
+        struct filter {
+            std::array<char, 500> large{};
+            asio::cancellation_type operator()(asio::cancellation_type type) const { return type; }
+        };
+        co_await asio::this_coro::reset_cancellation_state(filter{});
+        co_return co_await play(of);
+    };
+    asio::cancellation_signal signal;
+    std::optional<result<int>> r;
+    auto caller = [&](retry with) -> asio::awaitable<void> { r.emplace(co_await with.run(resets, &s)); };
+    asio::co_spawn(io, caller(again), asio::bind_cancellation_slot(signal.slot(), asio::detached));
+    clock.run(io);
+    CHECK(r->value() == 3);
+}
+
+TEST_CASE_FIXTURE(fixture, "retry: what an operation says of another attempt holds when it was late, too") {
+    auto again = make({.attempt_timeout = 500ms, .backoff_min = 1s, .backoff_max = 1s});
+    auto late = [](zone* where, duration after) -> asio::awaitable<result<int>> {
+        co_await asio::this_coro::throw_if_cancelled(false);
+        (void)co_await where->sleep_for(1h);
+        co_return error(errc::operation_failed, after);
+    };
+    CHECK(finish(again.run({.idempotent = true}, late, &*z, do_not_retry)).error() == errc::timed_out);
+    CHECK(elapsed() == 500ms);
+    CHECK(finish(again.run({.idempotent = true}, late, &*z, duration(10s))).error() == errc::timed_out);
+    CHECK(elapsed() == 500ms + 3 * 500ms + 2 * 11s);
 }
 
 TEST_CASE_FIXTURE(fixture, "retry: no judge has a cancelled attempt tried again") {
@@ -496,9 +566,15 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(finish(guard(breaker).run("ann", op, take(one))).value() == 1);
     auto two = std::make_unique<int>(2);
     const auto refused = finish(guard(again, breaker).run("ann", op, take(two)));
+    auto many = [](std::vector<std::unique_ptr<int>> all) -> asio::awaitable<int> {
+        co_return static_cast<int>(all.size());
+    };
+    std::vector<std::unique_ptr<int>> numbers(3);  // which claims that it can be copied
+    CHECK(finish(guard(breaker).run("ann", many, take(numbers))).value() == 3);
+    CHECK(finish(guard(again).run("ann", many, take(numbers))).error() == errc::invalid_argument);
     CHECK(refused.error() == errc::invalid_argument);
     CHECK(refused.error().message().find("copied") != std::string::npos);
-    CHECK(breaker.snapshot().admitted == 1);
+    CHECK(breaker.snapshot().admitted == 2);
 }
 
 TEST_CASE_FIXTURE(fixture, "retry in a guard: a judge of its own beside the breaker's") {

@@ -113,6 +113,13 @@ class policy_call;
 
 template <class Policy>
 inline constexpr bool may_wait = requires(Policy& p) { p.template wait<boost::asio::any_io_executor>(); };
+/// Whether a copy of a `T` compiles. Containers claim so whatever is in them.
+template <class T>
+inline constexpr bool is_copyable = std::is_copy_constructible_v<T>;
+template <class T>
+    requires requires { typename T::value_type; } && (!std::is_same_v<typename T::value_type, T>)
+inline constexpr bool is_copyable<T> = std::is_copy_constructible_v<T> && is_copyable<typename T::value_type>;
+
 template <class Policy>
 inline constexpr bool may_retry = requires(Policy& p) { p.course(); };
 
@@ -247,7 +254,7 @@ private:
     void end_with(value_type& result) {
         deadline_.end();
         if (!result && overdue()) [[unlikely]] {
-            result = value_type(error(errc::timed_out, result.error().cause));
+            result = value_type(error(errc::timed_out, result.error().cause, result.error().retry_after));
         }
         policy_.settle(std::as_const(result));
     }
@@ -256,13 +263,13 @@ private:
     void end_early() {
         deadline_.end();
         if (overdue()) {
-            early_.emplace(errc::timed_out, early_->cause);
+            early_.emplace(errc::timed_out, early_->cause, early_->retry_after);
         }
         policy_.settle(std::as_const(*early_));
     }
 
     bool begin_attempts() {
-        if constexpr ((std::is_copy_constructible_v<Args> && ...)) {
+        if constexpr ((is_copyable<Args> && ...)) {
             admission_ = admission::attempts;
             return true;
         } else {
@@ -298,11 +305,13 @@ private:
         return run_apart(executor, throws);
     }
 
-    // A call with several attempts. Each is admitted, run and settled as a call with one is.
+    // A call with several attempts. Each is admitted, run and settled as a call with one is. The state of cancellation
+    // is looked up anew each time: an operation that runs in place may have put another one in its place.
     static boost::asio::awaitable<value_type, executor_type> run_attempts(policy_call& self) {
         executor_type executor = co_await boost::asio::this_coro::executor;
-        const boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
+        boost::asio::cancellation_state state = co_await boost::asio::this_coro::cancellation_state;
         const boost::asio::cancellation_type before = state.cancelled();
+        const bool cancellable = state.slot().is_connected();
         const bool throws = co_await boost::asio::this_coro::throw_if_cancelled();
         while (true) {
             std::optional<value_type> ended;
@@ -310,7 +319,7 @@ private:
                 const admission admitted = self.policy_.admit(self.early_);
                 if (admitted == admission::run) [[likely]] {
                     self.make();
-                    ended.emplace(co_await self.run_made(executor, state.slot().is_connected(), throws));
+                    ended.emplace(co_await self.run_made(executor, cancellable, throws));
                 }
                 if constexpr (may_wait<Policy>) {
                     if (admitted == admission::wait) {
@@ -323,22 +332,19 @@ private:
             } catch (...) {
                 self.early_.emplace(error_of(std::current_exception()));
             }
-            if (self.early_) {
-                self.end_early();
-                ended.emplace(std::move(*self.early_));
-                self.early_.reset();
-            }
-            if (state.cancelled() != before) {
-                self.policy_.course().end(ended->has_value());
-                co_return std::move(*ended);
-            }
-            const std::optional<duration> pause = self.pause_after(ended);
+            self.end_attempt(ended);
+            state = co_await boost::asio::this_coro::cancellation_state;
+            const std::optional<duration> pause = self.pause_after(ended, was_cancelled(state, before));
             if (!pause) [[likely]] {
                 co_return std::move(*ended);
             }
-            result<void> slept = co_await sleep_in<executor_type>(self.policy_.zone().shared_from_this(), *pause);
+            result<void> slept = co_await sleep_in<executor_type>(self.policy_.course().zone(), *pause);
             if (!slept) {
                 co_return std::move(slept).error();
+            }
+            state = co_await boost::asio::this_coro::cancellation_state;
+            if (was_cancelled(state, before)) {
+                co_return errc::canceled;  // when the pause was over, and this had not gone on yet
             }
             if (!self.policy_.course().resume()) {
                 co_return std::move(*ended);
@@ -347,8 +353,29 @@ private:
         }
     }
 
+    static bool was_cancelled(const boost::asio::cancellation_state& state,
+                              boost::asio::cancellation_type before) noexcept {
+        return (state.cancelled() & ~before) != boost::asio::cancellation_type::none;
+    }
+
+    // The result of an attempt that was refused, or threw, comes into `ended` too.
+    void end_attempt(std::optional<value_type>& ended) {
+        {
+            const auto never_started = std::move(plain_);
+        }
+        if (early_) {
+            end_early();
+            ended.emplace(std::move(*early_));
+            early_.reset();
+        }
+    }
+
     // Before another attempt; nothing when there is none. An exception of a judge is one of the operation.
-    std::optional<duration> pause_after(std::optional<value_type>& ended) {
+    std::optional<duration> pause_after(std::optional<value_type>& ended, bool cancelled) {
+        if (cancelled) {
+            policy_.course().end(ended->has_value());
+            return {};
+        }
         try {
             return policy_.course().next(*ended);
         } catch (...) {
@@ -431,7 +458,7 @@ private:
 
     void make() {
         deadline_.set_until(policy_.until());
-        if constexpr (may_retry<Policy> && (std::is_copy_constructible_v<Args> && ...)) {
+        if constexpr (may_retry<Policy> && (is_copyable<Args> && ...)) {
             if (admission_ == admission::attempts) {
                 plain_ = made_of([](Args& arg) { return Args(arg); }...);
                 return;

@@ -151,7 +151,7 @@ public:
             }
             until_ = saturating_add(now_, timeout_);
         }
-        if (course_.active() && !course_.begin(now_, until_)) [[unlikely]] {
+        if (parts.retry && !course_.begin(now_, until_, parts.retry->attempt_timeout())) [[unlikely]] {
             refusal.emplace(errc::shut_down);
             return admission::refused;
         }

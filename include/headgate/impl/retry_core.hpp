@@ -35,13 +35,9 @@ public:
         machine_.end(call, succeeded, now);
     }
 
-    /// When an attempt that begins at `now` must have ended, if the call must have ended at `until`.
-    [[nodiscard]] time_point attempt_until(time_point now, time_point until) const noexcept {
-        const duration limit{attempt_timeout_.load(std::memory_order_relaxed)};
-        return limit == duration::max() ? until : std::min(until, saturating_add(now, limit));
-    }
-    [[nodiscard]] bool limits_attempts() const noexcept {
-        return attempt_timeout_.load(std::memory_order_relaxed) != duration::max().count();
+    /// `duration::max()` for none.
+    [[nodiscard]] duration attempt_timeout() const noexcept {
+        return duration{attempt_timeout_.load(std::memory_order_relaxed)};
     }
 
     result<void> reconfigure(const retry_options& options);

@@ -4,6 +4,7 @@
 #ifndef HEADGATE_IMPL_RETRY_RUN_HPP
 #define HEADGATE_IMPL_RETRY_RUN_HPP
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -42,9 +43,11 @@ public:
 
     [[nodiscard]] bool active() const noexcept { return core_ != nullptr; }
 
-    /// An attempt begins at `now`; the first one begins the call, which must have ended at `until`. False when the zone
-    /// takes no new work. `until` is the attempt's afterwards.
-    [[nodiscard]] bool begin(time_point now, time_point& until) noexcept {
+    [[nodiscard]] const std::shared_ptr<zone_core>& zone() const noexcept { return core_->zone_ptr(); }
+
+    /// An attempt begins at `now`, and has `limit`; the first one begins the call, which must have ended at `until`.
+    /// False when the zone takes no new work. `until` is the attempt's afterwards.
+    [[nodiscard]] bool begin(time_point now, time_point& until, duration limit) noexcept {
         if (!began_) {
             if (core_->zone().refusing()) [[unlikely]] {
                 return false;
@@ -52,7 +55,7 @@ public:
             began_ = true;
             until_ = until;
         }
-        until = core_->attempt_until(now, until_);
+        until = limit == duration::max() ? until_ : std::min(until_, saturating_add(now, limit));
         return true;
     }
 
@@ -67,8 +70,7 @@ public:
             end(true);
             return {};
         }
-        const bool canceled = !r && is_canceled(r.error());
-        const retry_verdict verdict = canceled ? retry_verdict(false) : judged(r);
+        const retry_verdict verdict = judged(r);
         if (!r || verdict.again) {
             const retry_decision decision = core_->next(progress_, verdict, until_);
             if (decision.step == retry_step::again) {
@@ -92,10 +94,19 @@ public:
 private:
     template <class T>
     [[nodiscard]] retry_verdict judged(const result<T>& r) {
+        if (!r && is_canceled(r.error())) {
+            return false;
+        }
         if constexpr (std::is_same_v<Judge, default_retry_judge>) {
             return verdict_of(r.error(), idempotent_);
         } else {
-            return judge_(r);
+            try {
+                return judge_(r);
+            } catch (...) {
+                static_cast<void>(core_->next(progress_, false, until_));
+                end(false);
+                throw;
+            }
         }
     }
 
@@ -119,10 +130,11 @@ public:
             refusal.emplace(errc::wait_timed_out);
             return admission::refused;
         }
-        const bool timed = timeout_ != duration::max() || core_->limits_attempts();
+        const duration limit = core_->attempt_timeout();
+        const bool timed = timeout_ != duration::max() || limit != duration::max();
         const time_point now = timed ? core_->zone().now() : time_point{};
         until_ = timeout_ == duration::max() ? time_point::max() : saturating_add(now, timeout_);
-        if (!course_.begin(now, until_)) {
+        if (!course_.begin(now, until_, limit)) {
             refusal.emplace(errc::shut_down);
             return admission::refused;
         }
