@@ -344,7 +344,7 @@ private:
             }
             state = co_await boost::asio::this_coro::cancellation_state;
             if (was_cancelled(state, before)) {
-                co_return errc::canceled;  // when the pause was over, and this had not gone on yet
+                co_return error(errc::canceled);  // when the pause was over, and this had not gone on yet
             }
             if (!self.policy_.course().resume()) {
                 co_return std::move(*ended);
