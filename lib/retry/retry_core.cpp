@@ -75,16 +75,17 @@ retry_snapshot retry_core::look() const noexcept {
 primitive_snapshot retry_core::snapshot() const {
     const retry_snapshot s = look();
     primitive_snapshot out{kind(), name(), {}, {}};
-    out.metrics = {counter("calls", s.calls, "Calls that have ended, or whose first attempt has failed."),
-                   counter("retries", s.retries, "Attempts after the first one."),
-                   counter("recovered", s.recovered, "Calls that succeeded after more than one attempt."),
-                   counter("not_retried", s.not_retried, "Calls that ended with an error that is not tried again."),
-                   counter("out_of_attempts", s.out_of_attempts, "Calls that ended because all attempts were made."),
-                   counter("out_of_budget", s.out_of_budget, "Calls that ended because the budget was exhausted."),
-                   counter("out_of_time", s.out_of_time, "Calls that had no time for another attempt."),
-                   counter("canceled", s.canceled, "Calls that were cancelled or destroyed, or whose pause was cut short."),
-                   gauge("waiting", s.waiting, "Calls that pause before an attempt."),
-                   gauge("budget", s.budget, "Further attempts that the budget allows now.")};
+    out.metrics = {
+        counter("calls", s.calls, "Calls that have ended, or whose first attempt has failed."),
+        counter("retries", s.retries, "Attempts after the first one."),
+        counter("recovered", s.recovered, "Calls that succeeded after more than one attempt."),
+        counter("not_retried", s.not_retried, "Calls that ended with an error that is not tried again."),
+        counter("out_of_attempts", s.out_of_attempts, "Calls that ended because all attempts were made."),
+        counter("out_of_budget", s.out_of_budget, "Calls that ended because the budget was exhausted."),
+        counter("out_of_time", s.out_of_time, "Calls that had no time for another attempt."),
+        counter("canceled", s.canceled, "Calls that were cancelled or destroyed, or whose pause was cut short."),
+        gauge("waiting", s.waiting, "Calls that pause before an attempt."),
+        gauge("budget", s.budget, "Further attempts that the budget allows now.")};
     return out;
 }
 
