@@ -72,7 +72,10 @@ void add_deadlines();
 void add_limiter();
 void add_pool();
 void add_breaker();
+void add_bulkhead();
 void add_retry();
+void add_hedge();
+void add_coalescer();
 void add_guard();
 void add_holds();
 

@@ -291,7 +291,10 @@ int main(int argc, char** argv) try {
     bench::add_limiter();
     bench::add_pool();
     bench::add_breaker();
+    bench::add_bulkhead();
     bench::add_retry();
+    bench::add_hedge();
+    bench::add_coalescer();
     bench::add_guard();
     bench::add_holds();
     std::printf("%-52s %9s %17s %7s %s\n", "row", "ns", "spread", "allocs", "ratio to its baseline, target");

@@ -69,8 +69,9 @@ public:
     /// not allocate.
     [[nodiscard]] result<bulkhead_permit> try_enter() const noexcept {
         detail::bulkhead_verdict why{};
-        if (core_->take(duration::zero(), why)) [[likely]] {
-            return bulkhead_permit(core_.get());
+        time_point began{};
+        if (core_->take(duration::zero(), why, began)) [[likely]] {
+            return bulkhead_permit(core_.get(), began);
         }
         return detail::code_of(why);
     }
@@ -120,8 +121,8 @@ public:
                                   with(options, std::forward<Op>(op), std::forward<Args>(args)...));
     }
 
-    /// Changes how many may run at once, under load: more are let in now, or fewer as those that run end. Errors:
-    /// `invalid_argument`.
+    /// Changes how many may run at once, under load: more are let in now, or fewer as those that run end. An adaptive
+    /// limit ends with that. Errors: `invalid_argument`.
     result<void> resize(std::uint32_t max_concurrent) {
         BOOST_OUTCOME_TRYV(detail::accept(check(bulkhead_options{.max_concurrent = max_concurrent})));
         core_->resize(max_concurrent);

@@ -6,8 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include <headgate/adaptive.hpp>
 #include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
 #include <headgate/time.hpp>
@@ -16,8 +18,10 @@ namespace headgate {
 
 /// How a `bulkhead` behaves.
 struct bulkhead_options {
-    /// Calls that may run at once; 1 to `max_pool_resources`.
+    /// Calls that may run at once; 1 to `max_pool_resources`. Without a meaning when there is a `limit`.
     std::uint32_t max_concurrent = 10;
+    /// A limit that follows what the backend can do, in place of `max_concurrent`; at most `max_pool_resources`.
+    std::optional<adaptive> limit{};
     /// Callers that may wait at once; one more gets `queue_full`. Zero: nobody waits.
     std::uint32_t max_waiters = 10'000;
     /// How long a caller waits unless it says otherwise; `duration::max()` for no limit. Zero: not at all, `exhausted`
@@ -33,7 +37,7 @@ struct bulkhead_options {
 
 /// What a bulkhead is doing and has done since it was made.
 struct bulkhead_snapshot {
-    std::uint32_t max_concurrent = 0;  ///< Calls that may run at once.
+    std::uint32_t max_concurrent = 0;  ///< Calls that may run at once now.
     std::uint32_t running = 0;         ///< Calls that run.
     std::uint32_t waiting = 0;         ///< Callers in the queue.
 

@@ -13,9 +13,11 @@
 
 #include <headgate/breaker_options.hpp>
 #include <headgate/bulkhead.hpp>
+#include <headgate/coalescer_options.hpp>
 #include <headgate/config_object.hpp>
 #include <headgate/config_problem.hpp>
 #include <headgate/export.hpp>
+#include <headgate/hedge_options.hpp>
 #include <headgate/pool_options.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/result.hpp>
@@ -33,6 +35,9 @@ struct zone_config {
     std::map<std::string, breaker_options> circuit_breakers{};                      ///< All of `breaker_options`.
     std::map<std::string, bulkhead_options> bulkheads{};                            ///< All of `bulkhead_options`.
     std::map<std::string, retry_options> retries{};                                 ///< All of `retry_options`.
+
+    std::map<std::string, hedge_options> hedges{};          ///< `retry` is one of `retries`.
+    std::map<std::string, coalescer_options> coalescers{};  ///< Their types come from code.
 
     friend bool operator==(const zone_config&, const zone_config&) = default;
 };

@@ -15,7 +15,16 @@
 namespace headgate {
 
 /// What kind of primitive a name belongs to.
-enum class primitive_kind : std::uint8_t { rate_limiter, resource_pool, circuit_breaker, bulkhead, retry, guard };
+enum class primitive_kind : std::uint8_t {
+    rate_limiter,
+    resource_pool,
+    circuit_breaker,
+    bulkhead,
+    retry,
+    hedge,
+    coalescer,
+    guard
+};
 
 /// The kind's name as it stands in configuration and metrics.
 constexpr std::string_view to_string(primitive_kind kind) noexcept {
@@ -25,6 +34,8 @@ constexpr std::string_view to_string(primitive_kind kind) noexcept {
         case primitive_kind::circuit_breaker: return "circuit_breaker";
         case primitive_kind::bulkhead: return "bulkhead";
         case primitive_kind::retry: return "retry";
+        case primitive_kind::hedge: return "hedge";
+        case primitive_kind::coalescer: return "coalescer";
         case primitive_kind::guard: return "guard";
     }
     return "unknown";

@@ -138,8 +138,8 @@ public:
     }
 
     /// `run` with a completion token, which comes first. The operation runs as a coroutine of its own on the handler's
-    /// associated executor, by default the zone's. Signature: `void(result<T>)`. Never completes inside the call,
-    /// unless there is no memory to post it. Cancellation: as `run`, each type of the token's slot.
+    /// associated executor, by default the zone's, which is made serial. Signature: `void(result<T>)`. Never completes
+    /// inside the call, unless there is no memory to post it. Cancellation: as `run`, each type of the token's slot.
     template <class Token, class... Call>
     auto async_run(Token&& token, const key& key, Call&&... call) const {
         return detail::start_call(parts_->zone, std::forward<Token>(token), run(key, std::forward<Call>(call)...));

@@ -5,6 +5,8 @@
 #define HEADGATE_HEADGATE_HPP
 
 // Every public header of the library.
+#include <headgate/adaptive.hpp>
+#include <headgate/address_key.hpp>
 #include <headgate/any_resource_pool.hpp>
 #include <headgate/breaker_options.hpp>
 #include <headgate/bulkhead.hpp>
@@ -15,6 +17,8 @@
 #include <headgate/call_outcome.hpp>
 #include <headgate/call_permit.hpp>
 #include <headgate/circuit_breaker.hpp>
+#include <headgate/coalescer.hpp>
+#include <headgate/coalescer_options.hpp>
 #include <headgate/config.hpp>
 #include <headgate/config_object.hpp>
 #include <headgate/config_problem.hpp>
@@ -24,6 +28,8 @@
 #include <headgate/grant.hpp>
 #include <headgate/guard.hpp>
 #include <headgate/guard_options.hpp>
+#include <headgate/hedge.hpp>
+#include <headgate/hedge_options.hpp>
 #include <headgate/key.hpp>
 #include <headgate/latency.hpp>
 #include <headgate/lease.hpp>

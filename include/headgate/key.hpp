@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include <headgate/impl/key_hash.hpp>
+#include <headgate/impl/network_label.hpp>
 
 namespace headgate {
 
@@ -139,7 +140,47 @@ public:
         return out;
     }
 
+    // For headgate's own layers: ------------------------------------------------------------------------------------
+
+    /// The number and the kinds of the parts.
+    [[nodiscard]] std::uint64_t shape() const noexcept {
+        std::uint64_t out = 0;
+        for (int i = 0; i < count_; ++i) {
+            out = out << 16 | (parts_[i].kind == text_kind ? 1 : ~parts_[i].kind + 2);
+        }
+        return out;
+    }
+
+    /// Of an IP network: the first `bits` of an address, and zeros behind them. An address of IPv4 is all of `low`.
+    [[nodiscard]] static key of_network(std::uint64_t high, std::uint64_t low, unsigned bits, bool v4) noexcept {
+        key out(low);
+        out.parts_[0].high = high;
+        out.parts_[0].kind = network_kind + (v4 ? v4_network : 0) + bits;
+        return out;
+    }
+
+    /// Calls `out` with the pieces of a text that no other key of the same shape has.
+    template <class Out>
+    void encode(const Out& out) const {
+        for (int i = 0; i < count_; ++i) {
+            const part& p = parts_[i];
+            const bool text = p.kind == text_kind;
+            if (!text || i + 1 < count_) {
+                out(bytes_of(p.value));
+            }
+            if (text) {
+                out(std::string_view(p.data, p.value));
+            } else if (has_high(p)) {
+                out(bytes_of(p.high));
+            }
+        }
+    }
+
 private:
+    static std::string_view bytes_of(const std::uint64_t& word) noexcept {
+        return {reinterpret_cast<const char*>(&word), sizeof word};
+    }
+
     // No text is as long as these, so the kinds can stand where the length goes. An integer that fits into 64 bits is
     // the same part whatever its type.
     static constexpr std::uint64_t text_kind = 0;
@@ -147,6 +188,9 @@ private:
     static constexpr std::uint64_t negative_kind = ~0ULL - 1;
     static constexpr std::uint64_t wide_kind = ~0ULL - 2;
     static constexpr std::uint64_t wide_negative_kind = ~0ULL - 3;
+    // And the length of the prefix.
+    static constexpr std::uint64_t network_kind = ~0ULL - 1023;
+    static constexpr std::uint64_t v4_network = 256;
 
     // Without initialisers: of four parts, most calls fill one.
     struct part {
@@ -196,10 +240,21 @@ private:
             }
             if (p.kind == text_kind) {
                 out(std::string_view(p.data, p.value));
+            } else if (is_network(p)) {
+                out(network_text(p).view());
             } else {
                 write_integer(p, out);
             }
         }
+    }
+
+    [[nodiscard]] static bool is_network(const part& p) noexcept { return p.kind - network_kind < 2 * v4_network; }
+    [[nodiscard]] static bool has_high(const part& p) noexcept {
+        return p.kind == wide_kind || p.kind == wide_negative_kind || is_network(p);
+    }
+    [[nodiscard]] static detail::network_label network_text(const part& p) noexcept {
+        const std::uint64_t kind = p.kind - network_kind;
+        return {p.high, p.value, static_cast<unsigned>(kind % v4_network), kind >= v4_network};
     }
 
     template <class Out>
@@ -225,8 +280,7 @@ private:
         if (p.kind == text_kind) {
             return detail::hash_bytes(s, start, p.data, p.value);
         }
-        const bool wide = p.kind == wide_kind || p.kind == wide_negative_kind;
-        return detail::hash_end(s, start, p.value, wide ? s.c ^ p.high : s.c, p.kind);
+        return detail::hash_end(s, start, p.value, has_high(p) ? s.c ^ p.high : s.c, p.kind);
     }
 
     int count_;

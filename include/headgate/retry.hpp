@@ -119,7 +119,7 @@ public:
     }
 
     /// `run` with a completion token, which comes first. The operation runs as a coroutine of its own on the handler's
-    /// associated executor, by default the zone's; it is serial, as `with_timeout` says.
+    /// associated executor, by default the zone's, which is made serial as `with_timeout` says.
     ///
     /// Signature: `void(result<T>)`. Never completes inside the call, unless there is no memory to post it. Each type
     /// of cancellation that the token's slot gets is passed on as with `run`; before the operation has begun, it does

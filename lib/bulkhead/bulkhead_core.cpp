@@ -4,6 +4,7 @@
 #include <headgate/impl/bulkhead_core.hpp>
 
 #include <headgate/bulkhead.hpp>
+#include <headgate/call_outcome.hpp>
 
 #include "zone/metric.hpp"
 
@@ -55,6 +56,9 @@ public:
         ++core_.granted_;
         core_.wait_.record(saturating_sub(core_.zone().now(), w.asked_));
         w.granted_ = true;
+        if (core_.adaptive_ && core_.adaptive_->wants_sample()) {
+            w.began_ = core_.begin_sample();
+        }
         core_.queue_.settle(w, core_.zone(), decided_);
     }
     /// Takes the waiters for whom there is a place now out of the queue.
@@ -103,7 +107,9 @@ result<std::shared_ptr<bulkhead_core>> bulkhead_core::create(const std::shared_p
 bulkhead_core::bulkhead_core(std::shared_ptr<zone_core> zone, std::string name, const bulkhead_options& options)
     : primitive(std::move(zone), primitive_kind::bulkhead, std::move(name)),
       machine_(options.max_concurrent, options.max_waiters),
-      max_wait_(options.max_wait.count()) {}
+      max_wait_(options.max_wait.count()) {
+    set_limit(options);
+}
 
 void bulkhead_core::orphan(bulkhead_core* core) noexcept {
     bool last = false;
@@ -139,6 +145,9 @@ bulkhead_verdict bulkhead_core::count_refusal(bulkhead_verdict why) noexcept {
 }
 
 bulkhead_verdict bulkhead_core::refuse(duration wait) noexcept {
+    if (adaptive_) {
+        adaptive_->refused();
+    }
     return zone().refusing() ? bulkhead_verdict::shut_down : count_refusal(machine_.explain(wait > duration::zero()));
 }
 
@@ -161,6 +170,9 @@ void bulkhead_core::enqueue(bulkhead_waiter& w, duration timeout, time_point ask
     if (verdict == bulkhead_verdict::granted) {
         ++granted_;
         w.granted_ = true;
+        if (adaptive_ && adaptive_->wants_sample()) {
+            w.began_ = begin_sample();
+        }
     } else {
         w.refusal_ = code_of(count_refusal(verdict));
     }
@@ -173,6 +185,21 @@ void bulkhead_core::finish_return(std::unique_lock<spinlock> held, bool handed_o
     if (handed_over) {
         c.hand_over();
     }
+    if (zone().refusing() || !machine_.open()) {
+        c.came_back();
+    }
+}
+
+void bulkhead_core::give_back(time_point began, adaptive_outcome how) noexcept {
+    const time_point now = zone().now();
+    change c(*this);
+    if (adaptive_ && adaptive_->ended(on_shared_clock(now), saturating_sub(now, began), how)) {
+        machine_.resize(adaptive_->limit());
+    }
+    if (machine_.on_return()) {
+        c.hand_over();
+    }
+    c.let_in();
     if (zone().refusing() || !machine_.open()) {
         c.came_back();
     }
@@ -211,10 +238,43 @@ void bulkhead_waiter::on_deadline() noexcept {
     from_->expire(*this);
 }
 
+// Adaptive limits -----------------------------------------------------------------------------------------------------
+
+time_point bulkhead_core::begin_sample() noexcept {
+    const time_point now = zone().now();
+    adaptive_->began(on_shared_clock(now), machine_.running());
+    return now;
+}
+
+// That of the system, by which the clients of a backend measure together.
+time_point bulkhead_core::on_shared_clock(time_point now) const noexcept {
+    return saturating_add(now, zone().system_offset());
+}
+
+// What an adaptive limit has learnt stays.
+void bulkhead_core::set_limit(const bulkhead_options& options) noexcept {
+    if (!options.limit) {
+        adaptive_.reset();
+    } else if (adaptive_) {
+        adaptive_->change(*options.limit);
+    } else {
+        adaptive_.emplace(*options.limit);
+    }
+    machine_.resize(adaptive_ ? adaptive_->limit() : options.max_concurrent);
+}
+
+adaptive_outcome adaptive_outcome_of(const error& e) noexcept {
+    if (e == errc::timed_out || (e.retry_after > duration::zero() && outcome_of(e) == call_outcome::failure)) {
+        return adaptive_outcome::dropped;
+    }
+    return outcome_of(e) == call_outcome::failure ? adaptive_outcome::failure : adaptive_outcome::neutral;
+}
+
 // Control -------------------------------------------------------------------------------------------------------------
 
 void bulkhead_core::resize(std::uint32_t max_concurrent) noexcept {
     change c(*this);
+    adaptive_.reset();
     machine_.resize(max_concurrent);
     c.let_in();
     c.tell_reconfigured();
@@ -222,7 +282,7 @@ void bulkhead_core::resize(std::uint32_t max_concurrent) noexcept {
 
 void bulkhead_core::reconfigure(const bulkhead_options& options) noexcept {
     change c(*this);
-    machine_.resize(options.max_concurrent);
+    set_limit(options);
     machine_.bound_waiters(options.max_waiters);
     max_wait_.store(options.max_wait.count(), std::memory_order_relaxed);
     c.let_in();

@@ -35,6 +35,7 @@ public:
     [[nodiscard]] bool is_object() const noexcept { return kind_ == kind::object; }
     [[nodiscard]] bool is_array() const noexcept { return kind_ == kind::array; }
     [[nodiscard]] bool is_string() const noexcept { return single_.is_string(); }
+    [[nodiscard]] bool is_null() const noexcept { return kind_ == kind::single && single_.is_null(); }
 
     /// Null for an object or an array.
     [[nodiscard]] const json& single() const noexcept { return single_; }

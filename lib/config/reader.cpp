@@ -172,6 +172,21 @@ void read_options(reporter& r, const json_node& from, const std::string& at, con
     check_options(r, at, to, read_members(r, from, at, known.members, &to));
 }
 
+void read_bulkhead(reporter& r, const json_node& from, const std::string& at, bulkhead_options& to) {
+    constexpr std::string_view others[] = {"limit"};
+    wrong_members wrong = read_members(r, from, at, bulkhead_members.members, &to, others);
+    const json_node* const limit = from.find("limit");
+    if (limit != nullptr && !limit->is_null()) {
+        const bool right =
+            r.object(*limit, at + "/limit", "min, max and initial") &&
+            read_members(r, *limit, at + "/limit", adaptive_members.members, &to.limit.emplace()).empty();
+        if (!right) {
+            wrong.insert("limit");
+        }
+    }
+    check_options(r, at, to, wrong);
+}
+
 template <class Options, class Read>
 void read_group(reporter& r, const json_node& from, const std::string& at, std::map<std::string, Options>& to,
                 Read read) {
@@ -188,9 +203,26 @@ void read_group(reporter& r, const json_node& from, const std::string& at, std::
     }
 }
 
+// The retries that hedges name are among those of the zone.
+void check_budgets(reporter& r, const std::string& at, const zone_config& z) {
+    for (const auto& [name, options] : z.hedges) {
+        const std::string here = at + "/hedges" + pointer_step(name);
+        if (options.retry.empty() || z.retries.contains(options.retry)) {
+            continue;
+        }
+        std::vector<std::string_view> names;
+        for (const auto& [retry, unused] : z.retries) {
+            names.push_back(retry);
+        }
+        const std::string_view close = nearest(options.retry, names);
+        r.report(here + "/retry", '"' + options.retry + '"',
+                 close.empty() ? "the name of one of the zone's \"retries\"" : '"' + std::string(close) + '"');
+    }
+}
+
 void read_zone(reporter& r, const json_node& from, const std::string& at, zone_config& to) {
-    constexpr std::string_view known[] = {"missing_breaker",  "rate_limiters", "resource_pools",
-                                          "circuit_breakers", "bulkheads",     "retries"};
+    constexpr std::string_view known[] = {"missing_breaker", "rate_limiters", "resource_pools", "circuit_breakers",
+                                          "bulkheads",       "retries",       "hedges",         "coalescers"};
     const auto options = [&r](const auto& table) {
         return [&r, &table](const json_node& v, const std::string& a, auto& o) { read_options(r, v, a, table, o); };
     };
@@ -210,13 +242,19 @@ void read_zone(reporter& r, const json_node& from, const std::string& at, zone_c
         } else if (key == "circuit_breakers") {
             read_group(r, value, here, to.circuit_breakers, options(breaker_members));
         } else if (key == "bulkheads") {
-            read_group(r, value, here, to.bulkheads, options(bulkhead_members));
+            read_group(r, value, here, to.bulkheads,
+                       [&r](const json_node& v, const std::string& a, auto& o) { read_bulkhead(r, v, a, o); });
         } else if (key == "retries") {
             read_group(r, value, here, to.retries, options(retry_members));
+        } else if (key == "hedges") {
+            read_group(r, value, here, to.hedges, options(hedge_members));
+        } else if (key == "coalescers") {
+            read_group(r, value, here, to.coalescers, options(coalescer_members));
         } else {
             r.unknown_key(at, key, known);
         }
     }
+    check_budgets(r, at, to);
 }
 
 void check_members(reporter& r, const std::string& at, const void* options, std::span<const member> known,
@@ -416,6 +454,11 @@ void check_document(reporter& r, const config& made) {
                     [&r](const std::string& a, const auto& o) { check_made(r, a, o, bulkhead_members); });
         check_group(r, at + "/retries", z.retries,
                     [&r](const std::string& a, const auto& o) { check_made(r, a, o, retry_members); });
+        check_group(r, at + "/hedges", z.hedges,
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, hedge_members); });
+        check_group(r, at + "/coalescers", z.coalescers,
+                    [&r](const std::string& a, const auto& o) { check_made(r, a, o, coalescer_members); });
+        check_budgets(r, at, z);
     }
 }
 

@@ -140,6 +140,19 @@ void write(document& out, const std::vector<tier>& tiers) {
     });
 }
 
+void write(document& out, const std::optional<adaptive>& limit) {
+    out.name("limit");
+    if (!limit) {
+        out.single(nullptr);
+        return;
+    }
+    out.object([&] {
+        for (const member& m : adaptive_members.members) {
+            member_of(out, m.name, to_json(m, m.get(&*limit)));
+        }
+    });
+}
+
 template <class Options, std::size_t Size>
 void write_group(document& out, std::string_view group_name, const std::map<std::string, Options>& group,
                  const member_table<Options, Size>& table) {
@@ -154,6 +167,9 @@ void write_group(document& out, std::string_view group_name, const std::map<std:
                 if constexpr (requires { each.tiers; }) {
                     write(out, each.tiers);
                 }
+                if constexpr (requires { each.limit; }) {
+                    write(out, each.limit);
+                }
             });
         }
     });
@@ -167,6 +183,8 @@ void write(document& out, const zone_config& z) {
         write_group(out, "circuit_breakers", z.circuit_breakers, breaker_members);
         write_group(out, "bulkheads", z.bulkheads, bulkhead_members);
         write_group(out, "retries", z.retries, retry_members);
+        write_group(out, "hedges", z.hedges, hedge_members);
+        write_group(out, "coalescers", z.coalescers, coalescer_members);
     });
 }
 

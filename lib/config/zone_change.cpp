@@ -9,6 +9,8 @@
 
 #include <headgate/bulkhead.hpp>
 #include <headgate/circuit_breaker.hpp>
+#include <headgate/hedge.hpp>
+#include <headgate/impl/coalescer_core.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/resource_pool.hpp>
 #include <headgate/retry.hpp>
@@ -80,6 +82,38 @@ struct all_retries {
     }
 };
 
+// A hedge finds its retry by name: retries come first.
+struct all_hedges {
+    static constexpr auto group = &zone_config::hedges;
+    static constexpr std::string_view text = "hedges";
+    static constexpr primitive_kind kind = primitive_kind::hedge;
+
+    static result<void> make(zone& z, const std::string& name, const hedge_options& options) {
+        BOOST_OUTCOME_TRYV(hedge::create(z, name, options));
+        return success();
+    }
+    static result<void> change(zone& z, const std::string& name, const hedge_options& options) {
+        BOOST_OUTCOME_TRY(auto found, hedge::find(z, name));
+        return found.reconfigure(options);
+    }
+};
+
+// Code says of which type they are.
+struct all_coalescers {
+    static constexpr auto group = &zone_config::coalescers;
+    static constexpr std::string_view text = "coalescers";
+    static constexpr primitive_kind kind = primitive_kind::coalescer;
+
+    static result<void> make(zone& z, const std::string& name, const coalescer_options& options) {
+        BOOST_OUTCOME_TRYV(coalescer_core::create(z.core(), name, options, nullptr));
+        return success();
+    }
+    static result<void> change(zone& z, const std::string& name, const coalescer_options& options) {
+        BOOST_OUTCOME_TRY(auto found, z.core()->find(kind, name));
+        return std::static_pointer_cast<coalescer_core>(std::move(found))->reconfigure(options);
+    }
+};
+
 // Code makes the pools. One that code has made under a name that is new in the configuration is none of it.
 struct pools {
     static constexpr auto group = &zone_config::resource_pools;
@@ -125,6 +159,8 @@ void zone_change::make_new() {
     make_new<breakers>();
     make_new<all_bulkheads>();
     make_new<all_retries>();
+    make_new<all_hedges>();
+    make_new<all_coalescers>();
     make_new<pools>();
 }
 
@@ -134,6 +170,8 @@ void zone_change::apply() {
     apply<breakers>();
     apply<all_bulkheads>();
     apply<all_retries>();
+    apply<all_hedges>();
+    apply<all_coalescers>();
     apply<pools>();
 }
 
@@ -146,6 +184,8 @@ void zone_change::commit() noexcept {
     remove_old<breakers>();
     remove_old<all_bulkheads>();
     remove_old<all_retries>();
+    remove_old<all_hedges>();
+    remove_old<all_coalescers>();
     remove_old<pools>();
 }
 

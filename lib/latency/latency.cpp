@@ -34,20 +34,20 @@ duration latency_histogram::quantile(double q) const noexcept {
     const std::uint64_t wanted = share < 1 ? std::min(static_cast<std::uint64_t>(of_all), all) : all;
     std::uint64_t seen = 0;
     std::size_t i = 0;
-    for (; i + 1 < size; ++i) {
+    for (; i + 1 < layout::size; ++i) {
         seen += buckets_[i];
         if (seen >= std::max<std::uint64_t>(wanted, 1)) {
             break;
         }
     }
-    return duration{static_cast<duration::rep>(first(i) + (first(i + 1) - first(i)) / 2)};
+    return duration{static_cast<duration::rep>(layout::first(i) + (layout::first(i + 1) - layout::first(i)) / 2)};
 }
 
 std::uint64_t latency_histogram::count_up_to(duration d) const noexcept {
     if (d < duration::zero()) {
         return 0;
     }
-    const std::size_t last = index(static_cast<std::uint64_t>(d.count()));
+    const std::size_t last = layout::index(static_cast<std::uint64_t>(d.count()));
     return std::accumulate(buckets_.begin(), buckets_.begin() + static_cast<std::ptrdiff_t>(last) + 1,
                            std::uint64_t{0});
 }
@@ -61,7 +61,7 @@ std::vector<std::uint64_t> latency_histogram::cumulative(std::span<const duratio
             out.push_back(0);
             continue;
         }
-        for (const std::size_t last = index(static_cast<std::uint64_t>(bound.count())); i <= last; ++i) {
+        for (const std::size_t last = layout::index(static_cast<std::uint64_t>(bound.count())); i <= last; ++i) {
             seen += buckets_[i];
         }
         out.push_back(seen);

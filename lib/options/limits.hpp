@@ -28,6 +28,11 @@ inline constexpr std::size_t most_quotas = 8;
 /// Attempts of a retried call, and further attempts a second without deposits.
 inline constexpr std::uint32_t most_attempts = 1'000;
 inline constexpr std::uint32_t most_retries_a_second = 1'000'000;
+/// Attempts of a hedged call beside the first one, and the durations that its delay is taken from.
+inline constexpr std::uint32_t most_hedges = 10;
+inline constexpr std::uint32_t most_samples = 512;
+/// Results that a coalescer keeps.
+inline constexpr std::uint32_t most_kept = 1'000'000;
 /// Characters of a name.
 inline constexpr std::size_t longest_name = 128;
 /// How deeply objects and arrays may be nested. A valid document needs nine levels.

@@ -7,8 +7,11 @@
 #include <cstdint>
 #include <limits>
 
+#include <headgate/adaptive.hpp>
 #include <headgate/breaker_options.hpp>
 #include <headgate/bulkhead_options.hpp>
+#include <headgate/coalescer_options.hpp>
+#include <headgate/hedge_options.hpp>
 #include <headgate/limiter_options.hpp>
 #include <headgate/member_table.hpp>
 #include <headgate/pool_options.hpp>
@@ -85,6 +88,15 @@ inline constexpr member_table breaker_members{
     make_member<&breaker_options::mode>("mode", accepts::choice{mode_words}, "Who decides."),
 };
 
+inline constexpr accepts::whole_number places{1, max_pool_resources};
+
+inline constexpr member_table adaptive_members{
+    make_member<&adaptive::min>("min", places, "The limit never falls below this."),
+    make_member<&adaptive::max>("max", places, "The limit never grows above this; at least min."),
+    make_member<&adaptive::initial>("initial", places, "What the limit begins with; from min to max."),
+};
+
+/// All but `limit`.
 inline constexpr member_table bulkhead_members{
     make_member<&bulkhead_options::max_concurrent>("max_concurrent", accepts::whole_number{1, max_pool_resources},
                                                    "Calls that may run at once."),
@@ -107,6 +119,31 @@ inline constexpr member_table retry_members{
                                               "Further attempts for each call, in the long run."),
     make_member<&retry_options::budget_floor>("budget_floor", accepts::whole_number{0, most_retries_a_second},
                                               "Further attempts a second that are always allowed."),
+};
+
+inline bool is_named(std::string_view text) {
+    return !text.empty();
+}
+
+inline constexpr member_table hedge_members{
+    make_member<&hedge_options::retry>("retry", accepts::text{"the name of a retry in the same zone", is_named},
+                                       "The retry whose budget pays for further attempts."),
+    make_member<&hedge_options::max_hedges>("max_hedges", accepts::whole_number{1, most_hedges},
+                                            "Attempts of a call beside the first one."),
+    make_member<&hedge_options::delay>("delay", accepts::time_span{},
+                                       "How long after the last attempt the next one begins; null: the p95."),
+    make_member<&hedge_options::min_samples>("min_samples", accepts::whole_number{1, most_samples},
+                                             "Successes before the p95 is used."),
+    make_member<&hedge_options::deposits>("deposits", accepts::flag{},
+                                          "False where a retry with the same budget is around it or inside."),
+};
+
+inline constexpr member_table coalescer_members{
+    make_member<&coalescer_options::keep_for>("keep_for", time_or_off, "How long a value is kept for later callers."),
+    make_member<&coalescer_options::keep_errors_for>("keep_errors_for", time_or_off,
+                                                     "How long a failure is kept for later callers."),
+    make_member<&coalescer_options::max_kept>("max_kept", accepts::whole_number{1, most_kept},
+                                              "Results that are kept at once."),
 };
 
 /// All but `tiers`.

@@ -14,7 +14,9 @@
 
 #include <headgate/breaker_options.hpp>
 #include <headgate/bulkhead_options.hpp>
+#include <headgate/coalescer_options.hpp>
 #include <headgate/config_problem.hpp>
+#include <headgate/hedge_options.hpp>
 #include <headgate/limiter_options.hpp>
 #include <headgate/member_table.hpp>
 #include <headgate/pool_options.hpp>
@@ -76,6 +78,8 @@ private:
 [[nodiscard]] std::vector<option_problem> problems_of(const breaker_options& options);
 [[nodiscard]] std::vector<option_problem> problems_of(const bulkhead_options& options);
 [[nodiscard]] std::vector<option_problem> problems_of(const retry_options& options);
+[[nodiscard]] std::vector<option_problem> problems_of(const hedge_options& options);
+[[nodiscard]] std::vector<option_problem> problems_of(const coalescer_options& options);
 
 /// What callers of the library see of them.
 [[nodiscard]] std::vector<config_problem> plain(std::vector<option_problem> problems);

@@ -38,10 +38,23 @@ retry_decision retry_core::next(retry_progress& call, const retry_verdict& verdi
     const bool refusing = zone().refusing();
     const std::lock_guard guard(lock_);
     const retry_decision out = machine_.next(call, refusing ? retry_verdict(false) : verdict, now, until);
-    if (out.budget_changed) {  // under the lock, so that events come in the order of the changes
-        emit({.kind = out.step == retry_step::again ? event_kind::budget_recovered : event_kind::budget_exhausted});
-    }
+    tell(out);
     return out;
+}
+
+bool retry_core::pay() noexcept {
+    const time_point now = zone().now();
+    const std::lock_guard guard(lock_);
+    const retry_decision out = machine_.pay(now);
+    tell(out);
+    return out.step == retry_step::again;
+}
+
+// Under the lock, so that events come in the order of the changes.
+void retry_core::tell(const retry_decision& made) const noexcept {
+    if (made.budget_changed) {
+        emit({.kind = made.step == retry_step::again ? event_kind::budget_recovered : event_kind::budget_exhausted});
+    }
 }
 
 bool retry_core::resume(retry_progress& call, time_point until) noexcept {

@@ -107,6 +107,11 @@ bool retry_machine::budget_changes(retry_step step, time_point now) noexcept {
     return pays && std::exchange(exhausted_, false);
 }
 
+retry_decision retry_machine::pay(time_point now) noexcept {
+    const retry_step step = budget_.withdraw(now) ? retry_step::again : retry_step::out_of_budget;
+    return {step, {}, budget_changes(step, now)};
+}
+
 void retry_machine::resume(retry_progress& call, retry_step step) noexcept {
     call.pausing = false;
     --counts_.waiting;

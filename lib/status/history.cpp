@@ -31,6 +31,8 @@ followed followed_of(primitive_kind kind) {
         case primitive_kind::bulkhead: return {{"running", "waiting"}, {false, false}};
         case primitive_kind::circuit_breaker: return {{"state", "refused"}, {false, true}};
         case primitive_kind::retry: return {{"calls", "retries"}, {true, true}};
+        case primitive_kind::hedge: return {{"calls", "hedges"}, {true, true}};
+        case primitive_kind::coalescer: return {{"led", "joined"}, {true, true}};
         case primitive_kind::guard: break;  // no zone has one as a part
     }
     return {};

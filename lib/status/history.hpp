@@ -23,9 +23,9 @@
 namespace headgate::detail {
 
 /// The last ten minutes of every part, a sample a second, two numbers each: of a limiter what it grants and refuses in
-/// a second, of a pool what is leased and who waits, of a bulkhead what runs and who waits, of a retry its calls and
-/// further attempts in a second, of a breaker its state (0 closed, 1 half open, 2 open) and what it refuses in a
-/// second. 4.8 KB a part. Thread-safe.
+/// a second, of a pool what is leased and who waits, of a bulkhead what runs and who waits, of a retry or a hedge its
+/// calls and further attempts in a second, of a coalescer who led and who joined in a second, of a breaker its state (0
+/// closed, 1 half open, 2 open) and what it refuses in a second. 4.8 KB a part. Thread-safe.
 class history {
 public:
     static constexpr std::size_t length = 600;        ///< Samples.

@@ -12,7 +12,7 @@ result<std::shared_ptr<primitive>> registry::find(primitive_kind kind, std::stri
                                                   const std::string& zone_name) const {
     const std::lock_guard guard(mutex_);
     const auto found = named_.find(key_view(kind, name));
-    if (found == named_.end() || found->second.staged) {
+    if (found == named_.end() || (found->second.staged && stager_ != std::this_thread::get_id())) {
         return error(errc::unknown_name,
                      std::string(to_string(kind)) + " \"" + std::string(name) + "\" in zone \"" + zone_name + '"');
     }

@@ -34,9 +34,9 @@ public:
     void remove_all() noexcept;
     [[nodiscard]] std::vector<std::shared_ptr<primitive>> named() const;
 
-    /// What the calling thread adds from now on is staged: it has its name and is not found.
+    /// What the calling thread adds from now on is staged: it has its name, and is found by that thread alone.
     void stage() noexcept;
-    /// Ends the staging: staged primitives can be found from now on (`keep`), or are gone.
+    /// Ends the staging: all can find the staged primitives from now on (`keep`), or they are gone.
     void settle_staged(bool keep) noexcept;
 
     /// The next that lives, in the order in which they were added; the first one after null. No memory is needed.

@@ -92,14 +92,18 @@ TEST_CASE("every allocation of making primitives") {
             count([&] { return circuit_breaker::create(w.zone, "breaker"); });
             count([&] { return bulkhead::create(w.zone, "places"); });
             count([&] { return retry::create(w.zone, "again"); });
+            count([&] { return hedge::create(w.zone, "twice", {.retry = "again"}); });
+            count([&] { return coalescer<int>::create(w.zone, "reads"); });
         }
-        CHECK(made >= 3);
+        CHECK(made >= 4);  // without the retry there is no hedge either
         // When `create` failed, its name is free.
         CHECK((rate_limiter::find(w.zone, "limiter") || rate_limiter::create(w.zone, "limiter", rate(1, 1s))));
         CHECK((circuit_breaker::find(w.zone, "breaker") || circuit_breaker::create(w.zone, "breaker")));
         CHECK((bulkhead::find(w.zone, "places") || bulkhead::create(w.zone, "places")));
         CHECK((retry::find(w.zone, "again") || retry::create(w.zone, "again")));
-        CHECK(w.zone.snapshot().primitives.size() == 4);
+        CHECK((hedge::find(w.zone, "twice") || hedge::create(w.zone, "twice", {.retry = "again"})));
+        CHECK((coalescer<int>::find(w.zone, "reads") || coalescer<int>::create(w.zone, "reads")));
+        CHECK(w.zone.snapshot().primitives.size() == 6);
         w.finish();
     });
 }

@@ -44,6 +44,105 @@ TEST_CASE_FIXTURE(fixture,
     CHECK(calls.snapshot().running == 0);
 }
 
+// A backend that works on `servers` calls at once, for 10 ms each; others wait there.
+asio::awaitable<result<void>> serve(bulkhead servers, zone* where) {
+    const auto place = co_await servers.enter({.max_wait = duration::max()});
+    (void)co_await where->sleep_for(10ms);
+    co_return success();
+}
+
+asio::awaitable<void> client(bulkhead calls, bulkhead servers, zone* where, int* good) {
+    while (!where->core()->closed()) {
+        const result<void> r = co_await calls.with(serve, servers, where);
+        *good += r ? 1 : 0;
+    }
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: an adaptive limit follows the backend, down and up again") {
+    auto calls = make({.limit = adaptive{.min = 1, .max = 200, .initial = 100}});
+    CHECK(calls.snapshot().max_concurrent == 100);
+    auto servers = bulkhead::create(*z, "servers", {.max_concurrent = 20}).value();
+    int good = 0;
+    for (int i = 0; i < 150; ++i) {
+        asio::co_spawn(io, client(calls, servers, &*z, &good), asio::detached);
+    }
+    // After `span` to find its limit, for ten seconds: how many calls succeed, and the limit that holds most of the
+    // time. For moments it is lower, to measure.
+    std::uint32_t usual = 0;
+    const auto good_in = [&](duration span) {
+        clock.run_for(io, span);
+        const int before = good;
+        std::vector<std::uint32_t> limits;
+        for (int i = 0; i < 100; ++i) {
+            clock.run_for(io, 100ms);
+            limits.push_back(calls.snapshot().max_concurrent);
+        }
+        std::nth_element(limits.begin(), limits.begin() + 50, limits.end());
+        usual = limits[50];
+        return good - before;
+    };
+    const int all = 20'000;  // that 20 servers do in 10 s
+    CHECK(good_in(30s) >= all * 9 / 10);
+    CHECK(usual >= 15);
+    CHECK(usual <= 60);
+    CHECK(servers.resize(5));
+    CHECK(good_in(30s) >= all / 4 * 9 / 10);
+    CHECK(usual <= 20);
+    CHECK(servers.resize(20));
+    CHECK(good_in(30s) >= all * 9 / 10);
+    z->close();
+    clock.run(io);
+    CHECK(calls.snapshot().running == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: a limit that adapts and one that is fixed replace each other under load") {
+    auto calls = make({.limit = adaptive{.min = 2, .max = 8, .initial = 4}});
+    std::vector<bulkhead_permit> running;
+    while (auto permit = calls.try_enter()) {
+        running.push_back(std::move(permit).value());
+    }
+    CHECK(running.size() == 4);
+    int let_in = 0;
+    calls.enter({.max_wait = 1h}, [&](const result<bulkhead_permit>& r) { let_in += r ? 1 : 0; });
+    io.poll();
+    CHECK(calls.reconfigure({.max_concurrent = 5}));
+    io.poll();
+    CHECK(let_in == 1);
+    CHECK(calls.reconfigure({.limit = adaptive{.min = 2, .max = 8, .initial = 3}}));
+    CHECK(calls.snapshot().max_concurrent == 3);
+    running.clear();  // those that were measured and those that were not
+    CHECK(calls.reconfigure({.limit = adaptive{.min = 5, .max = 8, .initial = 6}}));
+    CHECK(calls.snapshot().max_concurrent == 5);  // what was learnt stays, within the new bounds
+    CHECK(calls.resize(7));
+    CHECK(calls.snapshot().max_concurrent == 7);
+    CHECK(calls.snapshot().running == 0);
+}
+
+TEST_CASE_FIXTURE(fixture, "bulkhead: bounds of an adaptive limit that are wrong are each told") {
+    const auto says = [&](const adaptive& limit) {
+        const auto wrong = check(bulkhead_options{.limit = limit});
+        return wrong.size() == 1 ? wrong[0].pointer : std::to_string(wrong.size());
+    };
+    CHECK(says({.min = 0}) == "/limit/min");
+    CHECK(says({.max = 10'000'000}) == "/limit/max");
+    CHECK(says({.min = 10, .max = 5}) == "/limit/max");
+    CHECK(says({.max = 10}) == "/limit/initial");
+    CHECK(says({.min = 30}) == "/limit/initial");
+    CHECK(says({}) == "0");
+    CHECK(bulkhead::create(*z, "x", {.limit = adaptive{.min = 0}}).error() == errc::invalid_argument);
+}
+
+TEST_CASE("bulkhead: what an error tells about the load") {
+    using detail::adaptive_outcome;
+    using detail::adaptive_outcome_of;
+    CHECK(adaptive_outcome_of(errc::timed_out) == adaptive_outcome::dropped);
+    CHECK(adaptive_outcome_of(error(errc::operation_failed, duration(1s))) == adaptive_outcome::dropped);
+    CHECK(adaptive_outcome_of(errc::operation_failed) == adaptive_outcome::failure);
+    CHECK(adaptive_outcome_of(errc::connect_failed) == adaptive_outcome::failure);
+    CHECK(adaptive_outcome_of(errc::canceled) == adaptive_outcome::neutral);
+    CHECK(adaptive_outcome_of(error(errc::rate_limited, duration(1s))) == adaptive_outcome::neutral);
+}
+
 TEST_CASE_FIXTURE(fixture, "bulkhead: 20 tasks of 100 ms, ten at once, take exactly 200 ms") {
     auto calls = make({.max_concurrent = 10});
     int done = 0;

@@ -10,6 +10,9 @@
 #include <new>
 #include <vector>
 
+#include <headgate/coalescer.hpp>
+#include <headgate/hedge.hpp>
+
 #include "../allocation/failing.hpp"
 #include "fixture.hpp"
 
@@ -69,10 +72,13 @@ struct world : call_fixture {
     resource_pool<int> pool = resource_pool<int>::create(z, "p", {.size = 1}, backend{}).value();
     bulkhead places = bulkhead::create(z, "places", {.max_concurrent = 1}).value();
     retry again = retry::create(z, "again").value();
+    hedge twice = hedge::create(z, "twice", {.retry = "again", .delay = 1s}).value();
+    coalescer<void> reads = coalescer<void>::create(z, "reads").value();
     guard<int> all{breaker, limiter, pool, guard_options{.timeout = 1h}};
     asio::cancellation_signal signal;
     std::optional<failing> scope;
     int ended = 0;
+    int attempts = 0;
     bool threw = false;
     std::optional<error> why;
 
@@ -197,6 +203,14 @@ asio::awaitable<result<void>> fail_once(int* attempts) {
     co_return success();
 }
 
+asio::awaitable<result<void>> slow_first(zone* z, int* attempts) {
+    co_await asio::this_coro::throw_if_cancelled(false);
+    co_return co_await z->sleep_for(++*attempts == 1 ? 10s : 1ms);
+}
+asio::awaitable<result<void>> sleep_long(zone* z) {
+    co_return co_await z->sleep_for(1h);
+}
+
 TEST_CASE("memory: every allocation of a call that is tried again, awaited plainly") {
     fail_each(
         [](world& w) -> task {
@@ -211,6 +225,51 @@ TEST_CASE("memory: every allocation of a call that is tried again, awaited plain
         const headgate::error later(errc::connect_failed, 1min);
         auto refuse = [&later]() -> task { co_return later; };
         co_return co_await retry::find(w.z, "again").value().run(refuse);
+    });
+}
+
+TEST_CASE("memory: every allocation of a call that is hedged, awaited plainly") {
+    fail_each(
+        [](world& w) -> task {
+            auto twice = hedge::find(w.z, "twice").value();
+            int attempts = 0;
+            const result<void> r = co_await twice.run({.idempotent = true}, fail_once, &attempts);
+            if (!r && r.error() == errc::connect_failed) {
+                co_return success();  // there was no memory for the second attempt
+            }
+            co_return r;
+        },
+        true);
+    fail_each(
+        [](world& w) -> task {
+            auto twice = hedge::find(w.z, "twice").value();
+            co_return co_await twice.run({.timeout = 1h, .idempotent = true}, slow_first, &w.z, &w.attempts);
+        },
+        true);
+    fail_each_and_cancel([](world& w) -> task {
+        co_return co_await hedge::find(w.z, "twice").value().run({.idempotent = true}, sleep_long, &w.z);
+    });
+}
+
+TEST_CASE("memory: every allocation of a call that is coalesced, awaited plainly") {
+    fail_each(
+        [](world& w) -> task {
+            auto reads = coalescer<void>::find(w.z, "reads").value();
+            int attempts = 1;
+            const std::string key = "a key that is longer than a string object";
+            co_return co_await reads.run(key, fail_once, &attempts);
+        },
+        true);
+    fail_each(
+        [](world& w) -> task {
+            auto reads = coalescer<void>::find(w.z, "reads").value();
+            const result<void> r = co_await reads.run("k", {.timeout = 1h}, sleep_without, &w.z);
+            CHECK(reads.snapshot().waiting == 0);
+            co_return r;
+        },
+        true);
+    fail_each_and_cancel([](world& w) -> task {
+        co_return co_await coalescer<void>::find(w.z, "reads").value().run("k", sleep_long, &w.z);
     });
 }
 

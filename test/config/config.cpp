@@ -103,9 +103,13 @@ TEST_CASE("config: everything that the primitives take") {
                         "min_calls": 10, "window": "20s", "reset_timeout": "5s", "max_reset_timeout": "1m", "probes": 2,
                         "probe_deadline": "3s", "mode": "observe"}
                 },
-                "bulkheads": {"reports": {"max_concurrent": 2, "max_waiters": 10, "max_wait": "0s"}},
+                "bulkheads": {"reports": {"max_concurrent": 2, "max_waiters": 10, "max_wait": "0s",
+                                          "limit": {"min": 2, "max": 50, "initial": 5}}},
                 "retries": {"prices": {"max_attempts": 5, "attempt_timeout": "1s", "backoff_min": "10ms",
-                                       "backoff_max": "1s", "budget_ratio": 0.1, "budget_floor": 3}}
+                                       "backoff_max": "1s", "budget_ratio": 0.1, "budget_floor": 3}},
+                "hedges": {"prices": {"retry": "prices", "max_hedges": 2, "delay": "20ms", "min_samples": 10,
+                                      "deposits": false}},
+                "coalescers": {"prices": {"keep_for": "1m", "keep_errors_for": "1s", "max_kept": 7}}
             },
             "empty": {}
         }
@@ -137,8 +141,10 @@ TEST_CASE("config: everything that the primitives take") {
     CHECK_FALSE(breaker.consecutive_failures);
     CHECK(breaker.slow_ratio == 1);
     CHECK(breaker.mode == breaker_mode::observe);
-    CHECK(shop.bulkheads.at("reports") == bulkhead_options{2, 10, 0s});
+    CHECK(shop.bulkheads.at("reports") == bulkhead_options{2, adaptive{2, 50, 5}, 10, 0s});
     CHECK(shop.retries.at("prices") == retry_options{5, 1s, 10ms, 1s, 0.1, 3});
+    CHECK(shop.hedges.at("prices") == hedge_options{"prices", 2, 20ms, 10, false});
+    CHECK(shop.coalescers.at("prices") == coalescer_options{1min, 1s, 7});
     // The printed configuration parses to the same configuration.
     const auto again = config::parse(c.to_json());
     REQUIRE_MESSAGE(again, again.error().message());
@@ -155,8 +161,11 @@ TEST_CASE("config: every mistake of a document with ten mistakes is reported, wi
                 "rate_limiters": {"l": {"quota": "10/0s"}, "m": {}},
                 "resource_pools": {"p": {"sise": 3, "max_connecting": 0, "max_wait": "5 s"}},
                 "circuit_breakers": {"b": {"failure_ratio": 1.5, "mode": "on"}},
-                "bulkheads": {"h": {"max_concurrent": -1}},
-                "retries": {"r": {"budget_ratio": 2, "backoff_min": "2s", "backoff_max": "1s"}}
+                "bulkheads": {"h": {"max_concurrent": -1}, "a": {"limit": {"min": 0, "mux": 1}},
+                              "o": {"limit": {"min": 10, "max": 5}}, "u": {"limit": {"initial": 2000}}, "t": {"limit": 5}},
+                "retries": {"r": {"budget_ratio": 2, "backoff_min": "2s", "backoff_max": "1s"}},
+                "hedges": {"h": {}, "i": {"retry": "rr", "delay": 0}, "j": {"retry": ""}, "k": {"retry": "r"}},
+                "coalescers": {"c": {"max_kept": 0, "keep_for": null}}
             }
         }
     })");
@@ -178,8 +187,19 @@ TEST_CASE("config: every mistake of a document with ten mistakes is reported, wi
                                        at + "circuit_breakers/b/failure_ratio",
                                        at + "circuit_breakers/b/mode",
                                        at + "bulkheads/h/max_concurrent",
+                                       at + "bulkheads/a/limit/min",
+                                       at + "bulkheads/a/limit/mux",
+                                       at + "bulkheads/o/limit/max",
+                                       at + "bulkheads/u/limit/initial",
+                                       at + "bulkheads/t/limit",
                                        at + "retries/r/budget_ratio",
-                                       at + "retries/r/backoff_max"};
+                                       at + "retries/r/backoff_max",
+                                       at + "hedges/h/retry",
+                                       at + "hedges/i/retry",
+                                       at + "hedges/i/delay",
+                                       at + "hedges/j/retry",
+                                       at + "coalescers/c/max_kept",
+                                       at + "coalescers/c/keep_for"};
     std::sort(wanted.begin(), wanted.end());
     CHECK(pointers == wanted);
 }

@@ -68,6 +68,8 @@ public:
             fill(z.circuit_breakers, [this](auto& o) { edit(o); });
             fill(z.bulkheads, [this](auto& o) { edit(o); });
             fill(z.retries, [this](auto& o) { edit(o); });
+            fill(z.hedges, [this, &z](auto& o) { edit(o, z.retries); });
+            fill(z.coalescers, [this](auto& o) { edit(o); });
         }
         return c;
     }
@@ -166,10 +168,26 @@ private:
         }
     }
     void edit(bulkhead_options& o) {
-        switch (below(3)) {
+        switch (below(4)) {
             case 0: o.max_concurrent = count() >> below(32); break;
             case 1: o.max_waiters = count(); break;
+            case 2: o.limit = adaptive{count() >> below(32), count() >> below(32), count() >> below(32)}; break;
             default: o.max_wait = span(); break;
+        }
+    }
+    void edit(hedge_options& o, const std::map<std::string, retry_options>& retries) {
+        o.retry = retries.empty() || one_in(10) ? "no such retry" : retries.begin()->first;
+        switch (below(3)) {
+            case 0: o.max_hedges = count() >> below(32); break;
+            case 1: o.delay = one_in(2) ? std::nullopt : std::optional(span()); break;
+            default: o.min_samples = count() >> below(32); break;
+        }
+    }
+    void edit(coalescer_options& o) {
+        switch (below(3)) {
+            case 0: o.keep_for = span(); break;
+            case 1: o.keep_errors_for = span(); break;
+            default: o.max_kept = count() >> below(32); break;
         }
     }
     void edit(retry_options& o) {

@@ -34,7 +34,8 @@ constexpr std::string_view large = R"({"zones": {"shop": {"missing_breaker": "ru
     "rate_limiters": {"calls": {"quota": "8/1m"}, "more": {"quota": "1/1s"}},
     "circuit_breakers": {"db": {"consecutive_failures": 3, "probes": 2}, "more": {}}},
     "new": {"circuit_breakers": {"b": {}}, "rate_limiters": {"l": {"quota": "1/1s"}},
-        "bulkheads": {"reports": {"max_concurrent": 2}}, "retries": {"r": {"max_attempts": 2}}}}})";
+        "bulkheads": {"reports": {"max_concurrent": 2}}, "retries": {"r": {"max_attempts": 2}},
+        "hedges": {"h": {"retry": "r"}}, "coalescers": {"c": {"keep_for": "1s"}}}}})";
 
 TEST_CASE("a document that is read without memory is out_of_memory, and no mistake") {
     const auto failures = every_allocation([] {

@@ -18,6 +18,8 @@
 
 #include <headgate/bulkhead.hpp>
 #include <headgate/circuit_breaker.hpp>
+#include <headgate/coalescer.hpp>
+#include <headgate/hedge.hpp>
 #include <headgate/rate_limiter.hpp>
 #include <headgate/retry.hpp>
 
@@ -94,12 +96,15 @@ TEST_CASE_FIXTURE(fixture, "reload: names that code has given away are mistakes 
     auto breaker = circuit_breaker::create(z, "n").value();
     auto gate = bulkhead::create(z, "n").value();
     auto again = retry::create(z, "n").value();
+    auto twice = hedge::create(z, "n", {.retry = "n"}).value();
+    auto reads = coalescer<int>::create(z, "n").value();
     auto pool = resource_pool<int>::create(z, "n", {.size = 1}, backend{seen}).value();
     CHECK_FALSE(
         set->reload(parsed(R"({"zones": {"z": {"rate_limiters": {"n": {"quota": "1/1s"}, "free": {"quota": "1/1s"}},
-        "circuit_breakers": {"n": {}}, "bulkheads": {"n": {}}, "resource_pools": {"n": {}}, "retries": {"n": {}}}}})"),
+        "circuit_breakers": {"n": {}}, "bulkheads": {"n": {}}, "resource_pools": {"n": {}}, "retries": {"n": {}},
+        "hedges": {"n": {"retry": "n"}}, "coalescers": {"n": {}}}}})"),
                     problems));
-    REQUIRE(problems.size() == 5);
+    REQUIRE(problems.size() == 7);
     for (const auto& p : problems) {
         CHECK(p.pointer.substr(p.pointer.size() - 2) == "/n");
         CHECK(p.found == "a name that code has given away in this zone already");

@@ -26,6 +26,7 @@ VALUES = [
     {"permits": 5, "period": "1s", "burst": None}, {"permits": 5, "period": 0}, {"permits": 5, "period": "1s", "algorithm": "at_most"}, {"permits": 5, "period": "1s", "x": 1},
     {"permits": 5, "period": "1s", "algorithm": "fixed_window"},
     {"permits": 5, "period": "1s", "algorithm": "fixed_window", "burst": 2},
+    {"min": 1, "max": 100, "initial": 10}, {"min": 5, "max": 4}, {"min": 0}, {"max": 1.5}, {"initial": "x"}, {"x": 1},
     [{"name": "a", "quota": "1/1s"}], [{"name": "", "quota": "1/1s"}], [{"name": "a"}], [{"quota": "1/1s"}],
     [{"name": "a", "quota": "1/1s", "x": 1}], [{"name": "a", "quota": ["1/1s", "none"]}],
 ]
@@ -38,17 +39,21 @@ BASES = {
     "circuit_breakers": {"failure_ratio": 0.5, "slow_after": "1s", "reset_timeout": 1, "max_reset_timeout": "36500d"},
     "bulkheads": {},
     "retries": {"backoff_min": 1, "backoff_max": "36500d"},
+    "hedges": {"retry": "r"},
+    "coalescers": {},
 }
+# What else the zone needs.
+BESIDE = {"hedges": {"retries": {"r": {}}}}
 # Here the schema accepts texts and combinations that the parser refuses. The schema's description says so.
 BEYOND = {("circuit_breakers", "reset_timeout"), ("circuit_breakers", "max_reset_timeout"),
           ("circuit_breakers", "slow_after"), ("resource_pools", "backoff_min"), ("resource_pools", "backoff_max"),
           ("resource_pools", "size"), ("resource_pools", "max_overflow"), ("circuit_breakers", "failure_ratio"),
-          ("retries", "backoff_min"), ("retries", "backoff_max")}
+          ("retries", "backoff_min"), ("retries", "backoff_max"), ("hedges", "retry"), ("bulkheads", "limit")}
 
 
 def documents(schema):
     kinds = {"rate_limiters": "rate_limiter", "resource_pools": "resource_pool", "circuit_breakers": "circuit_breaker",
-             "bulkheads": "bulkhead", "retries": "retry"}
+             "bulkheads": "bulkhead", "retries": "retry", "hedges": "hedge", "coalescers": "coalescer"}
     for group, kind in kinds.items():
         for member in list(schema["$defs"][kind]["properties"]) + ["unknown_member"]:
             for value in VALUES:
@@ -56,7 +61,7 @@ def documents(schema):
                 if member == "tiers":
                     options.pop("quota")
                 options[member] = value
-                yield (group, member), {"zones": {"z": {group: {"n": options}}}}
+                yield (group, member), {"zones": {"z": {**BESIDE.get(group, {}), group: {"n": options}}}}
         for value in VALUES:
             yield None, {"zones": {"z": {group: value}}}
             yield None, {"zones": {"z": {group: {"n": value}}}}
@@ -65,7 +70,7 @@ def documents(schema):
         yield None, {"zones": {name: {}}}
         yield None, {"zones": {"z": {"rate_limiters": {"n": {"tiers": [{"name": name, "quota": "1/1s"}]}}}}}
         for group in kinds:
-            yield None, {"zones": {"z": {group: {name: BASES[group]}}}}
+            yield None, {"zones": {"z": {**BESIDE.get(group, {}), group: {name: BASES[group]}}}}
     yield None, {"zones": {"z": {"rate_limiters": {"n": {"quota": "1/1s", "tiers": [{"name": "a", "quota": "1/1s"}]}}}}}
     for value in VALUES:
         yield None, value

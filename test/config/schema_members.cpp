@@ -53,7 +53,8 @@ std::string description_of(const member& m) {
         out += r->least > duration{1} ? " At least " + detail::format_duration(r->least) + '.' : "";
         out += r->least == duration::zero() && r->zero != "off" ? " Zero is " + std::string(r->zero) + '.' : "";
     }
-    return out + (m.optional ? " null is off." : "");
+    const bool says_so = m.what.find("null") != std::string_view::npos;
+    return out + (m.optional && !says_so ? " null is off." : "");
 }
 
 template <class Options, std::size_t Size>
@@ -85,8 +86,13 @@ int main() {
     put(limiter, detail::limiter_members);
     put(kinds["resource_pool"]["properties"] = ordered_json::object(), detail::pool_members);
     put(kinds["circuit_breaker"]["properties"] = ordered_json::object(), detail::breaker_members);
-    put(kinds["bulkhead"]["properties"] = ordered_json::object(), detail::bulkhead_members);
+    ordered_json& bulkhead = kinds["bulkhead"]["properties"];
+    bulkhead = {{"limit", bulkhead["limit"]}};
+    put(bulkhead, detail::bulkhead_members);
+    put(kinds["adaptive"]["properties"] = ordered_json::object(), detail::adaptive_members);
     put(kinds["retry"]["properties"] = ordered_json::object(), detail::retry_members);
+    put(kinds["hedge"]["properties"] = ordered_json::object(), detail::hedge_members);
+    put(kinds["coalescer"]["properties"] = ordered_json::object(), detail::coalescer_members);
     put(kinds["quota"]["anyOf"][2]["properties"] = ordered_json::object(), detail::quota_members);
     std::cout << schema.dump(2) << '\n';
 }

@@ -12,7 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include <headgate/coalescer.hpp>
 #include <headgate/guard.hpp>
+#include <headgate/hedge.hpp>
 #include <headgate/spawn.hpp>
 
 namespace headgate {
@@ -36,7 +38,9 @@ constexpr std::string_view shop = R"({"zones": {"shop": {
     "circuit_breakers": {"db": {"consecutive_failures": 2}},
     "resource_pools": {"db": {"size": 2}},
     "bulkheads": {"reports": {"max_concurrent": 1}},
-    "retries": {"again": {"max_attempts": 2}, "old": {}}
+    "retries": {"again": {"max_attempts": 2}, "old": {}},
+    "hedges": {"twice": {"retry": "old"}, "gone": {"retry": "again"}},
+    "coalescers": {"reads": {"keep_for": "1m"}}
 }}})";
 
 struct fixture {
@@ -58,7 +62,7 @@ TEST_CASE_FIXTURE(fixture, "zone_set: makes what the configuration says; pools a
     CHECK(set->make_pool<int>("shop", "db", backend{}).error() == errc::name_taken);
     CHECK(set->current() == parsed(shop));
     CHECK(parsed(set->dump()) == parsed(shop));
-    CHECK(set->snapshot().front().primitives.size() == 6);
+    CHECK(set->snapshot().front().primitives.size() == 9);
 }
 
 TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new parameters") {
@@ -73,7 +77,9 @@ TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new paramet
         "circuit_breakers": {"db": {"consecutive_failures": 3, "probes": 2}},
         "resource_pools": {"db": {"size": 3, "max_wait": "1s"}},
         "bulkheads": {"reports": {"max_concurrent": 2}},
-        "retries": {"again": {"attempt_timeout": "1s"}}
+        "retries": {"again": {"attempt_timeout": "1s"}, "new": {}},
+        "hedges": {"twice": {"retry": "new", "delay": "5ms"}},
+        "coalescers": {"reads": {"keep_for": "2m"}}
     }, "new": {"bulkheads": {"b": {}}}}})")));
     clock.run(io);
     CHECK(calls.inspect("ann").tightest.used == 2);
@@ -85,6 +91,10 @@ TEST_CASE_FIXTURE(fixture, "zone_set: a reload keeps state and takes new paramet
     CHECK(bulkhead::find(z, "reports").value().snapshot().max_concurrent == 2);
     CHECK(retry::find(z, "again").value().core()->attempt_timeout() == 1s);
     CHECK(retry::find(z, "old").error() == errc::unknown_name);
+    CHECK(hedge::find(z, "twice").value().snapshot().delay == duration(5ms));
+    CHECK(hedge::find(z, "gone").error() == errc::unknown_name);
+    CHECK(coalescer<int>::find(z, "reads"));
+    CHECK(coalescer<std::string>::find(z, "reads").error() == errc::unknown_name);
     CHECK(rate_limiter::find(z, "more"));
     CHECK(bulkhead::find(*set->find("new").value(), "b"));
 }

@@ -45,6 +45,8 @@ def document(service=None, limits=None, breaker=None, pool=None, parser=None, ti
                 "resource_pools": {"database": {"size": 3, "max_overflow": 1, "max_wait": "500ms",
                                                 "connect_timeout": "1s", "backoff_max": "300ms", **(pool or {})}},
                 "retries": {"look_up": {"max_attempts": 2, "backoff_min": "20ms", "backoff_max": "100ms"}},
+                "hedges": {"look_up": {"retry": "look_up"}},
+                "coalescers": {"reads": {}},
                 "bulkheads": {"sync": {"max_concurrent": 1, "max_waiters": 1000}}},
             "parser": {
                 "rate_limiters": {"ast_parse": limiter("ast_parse")},

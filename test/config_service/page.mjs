@@ -39,7 +39,7 @@ try {
   const shows = (kind, name, state) => page.locator(`.card[data-kind=${kind}][data-name=${name}][data-state=${state}]`).waitFor(wait);
   await page.locator("#link.live").waitFor(wait);
   for (const [kind, name] of [["rate_limiter", "config_update"], ["rate_limiter", "ast_parse"], ["resource_pool", "database"],
-    ["resource_pool", "ast_parser"], ["circuit_breaker", "config_server"], ["circuit_breaker", "database"], ["bulkhead", "sync"], ["retry", "look_up"]]) {
+    ["resource_pool", "ast_parser"], ["circuit_breaker", "config_server"], ["circuit_breaker", "database"], ["bulkhead", "sync"], ["retry", "look_up"], ["hedge", "look_up"], ["coalescer", "reads"]]) {
     await card(kind, name).waitFor(wait);
   }
   // The limiter refuses the eager writer within seconds, and the page names it.

@@ -6,9 +6,11 @@
 #include <doctest/doctest.h>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include <map>
@@ -392,12 +394,14 @@ TEST_CASE_FIXTURE(fixture, "guard: cancelled while its resource is on its way, i
     };
     asio::cancellation_signal signal;
     std::optional<result<void>> end;
-    g.async_run(asio::bind_cancellation_slot(signal.slot(), [&](result<void> r) { end.emplace(std::move(r)); }), "ann",
-                op);
+    const auto strand = asio::make_strand(io);
+    g.async_run(asio::bind_executor(strand, asio::bind_cancellation_slot(
+                                                signal.slot(), [&](result<void> r) { end.emplace(std::move(r)); })),
+                "ann", op);
     io.restart();
     io.poll();
     CHECK(pool.snapshot().waiting == 1);
-    asio::post(io, [&] {
+    asio::post(strand, [&] {
         held.give_back();  // goes to the call that waits
         signal.emit(asio::cancellation_type::terminal);
     });

@@ -20,6 +20,8 @@ struct parts {
     headgate::circuit_breaker breaker = headgate::circuit_breaker::create(zone, "b").value();
     headgate::bulkhead places = headgate::bulkhead::create(zone, "p").value();
     headgate::retry again = headgate::retry::create(zone, "r").value();
+    headgate::hedge twice = headgate::hedge::create(zone, "h", {.retry = "r"}).value();
+    headgate::coalescer<int> reads = headgate::coalescer<int>::create(zone, "c").value();
 };
 
 struct backend {
@@ -71,6 +73,15 @@ void use(parts& p, headgate::resource_pool<int>& pool) {
     const headgate::retry_call_options<decltype(judge)> how{.judge = judge};
     const auto op = []() -> asio::awaitable<int> { co_return 1; };
     static_cast<void>(p.again.run(how, op));
+#elif FORM == 13  // says: the arguments of a hedged operation are kept for further attempts
+    auto only = std::make_unique<int>(1);
+    const auto op = [](std::unique_ptr<int> n) -> asio::awaitable<int> { co_return *n; };
+    static_cast<void>(p.twice.run(op, headgate::take(only)));
+#elif FORM == 14  // says: the operation of a coalescer<T> must return awaitable<result<T>> or awaitable<T>
+    const auto op = []() -> asio::awaitable<long> { co_return 1; };
+    static_cast<void>(p.reads.run("key", op));
+#elif FORM == 15  // says: each caller of a coalescer gets a copy of the result
+    static_cast<void>(headgate::coalescer<std::unique_ptr<int>>::create(p.zone, "u"));
 #endif
 }
 

@@ -52,6 +52,8 @@ struct world {
     bulkhead places = bulkhead::create(z, "p", {.max_concurrent = 100}).value();
     resource_pool<int> pool = resource_pool<int>::create(z, "pool", {.size = 100}, backend{}).value();
     retry again = retry::create(z, "again").value();
+    hedge twice = hedge::create(z, "twice", {.retry = "again"}).value();
+    coalescer<int> reads = coalescer<int>::create(z, "reads").value();
     guard<int> all{again, limiter, breaker, pool};
     int completed = 0;
 
@@ -123,6 +125,17 @@ TEST_CASE_FIXTURE(world, "tokens: the first argument, where a function and its a
         with_each_token<result<int>>(*this, [&](auto token) { return again.async_run(std::move(token), nothing); });
         with_each_token<result<int>>(
             *this, [&](auto token) { return again.async_run(std::move(token), {.timeout = 1s}, nothing); });
+    }
+    SUBCASE("hedge.async_run") {
+        with_each_token<result<int>>(*this, [&](auto token) { return twice.async_run(std::move(token), nothing); });
+        with_each_token<result<int>>(
+            *this, [&](auto token) { return twice.async_run(std::move(token), {.idempotent = true}, nothing); });
+    }
+    SUBCASE("coalescer.async_run") {
+        with_each_token<result<int>>(*this,
+                                     [&](auto token) { return reads.async_run(std::move(token), "k", nothing); });
+        with_each_token<result<int>>(
+            *this, [&](auto token) { return reads.async_run(std::move(token), "k", {.timeout = 1s}, nothing); });
     }
     SUBCASE("guard.async_run") {
         with_each_token<result<int>>(*this,

@@ -13,7 +13,9 @@
 #include <string_view>
 #include <thread>
 
+#include <headgate/coalescer.hpp>
 #include <headgate/guard.hpp>
+#include <headgate/hedge.hpp>
 #include <headgate/status.hpp>
 
 // A service under load, for the tests of the status server: load [TOKEN [twin|many]]. Prints its port. Takes the
@@ -54,12 +56,29 @@ asio::awaitable<void> client(headgate::guard<connection> guard, headgate::zone* 
     }
 }
 
+// A few look-ups take much longer than the others.
+asio::awaitable<int> look_up(headgate::zone* where, int id) {
+    static std::mt19937 random(1);
+    (void)co_await where->sleep_for(random() % 20 == 0 ? 300ms : 10ms);
+    co_return id;
+}
+
+asio::awaitable<void> reader(headgate::hedge twice, headgate::coalescer<int> prices, headgate::zone* where) {
+    for (int id = 0;; ++id) {
+        (void)co_await twice.run({.idempotent = true}, look_up, where, id);
+        (void)co_await prices.run(id / 10, look_up, where, id);
+    }
+}
+
 constexpr const char* configuration = R"({"zones": {"shop": {
     "rate_limiters": {"calls": {"quota": "20/1s", "busiest": 8}},
     "circuit_breakers": {"database": {"consecutive_failures": 3, "reset_timeout": "1s", "max_reset_timeout": "2s"}},
     "resource_pools": {"database": {"size": 3, "max_overflow": 1, "max_wait": "100ms"}},
     "bulkheads": {"reports": {"max_concurrent": 2}},
-    "retries": {"again": {"backoff_min": "20ms", "backoff_max": "100ms", "budget_ratio": 0.01, "budget_floor": 0}}
+    "retries": {"again": {"backoff_min": "20ms", "backoff_max": "100ms", "budget_ratio": 0.01, "budget_floor": 0},
+                "look_up": {}},
+    "hedges": {"look_up": {"retry": "look_up"}},
+    "coalescers": {"prices": {"keep_for": "100ms"}}
 }}})";
 
 headgate::config many_zones() {
@@ -85,6 +104,12 @@ int main(int argc, char** argv) {
     const auto held = headgate::bulkhead::find(*shop, "reports").value().try_enter();
     for (int id = 0; id < 6; ++id) {
         asio::co_spawn(io, client(guard, shop, id), asio::detached);
+    }
+    for (int i = 0; i < 3; ++i) {
+        asio::co_spawn(io,
+                       reader(headgate::hedge::find(*shop, "look_up").value(),
+                              headgate::coalescer<int>::find(*shop, "prices").value(), shop),
+                       asio::detached);
     }
     headgate::zone twin(io, "shop");
     for (const char* name :

@@ -31,10 +31,10 @@ try {
   const { page, complaints } = await newPage(browser, { width: 1280, height: 900 });
   await page.goto(`http://127.0.0.1:${port}/`);
 
-  const card = kind => page.locator(`.card[data-kind=${kind}]`);
+  const card = kind => page.locator(`.card[data-kind=${kind}]${kind === "retry" ? "[data-name=again]" : ""}`);
   const wait = { timeout: 60000 };
   await page.locator("#link.live").waitFor(wait);
-  for (const kind of ["rate_limiter", "resource_pool", "circuit_breaker", "bulkhead", "retry"]) {
+  for (const kind of ["rate_limiter", "resource_pool", "circuit_breaker", "bulkhead", "retry", "hedge", "coalescer"]) {
     await card(kind).waitFor(wait);
   }
   await page.locator(".card[data-kind=circuit_breaker][data-state=closed]").waitFor(wait);
@@ -62,8 +62,10 @@ try {
   const ofNow = /^— granted [\d.]+\/s, ┄ refused [\d.]+\/s$/, ofThen = /^\d+:\d\d:\d\d.*: — granted ([\d.]+\/s|–), ┄ refused/;
   const says = (kind, what) => until(`${kind} says ${what}`, async () => what.test(await legend(kind).textContent()));
   const known = samples => page.evaluate(n => [...near].filter(c => histories.get(c.sampleId)?.times.length >= n).length, samples);
-  await until("ten seconds of all five", async () => await known(10) === 5);
+  await until("ten seconds of all eight", async () => await known(10) === 8);
   await says("rate_limiter", ofNow);
+  await says("hedge", /^— calls [\d.]+\/s, ┄ hedges [\d.]+\/s$/);
+  await says("coalescer", /^— led [\d.]+\/s, ┄ joined [\d.]+\/s$/);
   await says("retry", /^— calls [\d.]+\/s, ┄ retries [\d.]+\/s$/);
   assert.match(await card("rate_limiter").locator(".plot .top").textContent(), /^[125]0*\/s$/);
   await card("rate_limiter").locator(".chart").focus();
@@ -85,7 +87,7 @@ try {
   // The page opens with filled charts: the server has the history.
   await page.reload();
   await page.locator("#link.live").waitFor(wait);
-  await until("all five have a history", async () => await known(10) === 5);
+  await until("all eight have a history", async () => await known(10) === 8);
   assert.equal(await page.locator(".strip rect").count() >= 2, true);  // closed, then open
 
   // Act, with the keyboard alone.
@@ -119,7 +121,7 @@ try {
   await page.locator("#filter").fill("REPORTS");
   await card("resource_pool").waitFor({ ...wait, state: "hidden" });
   assert.equal(await page.locator(".card:visible").count(), 1);
-  assert.equal(await page.locator("summary .dim").textContent(), "1 of 5 parts");
+  assert.equal(await page.locator("summary .dim").textContent(), "1 of 8 parts");
   assert.equal(await page.locator("#events li:visible").count(), 0);
   await page.locator("#filter").fill("nothing of that name");
   assert.equal(await page.locator("[data-zone-section]:visible").count(), 0);
@@ -134,7 +136,7 @@ try {
   const [crowd, crowded] = await begin(["many"]);
   try {
     await page.goto(`http://127.0.0.1:${crowded}/`);
-    await until("all cards are there", async () => await page.locator(".card").count() === 1005);
+    await until("all cards are there", async () => await page.locator(".card").count() === 1008);
     const drawn = () => page.evaluate(() => [...document.querySelectorAll(".card")].filter(c => c.querySelector("dl").children.length).length);
     await until("the first are drawn", async () => await drawn() > 0);
     assert.ok(await drawn() < 60, `${await drawn()} of 1,005 cards are drawn`);

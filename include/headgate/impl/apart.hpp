@@ -292,17 +292,44 @@ void start_apart(const std::shared_ptr<apart<T, StateExecutor>>& state, Slot slo
     }
 }
 
-/// Awaits `operation`, which runs as a coroutine of its own on `executor`, so that the caller's own cancellation
-/// reaches it, whatever its type, and `deadline` too, which begins with it: through the slot of its context when it has
-/// one, else whatever it waits for. Without memory for it the operation does not run: `out_of_memory`.
+/// How an operation that runs apart takes its cancellation.
+struct apart_form {
+    bool with_context;  ///< Through the slot of its context; else through whatever it waits for.
+    bool throws;        ///< At its next wait.
+};
+
+/// Starts `operation` as a coroutine of its own on the state's executor. The cancellation that `slot` gets reaches it,
+/// whatever its type, and `deadline` too, which begins with it: through the slot of its context when it has one, else
+/// whatever it waits for.
+template <class T, class Executor, class Slot>
+void start_with_deadline(const std::shared_ptr<apart<T, Executor>>& state, const Slot& slot, call_deadline& deadline,
+                         zone_core& owner, const call_owner& of, boost::asio::awaitable<result<T>, Executor> operation,
+                         const apart_form& form) {
+    const bool cancellable = slot.is_connected();
+    state->deadline = &deadline;
+    state->every_type = true;
+    state->throws = form.throws;
+    state->has_signal = cancellable || !form.with_context;
+    start_apart(state, slot, std::move(operation), [&] {
+        if (!form.with_context) {
+            deadline.cancel_through(&apart<T, Executor>::cut, state.get());
+        } else if (cancellable) {
+            deadline.listen();
+            state->passes_on = true;
+        }
+        deadline.begin(owner, state->own, of);
+    });
+}
+
+/// Awaits `operation`, which is started so. Without memory for it the operation does not run: `out_of_memory`.
 template <class T, class Executor>
 boost::asio::awaitable<result<T>, Executor> await_apart(Executor executor, call_deadline& deadline, zone_core& owner,
                                                         const call_owner& of,
                                                         boost::asio::awaitable<result<T>, Executor> operation,
-                                                        bool with_context, bool throws) {
+                                                        const apart_form& form) {
     boost::asio::use_awaitable_t<Executor> token;
     return boost::asio::async_initiate<boost::asio::use_awaitable_t<Executor>, void(result<T>)>(
-        [executor = std::move(executor), &deadline, &owner, of, with_context, throws](
+        [executor = std::move(executor), &deadline, &owner, of, form](
             auto handler, boost::asio::awaitable<result<T>, Executor> body) {
             using state_type = apart_for<T, decltype(handler), Executor>;
             std::shared_ptr<state_type> made;
@@ -313,20 +340,7 @@ boost::asio::awaitable<result<T>, Executor> await_apart(Executor executor, call_
             }
             const auto slot = made->slot();
             const std::shared_ptr<apart<T, Executor>> state = std::move(made);
-            const bool cancellable = slot.is_connected();
-            state->deadline = &deadline;
-            state->every_type = true;
-            state->throws = throws;
-            state->has_signal = cancellable || !with_context;
-            start_apart(state, slot, std::move(body), [&] {
-                if (!with_context) {
-                    deadline.cancel_through(&apart<T, Executor>::cut, state.get());
-                } else if (cancellable) {
-                    deadline.listen();
-                    state->passes_on = true;
-                }
-                deadline.begin(owner, executor, of);
-            });
+            start_with_deadline(state, slot, deadline, owner, of, std::move(body), form);
         },
         token, std::move(operation));
 }

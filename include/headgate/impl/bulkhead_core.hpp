@@ -7,11 +7,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include <headgate/bulkhead_options.hpp>
 #include <headgate/export.hpp>
+#include <headgate/impl/adaptive_limit.hpp>
 #include <headgate/impl/bulkhead_machine.hpp>
 #include <headgate/impl/spinlock.hpp>
 #include <headgate/impl/sync.hpp>
@@ -24,6 +26,10 @@
 namespace headgate::detail {
 
 class bulkhead_core;
+
+/// What the error with which a call has ended tells about its backend's load: one that was given up (`timed_out`), or
+/// that the backend refused for a time (`retry_after`), is dropped.
+[[nodiscard]] HEADGATE_DECL adaptive_outcome adaptive_outcome_of(const error& e) noexcept;
 
 /// The error code of a refusal.
 [[nodiscard]] HEADGATE_DECL errc code_of(bulkhead_verdict verdict) noexcept;
@@ -42,6 +48,8 @@ protected:
     /// Whether a place was granted, once; `refusal` says why not.
     [[nodiscard]] bool granted() noexcept { return std::exchange(granted_, false); }
     [[nodiscard]] errc refusal() const noexcept { return refusal_; }
+    /// Of a call that is measured.
+    [[nodiscard]] time_point began() const noexcept { return began_; }
     [[nodiscard]] bulkhead_core& from() const noexcept { return *from_; }
 
 private:
@@ -51,6 +59,7 @@ private:
 
     std::shared_ptr<bulkhead_core> from_;
     time_point asked_{};
+    time_point began_{};
     bool granted_ = false;
     errc refusal_ = errc::shut_down;
 };
@@ -66,11 +75,15 @@ public:
 
     // Any thread.
 
-    /// Takes a place; nobody passes a waiter. Else `why` says why not, to one who would wait for `wait`.
-    [[nodiscard]] bool take(duration wait, bulkhead_verdict& why) noexcept {
+    /// Takes a place; nobody passes a waiter. Else `why` says why not, to one who would wait for `wait`. `began` is set
+    /// for a call that is measured.
+    [[nodiscard]] bool take(duration wait, bulkhead_verdict& why, time_point& began) noexcept {
         const std::lock_guard guard(lock_);
         if (!zone().refusing() && machine_.take()) [[likely]] {
             ++granted_;
+            if (adaptive_ && adaptive_->wants_sample()) {
+                began = begin_sample();
+            }
             return true;
         }
         why = refuse(wait);
@@ -86,6 +99,9 @@ public:
             finish_return(std::move(held), handed_over);
         }
     }
+
+    /// The same for a call that is measured.
+    void give_back(time_point began, adaptive_outcome how) noexcept;
 
     void resize(std::uint32_t max_concurrent) noexcept;
     /// Precondition: `options` are valid.
@@ -119,11 +135,15 @@ private:
     void cancel(bulkhead_waiter& w) noexcept;
 
     // The caller holds the lock.
+    [[gnu::noinline]] time_point begin_sample() noexcept;
+    [[nodiscard]] time_point on_shared_clock(time_point now) const noexcept;
+    void set_limit(const bulkhead_options& options) noexcept;
     [[gnu::noinline]] bulkhead_verdict refuse(duration wait) noexcept;
     bulkhead_verdict count_refusal(bulkhead_verdict why) noexcept;
 
     mutable spinlock lock_;
     bulkhead_machine machine_;
+    std::optional<adaptive_limit> adaptive_;  // sets the machine's limit
     bool orphaned_ = false;
     std::uint32_t pins_ = 0;  // changes that still use this object after the lock
     std::uint64_t granted_ = 0;

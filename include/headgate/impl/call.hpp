@@ -453,7 +453,7 @@ private:
             executor = make_serial(executor);
         }
         return await_apart(executor, deadline_, policy_.zone(), owner(), as_result(std::move(plain_)),
-                           shape::with_context, throws || !shape::with_context);
+                           apart_form{.with_context = shape::with_context, .throws = throws || !shape::with_context});
     }
 
     void make() {
@@ -486,12 +486,7 @@ private:
         if (slow_.valid()) {
             return slow_.await_resume();
         }
-        if constexpr (std::is_same_v<typename shape::awaitable_type, boost::asio::awaitable<void, executor_type>>) {
-            plain_.await_resume();
-            return headgate::success();
-        } else {
-            return plain_.await_resume();
-        }
+        return resume_as_result(plain_);
     }
 
     [[nodiscard]] call_owner owner() const noexcept {
@@ -525,7 +520,8 @@ boost::asio::awaitable<typename Call::value_type, typename Call::executor_type> 
     co_return co_await std::move(call);
 }
 
-/// Runs a protected call as a coroutine of its own, for any completion token.
+/// Runs a protected call as a coroutine of its own, for any completion token: on the handler's associated executor, or
+/// a strand over it where that is not serial.
 template <class Token, class Call>
 auto start_call(const std::shared_ptr<zone_core>& zone, Token&& token, Call call) {
     using value_type = typename Call::value_type;
@@ -534,7 +530,11 @@ auto start_call(const std::shared_ptr<zone_core>& zone, Token&& token, Call call
             const auto executor = boost::asio::get_associated_executor(handler, zone->executor());
             initiate<value_type>(executor, std::move(handler), [&](decltype(handler)&& then) {
                 auto body = counted_call(counted_operation(zone), std::move(protected_one));
-                spawn_with(executor, std::move(body), std::move(then), heed::all);
+                if constexpr (chosen_serial<typename Call::executor_type>) {
+                    spawn_with(executor, std::move(body), std::move(then), heed::all);
+                } else {
+                    spawn_with(make_serial(executor), std::move(body), std::move(then), heed::all);
+                }
             });
         },
         token, std::move(call));

@@ -127,6 +127,11 @@ struct pool_lender {
     [[nodiscard]] static bool may_wait(const refusal& why) noexcept { return why.verdict == pool_verdict::wait; }
     [[nodiscard]] static error to_error(const core& from, const refusal& why) noexcept { return from.to_error(why); }
     [[nodiscard]] static std::tuple<T&> leading(const lease& l) noexcept { return std::tuple<T&>(*l); }
+    /// The call has ended with `why`, null for a value.
+    static void settle(lease& l, const error* why) noexcept {
+        why != nullptr&& ended_midway(*why) ? discard(l) : l.give_back();
+    }
+    /// It was given up.
     static void discard(lease& l) noexcept { l.discard(); }
 };
 

@@ -25,7 +25,7 @@ public:
 
     result<bulkhead_permit> take() noexcept {
         if (granted()) {
-            return bulkhead_permit(&from());
+            return bulkhead_permit(&from(), began());
         }
         return refusal();
     }
@@ -70,8 +70,9 @@ public:
         if (request_.asked != time_point{}) {
             return false;
         }
-        if (request_.from->take(request_.timeout, verdict_)) {
-            granted_ = bulkhead_permit(request_.from);
+        time_point began{};
+        if (request_.from->take(request_.timeout, verdict_, began)) {
+            granted_ = bulkhead_permit(request_.from, began);
             return true;
         }
         if (verdict_ != detail::bulkhead_verdict::wait) {
@@ -111,13 +112,16 @@ struct bulkhead_lender {
     using refusal = bulkhead_verdict;
 
     static lease take(core& from, const lease_place&, duration wait, refusal& why) noexcept {
-        return from.take(wait, why) ? lease(&from) : lease();
+        time_point began{};
+        return from.take(wait, why, began) ? lease(&from, began) : lease();
     }
     [[nodiscard]] static bool may_wait(refusal why) noexcept { return why == bulkhead_verdict::wait; }
     [[nodiscard]] static error to_error(const core&, refusal why) noexcept { return code_of(why); }
     [[nodiscard]] static std::tuple<> leading(const lease&) noexcept { return {}; }
-    /// Nothing can be wrong with a place.
-    static void discard(lease& l) noexcept { l.give_back(); }
+    /// The call has ended with `why`, null for a value. Nothing can be wrong with a place.
+    static void settle(lease& l, const error* why) noexcept { why != nullptr ? l.give_back(*why) : l.give_back(); }
+    /// It was given up.
+    static void discard(lease& l) noexcept { l.give_back(adaptive_outcome::neutral); }
 };
 
 }  // namespace detail

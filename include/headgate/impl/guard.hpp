@@ -213,11 +213,11 @@ public:
         if (running_) {
             end(call_verdict(judge_(r)));
         }
-        return_lease(r ? nullptr : &r.error());
+        lender::settle(lease_, r ? nullptr : &r.error());
     }
     void settle(const error& e) noexcept {
         end(outcome_of(e));
-        return_lease(&e);
+        lender::settle(lease_, &e);
     }
     void drop() noexcept {
         end(call_outcome::neutral);
@@ -296,10 +296,6 @@ private:
     void not_run(call_outcome outcome) noexcept {
         ticket_.began = {};
         end(outcome);
-    }
-
-    void return_lease(const error* e) noexcept {
-        e != nullptr&& ended_midway(*e) ? lender::discard(lease_) : lease_.give_back();
     }
 
     void end(const call_verdict& v) noexcept {

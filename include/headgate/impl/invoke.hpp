@@ -80,6 +80,18 @@ boost::asio::awaitable<result<T>, Executor> as_result(boost::asio::awaitable<T, 
     }
 }
 
+/// What an awaitable of any of the three kinds, which has been awaited, gives as a result; exceptions pass.
+template <class T, class Executor>
+auto resume_as_result(boost::asio::awaitable<T, Executor>& ended) ->
+    typename awaitable_traits<boost::asio::awaitable<T, Executor>>::result_type {
+    if constexpr (std::is_void_v<T>) {
+        ended.await_resume();
+        return headgate::success();
+    } else {
+        return ended.await_resume();
+    }
+}
+
 }  // namespace headgate::detail
 
 #if defined(__GNUC__) && !defined(__clang__)

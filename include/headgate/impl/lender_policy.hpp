@@ -27,11 +27,6 @@
 #endif
 
 namespace headgate::detail {
-
-/// Whether an operation ended midway, so that what it left behind cannot be known: cancelled or timed out, by whatever
-/// name, as a result or as an exception.
-[[nodiscard]] HEADGATE_DECL bool ended_midway(const error& e) noexcept;
-
 /// What `with` puts around an operation.
 template <class Lender>
 class lender_policy {
@@ -86,9 +81,9 @@ public:
 
     template <class V>
     void settle(const result<V>& r) noexcept {
-        r ? lease_.give_back() : settle(r.error());
+        Lender::settle(lease_, r ? nullptr : &r.error());
     }
-    void settle(const error& e) noexcept { ended_midway(e) ? Lender::discard(lease_) : lease_.give_back(); }
+    void settle(const error& e) noexcept { Lender::settle(lease_, &e); }
     void drop() noexcept { Lender::discard(lease_); }
 
 private:

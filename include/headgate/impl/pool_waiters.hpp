@@ -102,6 +102,10 @@ private:
     std::uint32_t left_ = 0;
 };
 
+/// Whether an operation ended midway, so that what it left behind cannot be known: cancelled or timed out, by whatever
+/// name, as a result or as an exception.
+[[nodiscard]] HEADGATE_DECL bool ended_midway(const error& e) noexcept;
+
 }  // namespace headgate::detail
 
 #endif

@@ -35,6 +35,13 @@ public:
         machine_.end(call, succeeded, now);
     }
 
+    /// A call that is not one of `retry::run` deposits, and pays for an attempt. False: the budget is exhausted.
+    void deposit(time_point now) noexcept {
+        const std::lock_guard guard(lock_);
+        machine_.deposit(now);
+    }
+    [[nodiscard]] bool pay() noexcept;
+
     /// `duration::max()` for none.
     [[nodiscard]] duration attempt_timeout() const noexcept {
         return duration{attempt_timeout_.load(std::memory_order_relaxed)};
@@ -53,6 +60,7 @@ private:
                std::uint64_t seed);
 
     void follow_options() noexcept;
+    void tell(const retry_decision& made) const noexcept;
 
     mutable spinlock lock_;
     mutable retry_machine machine_;  // to look at it lets its window roll

@@ -102,6 +102,11 @@ public:
         }
     }
 
+    /// For calls of others that share the budget: what `next` and `end` do with it. `pay` gives `again` or
+    /// `out_of_budget`.
+    void deposit(time_point now) noexcept { budget_.deposit(now); }
+    retry_decision pay(time_point now) noexcept;
+
     [[nodiscard]] retry_snapshot snapshot(time_point now) noexcept;
 
 private:

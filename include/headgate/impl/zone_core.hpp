@@ -194,8 +194,8 @@ public:
     void remove(primitive_kind kind, std::string_view name) noexcept;
     [[nodiscard]] zone_snapshot snapshot() const;
 
-    /// What the calling thread adds from now on has its name, and is not found, until `settle_staged`: then it is found
-    /// (`keep`), or gone. One thread at a time.
+    /// What the calling thread adds from now on has its name, and is found by that thread alone until `settle_staged`:
+    /// then it is found by all (`keep`), or gone. One thread at a time.
     void stage() noexcept;
     void settle_staged(bool keep) noexcept;
 
