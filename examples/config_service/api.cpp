@@ -138,7 +138,7 @@ std::optional<http_response> service::check_user(const http_request& r, user& wh
     // Only wrong tokens count against the limit. Requests without a token or with a valid one do not, because many
     // clients may share one address.
     if (!headgate::token_of(r.authorization).empty()) {
-        if (const auto counted = protection_->failed_logins().try_acquire(client_key(r.client)); !counted) {
+        if (const auto counted = protection_->failed_logins().try_acquire(headgate::address_key(r.client)); !counted) {
             return refusal(counted.error(), settings_.busy_retry);
         }
     }
@@ -263,15 +263,14 @@ asio::awaitable<http_response> service::get_value(const http_request& r, const s
     std::optional<record> looked_up;
     const record* latest = store_.find(path);
     if (latest == nullptr) {
-        const std::uint64_t forgotten = store_.forgotten();
-        auto asked = co_await protection_->look_up(read_latest, path);
+        auto asked = co_await protection_->read(read_latest, store_, path);
         if (!asked) {
             co_return refused(asked.error());
         }
         latest = store_.find(path);  // another request may have written it meanwhile
-        if (latest == nullptr && asked.value()) {
-            looked_up = std::move(asked).value();
-            store_.learn(*looked_up, forgotten);
+        if (latest == nullptr && asked.value().found) {
+            looked_up = std::move(asked).value().found;
+            store_.learn(*looked_up, asked.value().forgotten);
             latest = &*looked_up;
         }
     }
@@ -339,6 +338,7 @@ asio::awaitable<http_response> service::put_value(const http_request& r, const u
         co_return not_found(path);
     }
     const record written = store_.write(path, std::move(value), who.name, now_ms());
+    protection_->forget_reads(path);
     bool durable = false;
     if (query_value(r.target, "sync") == "true") {
         if (const auto synced = co_await sync(); !synced) {

@@ -209,14 +209,4 @@ ip::address client_address(const ip::address& peer, std::string_view x_forwarded
     return by_one == by_other ? by_one : near;
 }
 
-std::string client_key(const ip::address& client) {
-    const ip::address address = plain(client);
-    if (address.is_v4()) {
-        return address.to_string();
-    }
-    auto bytes = bytes_of(address);
-    cut(bytes, 64);
-    return ip::address_v6(bytes).to_string() + "/64";
-}
-
 }  // namespace config_service

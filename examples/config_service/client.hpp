@@ -48,9 +48,6 @@ private:
 [[nodiscard]] ip::address client_address(const ip::address& peer, std::string_view x_forwarded_for,
                                          std::string_view forwarded, const std::vector<network>& trusted_proxies);
 
-/// The key that counts as one client: an IPv4 address, or the /64 of an IPv6 address, since a client owns a whole /64.
-[[nodiscard]] std::string client_key(const ip::address& client);
-
 }  // namespace config_service
 
 #endif

@@ -6,12 +6,16 @@
 
 #include <headgate/headgate.hpp>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "database.hpp"
 #include "parser.hpp"
 #include "settings.hpp"
+#include "store.hpp"
 #include "users.hpp"
 
 namespace config_service {
@@ -25,6 +29,17 @@ struct failed_midway {
                headgate::outcome_of(r.error()) == headgate::call_outcome::failure;
     }
 };
+
+/// What the database has for a path, and what the store had forgotten when it was asked: see `store::learn`.
+struct reading {
+    std::optional<record> found;
+    std::uint64_t forgotten = 0;
+};
+
+/// An operation that finds the latest record of a path.
+using latest_record = boost::asio::awaitable<headgate::result<std::optional<record>>> (*)(headgate::call_context,
+                                                                                          database_connection&,
+                                                                                          std::string path);
 
 /// All that headgate does for this service, in one place: who may call what, how often, and for how long.
 ///
@@ -41,6 +56,8 @@ public:
           parser_(zones.make_pool<worker>("parser", "ast_parser", std::move(parser)).value()),
           look_up_(headgate::retry::find(*zones.find("config").value(), "look_up").value(),
                    headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(), database_),
+          twice_(headgate::hedge::find(*zones.find("config").value(), "look_up").value()),
+          reads_(headgate::coalescer<reading>::find(*zones.find("config").value(), "reads").value()),
           new_path_(updates_, headgate::circuit_breaker::find(*zones.find("config").value(), "config_server").value(),
                     database_),
           write_(headgate::circuit_breaker::find(*zones.find("config").value(), "database").value(), database_),
@@ -74,6 +91,13 @@ public:
         const headgate::guard_call_options<headgate::default_judge, failed_midway> how{.timeout = look_up_timeout_};
         return look_up_.run(everyone, how, op, args...);
     }
+    /// What `op` finds in the database for `path`: asked once for all who want to know at the same time, and once more
+    /// when the answer is slow.
+    auto read(latest_record op, const store& from, const std::string& path) {
+        return reads_.run(path, {.timeout = look_up_timeout_}, read_twice, this, op, &from, path);
+    }
+    /// Whoever reads `path` from now on gets nothing that was read before. For when it is written.
+    void forget_reads(const std::string& path) { reads_.forget(path); }
     /// A transaction.
     template <class Op, class... Args>
     auto write(Op op, const Args&... args) {
@@ -94,6 +118,11 @@ public:
     auto look_up(Op op, const Args&... args) {
         return database_.with(op, args...);
     }
+    boost::asio::awaitable<headgate::result<reading>> read(latest_record op, const store& from,
+                                                           const std::string& path) {
+        return read_once(this, op, &from, path);
+    }
+    void forget_reads(const std::string&) {}
     template <class Op, class... Args>
     auto write(Op op, const Args&... args) {
         return database_.with(op, args...);
@@ -107,12 +136,30 @@ public:
 private:
     static constexpr std::string_view everyone = "all";  // Unused: the guards with this key have no limiter.
 
+    // Of one question to the database. It may be cancelled and go on for a while: what it uses lives as long as the
+    // service.
+    static boost::asio::awaitable<headgate::result<reading>> read_once(protection* by, latest_record op,
+                                                                       const store* from, std::string path) {
+        const std::uint64_t forgotten = from->forgotten();
+        auto found = co_await by->look_up(op, path);
+        if (!found) {
+            co_return std::move(found).error();
+        }
+        co_return reading{std::move(found).value(), forgotten};
+    }
+    static boost::asio::awaitable<headgate::result<reading>> read_twice(protection* by, latest_record op,
+                                                                        const store* from, std::string path) {
+        co_return co_await by->twice_.run({.idempotent = true}, read_once, by, op, from, path);
+    }
+
     headgate::rate_limiter updates_;
     headgate::rate_limiter parses_;
     headgate::rate_limiter failed_logins_;
     headgate::resource_pool<database_connection> database_;
     headgate::resource_pool<worker> parser_;
     headgate::guard<database_connection> look_up_;
+    headgate::hedge twice_;
+    headgate::coalescer<reading> reads_;
     headgate::guard<database_connection> new_path_;
     headgate::guard<database_connection> write_;
     headgate::guard<worker> parse_;

@@ -88,6 +88,8 @@ void require_parts(const headgate::config& c, std::vector<config_problem>& probl
         require(config->resource_pools, "/zones/config/resource_pools", "database");
         require(config->bulkheads, "/zones/config/bulkheads", "sync");
         require(config->retries, "/zones/config/retries", "look_up");
+        require(config->hedges, "/zones/config/hedges", "look_up");
+        require(config->coalescers, "/zones/config/coalescers", "reads");
     }
     if (const auto* parser = zone_of("parser")) {
         require(parser->rate_limiters, "/zones/parser/rate_limiters", "ast_parse");

@@ -83,7 +83,7 @@ asio::awaitable<void> echo(tcp::socket socket, headgate::bulkhead_permit /*held*
         tcp::socket* one;
     } const in_list(s.open, &socket);
 
-    const std::string address = socket.remote_endpoint().address().to_string();
+    const headgate::key address = headgate::address_key(socket.remote_endpoint().address());
     std::array<char, chunk> data{};
     const asio::mutable_buffer buffer = asio::buffer(data);
     tcp::socket* const client = &socket;
