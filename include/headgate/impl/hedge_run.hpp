@@ -318,7 +318,7 @@ private:
                     return complete_without_memory<value_type>(executor, std::move(handler));
                 }
                 const auto slot = made->slot();
-                begin_race(slot, std::move(made), throws);
+                this->begin_race(slot, std::move(made), throws);
             },
             token);
     }
