@@ -268,9 +268,10 @@ asio::awaitable<http_response> service::get_value(const http_request& r, const s
             co_return refused(asked.error());
         }
         latest = store_.find(path);  // another request may have written it meanwhile
-        if (latest == nullptr && asked.value().found) {
-            looked_up = std::move(asked).value().found;
-            store_.learn(*looked_up, asked.value().forgotten);
+        reading& answer = asked.value();
+        if (latest == nullptr && answer.found) {
+            looked_up = std::move(answer.found);
+            store_.learn(*looked_up, answer.forgotten);
             latest = &*looked_up;
         }
     }

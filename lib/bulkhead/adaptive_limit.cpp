@@ -22,7 +22,7 @@ constexpr double noise = 0.2;        // of the mean of a window
 // A dropped call weighs as much as eight octaves, so that one in eight is too many, however fast it was dropped.
 constexpr double dropped_octaves = 8;
 
-constexpr duration shortest_window = 100ms;
+constexpr duration window_time = 100ms;
 constexpr std::uint32_t window_calls = 64;
 constexpr std::uint32_t cohort_calls = 64;
 constexpr duration measuring_period = 8s;
@@ -113,8 +113,8 @@ bool adaptive_limit::complete(time_point now) const noexcept {
     }
     // A few calls are enough where callers wait for an answer.
     const duration open = between(seen_.opened, now);
-    return (open >= shortest_window && seen_.count() >= window_calls) ||
-           (open >= 10 * shortest_window && seen_.count() >= window_calls / 4 && refused_);
+    return (open >= window_time && seen_.count() >= window_calls) ||
+           (open >= 10 * window_time && seen_.count() >= window_calls / 4 && refused_);
 }
 
 void adaptive_limit::begin_window(time_point now) noexcept {

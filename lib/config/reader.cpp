@@ -211,6 +211,7 @@ void check_budgets(reporter& r, const std::string& at, const zone_config& z) {
             continue;
         }
         std::vector<std::string_view> names;
+        names.reserve(z.retries.size());
         for (const auto& [retry, unused] : z.retries) {
             names.push_back(retry);
         }

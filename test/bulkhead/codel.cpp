@@ -91,7 +91,7 @@ TEST_CASE("codel: agrees with a slow model in every sequence") {
         bool overloaded = false;
         for (int step = 0; step < 1000; ++step) {
             now += duration(random() % (random() % 50 == 0 ? 300'000'000 : 5'000'000));
-            const duration waited{random() % 30'000'000 * (step / 100 % 2)};
+            const duration waited{random() % 30'000'000 * static_cast<unsigned>(step / 100 % 2)};
             if (step == 0) {
                 end = now + codel::interval;
             } else if (now >= end) {

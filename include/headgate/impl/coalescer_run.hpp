@@ -44,10 +44,13 @@ public:
     template <class R>
     void land(coalescer_core& core, R&& r) noexcept {
         const bool is_error = r.has_error();
-        if (core.keep_span(is_error ? &r.error() : nullptr) > duration::zero() && store(std::forward<R>(r))) {
+        const bool keeps = core.keep_span(is_error ? &r.error() : nullptr) > duration::zero();
+        const bool wanted = keeps || core.take_out(*this);
+        const bool stored = wanted && store(std::forward<R>(r));
+        if (keeps && stored) {
             core.keep(*this, is_error);
-        } else if (core.take_out(*this) && !value_) {
-            store(std::forward<R>(r));
+        } else if (keeps) {
+            static_cast<void>(core.take_out(*this));
         }
         core.publish(*this);
     }
