@@ -268,10 +268,10 @@ asio::awaitable<http_response> service::get_value(const http_request& r, const s
             co_return refused(asked.error());
         }
         latest = store_.find(path);  // another request may have written it meanwhile
-        reading& answer = asked.value();
-        if (latest == nullptr && answer.found) {
-            looked_up = std::move(answer.found);
-            store_.learn(*looked_up, answer.forgotten);
+        reading& read_one = asked.value();
+        if (latest == nullptr && read_one.found) {
+            looked_up = std::move(read_one.found);
+            store_.learn(*looked_up, read_one.forgotten);
             latest = &*looked_up;
         }
     }
