@@ -6,18 +6,15 @@
 #include <doctest/doctest.h>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include <atomic>
 #include <memory>
-#include <optional>
 #include <random>
 #include <string>
-#include <thread>
-#include <vector>
+#include <utility>
+
+#include "support/crowd.hpp"
 
 namespace headgate {
 namespace {
@@ -77,49 +74,16 @@ TEST_CASE(
     zone z(io, "stress");
     coalescer_options options{.keep_for = 200us, .keep_errors_for = 100us, .max_kept = 3};
     auto reads = coalescer<text>::create(z, "reads", options).value();
-    constexpr int callers = 24;
-    std::vector<asio::cancellation_signal> signals(callers);
-    std::vector<asio::strand<asio::io_context::executor_type>> strands;
-    std::atomic<int> left{callers};
-    std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work(asio::make_work_guard(io));
-    const auto ended = [&](const std::exception_ptr&) {
-        if (--left == 0) {
-            z.close();
-            work.reset();
-        }
-    };
-    for (int i = 0; i < callers; ++i) {
-        strands.push_back(asio::make_strand(io));
-        auto body = caller(reads, &z, &c, seed + static_cast<std::uint32_t>(i));
-        // A third of them cannot be cancelled: their operations run in place.
-        if (i % 3 == 0) {
-            asio::co_spawn(strands.back(), std::move(body), asio::bind_executor(strands.back(), ended));
-        } else {
-            asio::co_spawn(strands.back(), std::move(body),
-                           asio::bind_cancellation_slot(signals[static_cast<std::size_t>(i)].slot(),
-                                                        asio::bind_executor(strands.back(), ended)));
-        }
-    }
-    for (int i = 1; i < callers; i += 3) {
-        auto at = std::make_shared<asio::steady_timer>(strands[static_cast<std::size_t>(i)], 2ms + i * 1ms);
-        at->async_wait([&signals, i, at](boost::system::error_code) {
-            signals[static_cast<std::size_t>(i)].emit(asio::cancellation_type::terminal);
-        });
-    }
-    std::thread second([&] { io.run(); });
-    std::thread changes([&] {
-        for (int i = 0; left > 0; ++i) {
-            options.max_kept = 1 + static_cast<std::uint32_t>(i % 4);
-            options.keep_for = duration(1us) * (i % 300);
+    // A third of the callers cannot be cancelled: their operations run in place.
+    constexpr test::fate fates[] = {test::fate::stays, test::fate::cancelled, test::fate::cancellable};
+    test::run_crowd(
+        io, z, 24, [&](int i) { return caller(reads, &z, &c, seed + static_cast<std::uint32_t>(i)); },
+        [&](int i) { return fates[i % 3]; },
+        [&](int turn) {
+            options.max_kept = 1 + static_cast<std::uint32_t>(turn % 4);
+            options.keep_for = duration(1us) * (turn % 300);
             reads.reconfigure(options).value();
-            std::this_thread::yield();
-        }
-    });
-    io.run();
-    second.join();
-    changes.join();
-    io.restart();
-    io.run_for(2s);
+        });
     const coalescer_snapshot s = reads.snapshot();
     CHECK(c.wrong == 0);
     CHECK(c.running == 0);

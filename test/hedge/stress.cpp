@@ -7,17 +7,13 @@
 #include <doctest/doctest.h>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include <atomic>
-#include <memory>
 #include <optional>
 #include <random>
-#include <thread>
-#include <vector>
+
+#include "support/crowd.hpp"
 
 namespace headgate {
 namespace {
@@ -66,47 +62,19 @@ TEST_CASE("hedge: each call ends once and each attempt to its end, under cancell
     auto budget = retry::create(z, "budget", {.budget_ratio = 1, .budget_floor = 1'000}).value();
     hedge_options options{.retry = "budget", .max_hedges = 2, .delay = 200us};
     auto twice = hedge::create(z, "twice", options).value();
-    constexpr int callers = 16;
-    std::vector<asio::cancellation_signal> signals(callers);
-    std::vector<asio::strand<asio::io_context::executor_type>> strands;
-    std::atomic<int> left{callers};
-    std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work(asio::make_work_guard(io));
     // Calls from the bare io_context: their attempts have a strand of their own all the same.
     std::atomic<std::uint64_t> bare{0};
     for (int i = 0; i < 300; ++i) {
         twice.async_run([&](const result<void>&) { ++bare; }, {.idempotent = true}, operation, &z, &c);
     }
-    for (int i = 0; i < callers; ++i) {
-        strands.push_back(asio::make_strand(io));
-        asio::co_spawn(strands.back(), caller(twice, &z, &c, seed + static_cast<std::uint32_t>(i)),
-                       asio::bind_cancellation_slot(signals[static_cast<std::size_t>(i)].slot(),
-                                                    asio::bind_executor(strands.back(), [&](const std::exception_ptr&) {
-                                                        if (--left == 0) {
-                                                            z.close();
-                                                            work.reset();
-                                                        }
-                                                    })));
-    }
-    for (int i = 0; i < callers; i += 3) {
-        auto at = std::make_shared<asio::steady_timer>(strands[static_cast<std::size_t>(i)], 5ms + i * 1ms);
-        at->async_wait([&signals, i, at](boost::system::error_code) {
-            signals[static_cast<std::size_t>(i)].emit(asio::cancellation_type::terminal);
-        });
-    }
-    std::thread second([&] { io.run(); });
-    std::thread changes([&] {
-        for (int i = 0; left > 0; ++i) {
-            options.max_hedges = 1 + static_cast<std::uint32_t>(i % 3);
-            options.delay = i % 4 == 0 ? std::nullopt : std::optional<duration>(duration(100us) * (1 + i % 5));
+    test::run_crowd(
+        io, z, 16, [&](int i) { return caller(twice, &z, &c, seed + static_cast<std::uint32_t>(i)); },
+        [](int i) { return i % 3 == 0 ? test::fate::cancelled : test::fate::cancellable; },
+        [&](int turn) {
+            options.max_hedges = 1 + static_cast<std::uint32_t>(turn % 3);
+            options.delay = turn % 4 == 0 ? std::nullopt : std::optional<duration>(duration(100us) * (1 + turn % 5));
             twice.reconfigure(options).value();
-            std::this_thread::yield();
-        }
-    });
-    io.run();
-    second.join();
-    changes.join();
-    io.restart();
-    io.run_for(2s);
+        });
     const hedge_snapshot s = twice.snapshot();
     CHECK(c.running == 0);
     CHECK(s.waiting == 0);

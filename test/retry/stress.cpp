@@ -7,18 +7,13 @@
 #include <doctest/doctest.h>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
-#include <boost/asio/bind_executor.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
+#include <boost/asio/io_context.hpp>
 
 #include <atomic>
-#include <memory>
 #include <optional>
 #include <random>
-#include <thread>
-#include <vector>
+
+#include "support/crowd.hpp"
 
 namespace headgate {
 namespace {
@@ -78,41 +73,14 @@ TEST_CASE("retry: each call is counted once, under cancellation, time-outs and c
     const guard<> g(again, circuit_breaker::create(z, "b", {.consecutive_failures = 20, .reset_timeout = 1ms}).value(),
                     bulkhead::create(z, "places", {.max_concurrent = 4, .max_wait = 1ms}).value());
     constexpr int callers = 16;
-    std::vector<asio::cancellation_signal> signals(callers);
-    std::vector<asio::strand<asio::io_context::executor_type>> strands;
-    std::atomic<int> left{callers};
-    std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work(asio::make_work_guard(io));
-    for (int i = 0; i < callers; ++i) {
-        strands.push_back(asio::make_strand(io));
-        asio::co_spawn(strands.back(), caller(g, again, &z, &c, seed + static_cast<std::uint32_t>(i)),
-                       asio::bind_cancellation_slot(signals[static_cast<std::size_t>(i)].slot(),
-                                                    asio::bind_executor(strands.back(), [&](const std::exception_ptr&) {
-                                                        if (--left == 0) {
-                                                            z.close();
-                                                            work.reset();
-                                                        }
-                                                    })));
-    }
-    for (int i = 0; i < callers; i += 3) {
-        auto at = std::make_shared<asio::steady_timer>(strands[static_cast<std::size_t>(i)], 5ms + i * 1ms);
-        at->async_wait([&signals, i, at](boost::system::error_code) {
-            signals[static_cast<std::size_t>(i)].emit(asio::cancellation_type::terminal);
-        });
-    }
-    std::thread second([&] { io.run(); });
-    std::thread changes([&] {
-        for (int i = 0; left > 0; ++i) {
-            options.max_attempts = 2 + static_cast<std::uint32_t>(i % 3);
-            options.attempt_timeout = i % 2 == 0 ? std::optional<duration>(1ms) : std::nullopt;
+    test::run_crowd(
+        io, z, callers, [&](int i) { return caller(g, again, &z, &c, seed + static_cast<std::uint32_t>(i)); },
+        [](int i) { return i % 3 == 0 ? test::fate::cancelled : test::fate::cancellable; },
+        [&](int turn) {
+            options.max_attempts = 2 + static_cast<std::uint32_t>(turn % 3);
+            options.attempt_timeout = turn % 2 == 0 ? std::optional<duration>(1ms) : std::nullopt;
             again.reconfigure(options).value();
-            std::this_thread::yield();
-        }
-    });
-    io.run();
-    second.join();
-    changes.join();
-    io.restart();
-    io.run_for(2s);
+        });
     const retry_snapshot s = again.snapshot();
     CHECK(c.running == 0);
     CHECK(s.waiting == 0);
