@@ -31,23 +31,9 @@ struct fixture {
     headgate::coalescer<int> reads;
 };
 
-asio::awaitable<headgate::result<int>> at_once() {
-    co_return 1;
-}
 asio::awaitable<headgate::result<int>> after_a_turn(asio::io_context* io) {
     co_await asio::post(*io, asio::use_awaitable);
     co_return 1;
-}
-
-body bare() {
-    return [](std::size_t n) {
-        asio::io_context io(1);
-        drive(io, [](std::size_t count) -> asio::awaitable<void> {
-            for (std::size_t i = 0; i < count; ++i) {
-                benchmark::DoNotOptimize(co_await at_once());
-            }
-        }(n));
-    };
 }
 
 body each_alone(const std::shared_ptr<fixture>& f) {
@@ -55,7 +41,7 @@ body each_alone(const std::shared_ptr<fixture>& f) {
         asio::io_context io(1);
         drive(io, [](headgate::coalescer<int> reads, std::size_t count) -> asio::awaitable<void> {
             for (std::size_t i = 0; i < count; ++i) {
-                benchmark::DoNotOptimize(co_await reads.run(fifteen_bytes, at_once));
+                benchmark::DoNotOptimize(co_await reads.run(fifteen_bytes, result_at_once));
             }
         }(f->reads, n));
     };
@@ -90,7 +76,7 @@ void add_coalescer() {
             .baseline_name = "clock/now",
             .baseline = clock_now(),
             .target = 6.0,
-            .minus = bare(),
+            .minus = co_await_result(),
             .count = [alone] { return counter(alone->zone, "reads", "led"); }});
     add(row{.name = "coalescer/kept",
             .run = each_alone(kept),

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include <headgate/result.hpp>
 #include <headgate/zone.hpp>
 
 namespace bench {
@@ -99,6 +100,10 @@ body on_two_threads(body first, body second);
 /// The bare operations that are the baselines of rows.
 body clock_now();
 body co_await_awaitable();
+body co_await_result();
+
+/// The operation of `co_await_result`, for what protects it.
+asio::awaitable<headgate::result<int>> result_at_once();
 body co_await_post();
 
 }  // namespace bench

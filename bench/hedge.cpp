@@ -25,10 +25,6 @@ struct fixture {
     headgate::hedge twice = headgate::hedge::create(zone, "twice", {.retry = "budget"}).value();
 };
 
-asio::awaitable<headgate::result<int>> at_once() {
-    co_return 1;
-}
-
 // Asio spawns no `result`, which has no default.
 asio::awaitable<int> one() {
     co_return 1;
@@ -50,7 +46,7 @@ body hedged(const std::shared_ptr<fixture>& f) {
         asio::io_context io(1);
         drive(io, [](headgate::hedge twice, std::size_t count) -> asio::awaitable<void> {
             for (std::size_t i = 0; i < count; ++i) {
-                benchmark::DoNotOptimize(co_await twice.run({.idempotent = true}, at_once));
+                benchmark::DoNotOptimize(co_await twice.run({.idempotent = true}, result_at_once));
             }
         }(f->twice, n));
     };

@@ -235,6 +235,20 @@ body clock_now() {
     };
 }
 
+asio::awaitable<headgate::result<int>> result_at_once() {
+    co_return 1;
+}
+body co_await_result() {
+    return [](std::size_t n) {
+        asio::io_context io(1);
+        drive(io, [](std::size_t count) -> asio::awaitable<void> {
+            for (std::size_t i = 0; i < count; ++i) {
+                benchmark::DoNotOptimize(co_await result_at_once());
+            }
+        }(n));
+    };
+}
+
 body co_await_awaitable() {
     return [](std::size_t n) {
         asio::io_context io(1);

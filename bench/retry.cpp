@@ -31,27 +31,12 @@ struct fixture {
     headgate::retry again = headgate::retry::create(zone, "again").value();
 };
 
-asio::awaitable<headgate::result<int>> at_once() {
-    co_return 1;
-}
-
-body bare() {
-    return [](std::size_t n) {
-        asio::io_context io(1);
-        drive(io, [](std::size_t count) -> asio::awaitable<void> {
-            for (std::size_t i = 0; i < count; ++i) {
-                benchmark::DoNotOptimize(co_await at_once());
-            }
-        }(n));
-    };
-}
-
 body retried(const std::shared_ptr<fixture>& f) {
     return [f](std::size_t n) {
         asio::io_context io(1);
         drive(io, [](headgate::retry again, std::size_t count) -> asio::awaitable<void> {
             for (std::size_t i = 0; i < count; ++i) {
-                benchmark::DoNotOptimize(co_await again.run(at_once));
+                benchmark::DoNotOptimize(co_await again.run(result_at_once));
             }
         }(f->again, n));
     };
@@ -163,7 +148,7 @@ void add_retry() {
             .baseline_name = "clock/now",
             .baseline = clock_now(),
             .target = 0.6,
-            .minus = bare(),
+            .minus = co_await_result(),
             .count = [f] { return counter(f->zone, "again", "calls"); }});
     add(study{"retry/jitter", compare_pauses});
 }

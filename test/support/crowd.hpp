@@ -61,9 +61,8 @@ void run_crowd(boost::asio::io_context& io, zone& z, int count, const Body& body
                        asio::bind_cancellation_slot(signal.slot(), asio::bind_executor(strand, ended)));
         if (expected == fate::cancelled) {
             auto at = std::make_shared<asio::steady_timer>(strand, 5ms + i * 1ms);
-            at->async_wait([&signal, at](boost::system::error_code) {
-                signal.emit(asio::cancellation_type::terminal);
-            });
+            at->async_wait(
+                [&signal, at](boost::system::error_code) { signal.emit(asio::cancellation_type::terminal); });
         }
     }
     std::thread second([&] { io.run(); });
